@@ -1,0 +1,1 @@
+"""What a step will hold, byte by byte, before it starts."""

@@ -1,0 +1,55 @@
+"""What a plan decides about a training step, and what it must leave as asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+BatchNorm = Literal["train", "frozen"]
+Recompute = Literal["none", "activations", "blocks"]
+
+
+@dataclass(frozen=True)
+class OptimizerChoice:
+    """An optimizer with its constants; the learning rate arrives with every step."""
+
+    kind: Literal["sgd", "adamw"] = "sgd"
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    @property
+    def state_per_weight(self) -> int:
+        """Number of floats that the optimizer keeps for each trained weight."""
+        if self.kind == "adamw":
+            return 2
+        return 1 if self.momentum else 0
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How a step is trained: everything the plan may choose and a user may pin.
+
+    `recompute`: "none" keeps every tensor the backward pass reads; "activations" recomputes batch-norm and ReLU
+    outputs from saved batch statistics; "blocks" keeps only the inputs of residual blocks. Both give the same result.
+    `densest_sparsity`: the lowest weight sparsity that mutation will still reach, by parameter name (EM&S grows past
+    the target), so that room is planned before the first step; empty without mutation.
+    """
+
+    batch_size: int = 32
+    micro_batch: int = 32
+    recompute: Recompute = "none"
+    batch_norm: BatchNorm = "train"
+    trainable: str = "all"
+    optimizer: OptimizerChoice = field(default_factory=OptimizerChoice)
+    label_smoothing: float = 0.0
+    threads: int = 1
+    densest_sparsity: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def exact(self) -> bool:
+        """True if the step gives what a whole batch in memory would give, up to rounding."""
+        return self.micro_batch == self.batch_size or self.batch_norm == "frozen"

@@ -1,0 +1,73 @@
+"""What an engine says it will hold before it starts: facts for the planner, the profiler and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal[
+    "runtime",  # interpreter, libraries, thread stacks
+    "weights",
+    "indices",
+    "gradients",
+    "optimizer",
+    "saved activations",
+    "workspace",
+    "data",  # batches, decoder, evaluation buffers
+    "mutation",
+    "saving",
+]
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A tensor of the arena: alive from the start of step `first` to the end of step `last`, both included."""
+
+    name: str
+    kind: Kind
+    nbytes: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class ArenaPlan:
+    """Where every buffer lies in one block of memory. `naive_bytes` is the size without any reuse."""
+
+    nbytes: int
+    naive_bytes: int
+    peak_step: int
+    offsets: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Item:
+    """Bytes held outside the arena for the whole run."""
+
+    kind: Kind
+    name: str
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """All memory of an engine for given choices, above what the process already holds."""
+
+    items: tuple[Item, ...]
+    buffers: tuple[Buffer, ...]
+    arena: ArenaPlan
+    steps: tuple[str, ...]  # names of the steps that `Buffer.first` and `last` count
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole footprint: items and arena."""
+        return sum(item.nbytes for item in self.items) + self.arena.nbytes
+
+
+def by_kind(items: Iterable[Item]) -> dict[Kind, int]:
+    """Bytes by kind, largest first."""
+    totals: dict[Kind, int] = {}
+    for item in items:
+        totals[item.kind] = totals.get(item.kind, 0) + item.nbytes
+    return dict(sorted(totals.items(), key=lambda pair: -pair[1]))

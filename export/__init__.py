@@ -1,0 +1,1 @@
+"""A run becomes an artifact: capture, compression, training graphs, native network, verification."""
