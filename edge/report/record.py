@@ -1,0 +1,237 @@
+"""What a run on the board says about itself: recorded once, rendered as terminal table, SVG, HTML and JSON.
+
+A number that was not measured, or cannot be trusted, is a `Reading` without value and with the reason; no renderer ever
+fills such a gap. All memory is in bytes, all times are in milliseconds, all accuracies and sparsities lie in 0 to 1.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edge.errors import DamagedError, InputError
+from edge.plan.footprint import Buffer, Footprint, Item
+from edge.report.decode import decode
+
+SCHEMA = "mest-record/1"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A measured number, or None with the reason why there is none that could be trusted."""
+
+    value: float | int | None
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.value is None) == (self.reason is None):
+            raise ValueError("a reading has either a value or a reason for having none")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the process was going to hold, byte by byte, before it started.
+
+    `items` lie outside the arena for the whole run; `buffers` share the arena, alive from `first` to `last` of `steps`.
+    `naive_bytes` is what the arena would be without any reuse. `phases` are planned resident peaks of the whole process
+    by phase (load, evaluate, train, mutate, save), where the planner tells them apart. `notes` say what was chosen,
+    and what each choice costs, one sentence each.
+    """
+
+    baseline_bytes: int
+    peak_bytes: int
+    arena_bytes: int
+    naive_bytes: int
+    items: tuple[Item, ...] = ()
+    buffers: tuple[Buffer, ...] = ()
+    steps: tuple[str, ...] = ()
+    phases: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        footprint: Footprint,
+        baseline_bytes: int,
+        peak_bytes: int | None = None,
+        phases: Mapping[str, int] | None = None,
+        notes: Sequence[str] = (),
+    ) -> Plan:
+        """The plan that a footprint describes, over a process of `baseline_bytes` resident bytes.
+
+        Without `peak_bytes` the planned peak is the baseline plus the whole footprint.
+        """
+        return cls(
+            baseline_bytes=baseline_bytes,
+            peak_bytes=baseline_bytes + footprint.nbytes if peak_bytes is None else peak_bytes,
+            arena_bytes=footprint.arena.nbytes,
+            naive_bytes=footprint.arena.naive_bytes,
+            items=footprint.items,
+            buffers=footprint.buffers,
+            steps=footprint.steps,
+            phases=dict(phases or {}),
+            notes=tuple(notes),
+        )
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The strongest limit that the system granted: `kind` as in "cgroup v2", "RLIMIT_DATA" or "none"."""
+
+    kind: str
+    guarantee: str
+    nbytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the kernel counted: resident bytes of the whole process, interpreter and libraries included.
+
+    `peak_bytes` is the maximum since the process began; `phases` holds the peak of each phase that ran, by name (load,
+    evaluate, train, mutate, save), each counted from a reset of the kernel's high-water mark.
+    """
+
+    baseline_bytes: Reading
+    peak_bytes: Reading
+    swap_peak_bytes: Reading
+    limit: Limit
+    phases: dict[str, Reading] = field(default_factory=dict)
+    allocator: str = "unknown"
+
+
+@dataclass(frozen=True)
+class StepPoint:
+    """One training step of a curve: mean loss over its batch and its duration."""
+
+    step: int
+    loss: float
+    milliseconds: float
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class EpochPoint:
+    """The state after one epoch: mean training loss, and accuracy on the held-out samples where it was taken."""
+
+    epoch: int
+    loss: float
+    accuracy: float | None = None
+    train_accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class MutationPoint:
+    """One mutation: weights removed and grown over all layers before the step that follows."""
+
+    step: int
+    removed: int
+    grown: int
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the steps did. `steps` may be thinned to a few hundred points; `step_count` is the true number."""
+
+    step_count: int
+    step_ms_median: Reading
+    accuracy_before: Reading
+    accuracy_after: Reading
+    sparsity: Reading
+    zeros_kept: bool | None = None
+    steps: tuple[StepPoint, ...] = ()
+    epochs: tuple[EpochPoint, ...] = ()
+    mutations: tuple[MutationPoint, ...] = ()
+    samples_train: int | None = None
+    samples_held_out: int | None = None
+    stopped_early: str | None = None
+
+
+@dataclass(frozen=True)
+class OperatorCost:
+    """Time and memory of one operator in one direction ("forward", "backward" or "update").
+
+    `milliseconds` is the median over the profiled steps; `nbytes` counts what the operator writes or owns.
+    """
+
+    name: str
+    op: str
+    direction: str
+    milliseconds: float
+    nbytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Time by operator. `source` says how it was measured, or why an engine can show less."""
+
+    source: str
+    steps: int
+    operators: tuple[OperatorCost, ...] = ()
+    images_ms_median: Reading = field(default_factory=lambda: Reading(None, "not measured"))
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run of one command on one board, complete enough that every report is drawn from it alone.
+
+    `board` is the object that `mest board --json` prints; `choices` the fields of `edge.plan.choices.Choices`.
+    """
+
+    command: str
+    created: str  # ISO 8601, with offset
+    network: str  # a name for a person: the artifact directory's or the model's
+    engine: str
+    engine_reason: str
+    board: dict[str, Any]
+    choices: dict[str, Any]
+    plan: Plan
+    measured: Measured
+    budget_bytes: int | None = None
+    training: Training | None = None
+    profile: Profile | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def within_budget(self) -> bool | None:
+        """True if the measured peak stayed within the budget without swap; None without budget or measurement."""
+        peak, swap = self.measured.peak_bytes.value, self.measured.swap_peak_bytes.value
+        if self.budget_bytes is None or peak is None:
+            return None
+        return peak <= self.budget_bytes and not swap
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain JSON values, under its schema."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, document: Any) -> Record:
+        """The record that `to_json` wrote; raises DamagedError naming the first field that does not fit."""
+        if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+            found = document.get("schema") if isinstance(document, dict) else type(document).__name__
+            raise DamagedError(f"record: schema {found!r}; this version reads {SCHEMA!r}")
+        return decode(cls, {key: value for key, value in document.items() if key != "schema"}, "record")
+
+
+def write_record(record: Record, path: Path) -> None:
+    """Write the record as one JSON file, whole or not at all."""
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(json.dumps(record.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def read_record(path: Path) -> Record:
+    """The record of a file; raises InputError if it is missing and DamagedError if it is not one of ours."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; a run writes its record.json beside its state") from None
+    except UnicodeDecodeError:
+        raise DamagedError(f"{path}: not text; expected the record.json of a run") from None
+    try:
+        document = json.loads(text)
+    except ValueError as broken:
+        raise DamagedError(f"{path}: not JSON ({broken}); expected the record.json of a run") from None
+    return Record.from_json(document)
