@@ -1,0 +1,6 @@
+"""Data sets, their preprocessing and their batches."""
+
+from mest.data.dataset import DataSet, DataSpec, open_data, split_validation
+from mest.data.preprocess import Preprocess
+
+__all__ = ["DataSet", "DataSpec", "Preprocess", "open_data", "split_validation"]

@@ -1,0 +1,143 @@
+"""Labelled images: in memory where they fit, decoded from their files where they do not."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from mest.data.preprocess import Preprocess
+from mest.errors import InputError
+
+Pixels = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Images(ABC):
+    """Images of one size with their labels; an image is named by its index."""
+
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of every image."""
+
+    @abstractmethod
+    def pixels(self, indices: npt.NDArray[np.int64]) -> Pixels:
+        """Return uint8 `(k, h, w, c)` of the images with these indices."""
+
+    @abstractmethod
+    def checksum(self) -> str:
+        """Return a SHA-256 that two sets share only if they hold the same images and labels in the same order."""
+
+
+@dataclass(frozen=True)
+class ImagesInMemory(Images):
+    """Images held as one array, uint8 `(n, h, w, c)`; `source` is their checksum where it is not their pixels'."""
+
+    array: Pixels
+    source: str | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of every image."""
+        _, height, width, channels = self.array.shape
+        return channels, height, width
+
+    def pixels(self, indices: npt.NDArray[np.int64]) -> Pixels:
+        """Return uint8 `(k, h, w, c)` of the images with these indices."""
+        return self.array[indices]
+
+    def checksum(self) -> str:
+        """Return the SHA-256 over shape, pixels and labels, or of the files that they came from."""
+        if self.source is not None:
+            return self.source
+        digest = hashlib.sha256(str(self.array.shape).encode())
+        digest.update(np.ascontiguousarray(self.array))
+        digest.update(np.ascontiguousarray(self.labels, dtype="<i8"))
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class ImagesOnDisk(Images):
+    """Images decoded each time they are asked for; a file's identity is its path below `root` and its size."""
+
+    root: Path
+    files: tuple[Path, ...]
+    preprocess: Preprocess
+    size: tuple[int, int]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of every image."""
+        return (len(self.preprocess.mean), *self.size)
+
+    def pixels(self, indices: npt.NDArray[np.int64]) -> Pixels:
+        """Return uint8 `(k, h, w, c)`; raises InputError that names the file if one does not decode."""
+        return np.stack([decode(self.files[i], self.preprocess, self.size) for i in indices])
+
+    def checksum(self) -> str:
+        """Return the SHA-256 over relative names, file sizes and labels."""
+        digest = hashlib.sha256()
+        for file, label in zip(self.files, self.labels, strict=True):
+            name = file.relative_to(self.root).as_posix()
+            digest.update(f"{name}\0{file.stat().st_size}\0{label}\n".encode())
+        return digest.hexdigest()
+
+    def in_memory(self, threads: int) -> ImagesInMemory:
+        """Return the same images decoded once."""
+        with ThreadPoolExecutor(max(1, threads)) as pool:
+            decoded = pool.map(lambda file: decode(file, self.preprocess, self.size), self.files)
+            channels, height, width = self.shape
+            array = np.empty((len(self.files), height, width, channels), np.uint8)
+            for row, image in enumerate(decoded):
+                array[row] = image
+        return ImagesInMemory(self.labels, array, self.checksum())
+
+
+def decode(file: Path, preprocess: Preprocess, size: tuple[int, int]) -> Pixels:
+    """Return uint8 `(h, w, c)` of one image file; raises InputError that names it."""
+    try:
+        with Image.open(file) as image:
+            pixels = preprocess.pixels(image)
+    except InputError as refused:
+        raise InputError(f"{file}: {refused}; choose a smaller --image-size") from refused
+    except FileNotFoundError:
+        raise
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as failed:
+        raise InputError(f"{file}: not a readable image ({failed}); remove or replace it") from failed
+    if pixels.shape[:2] != size:
+        raise InputError(
+            f"{file}: {pixels.shape[0]}x{pixels.shape[1]} where others have {size[0]}x{size[1]}; "
+            "give one size to all with --image-size"
+        )
+    return pixels
+
+
+def header(file: Path) -> tuple[str, int, int]:
+    """Return (mode, height, width) from the start of an image file; raises InputError that names it."""
+    try:
+        with Image.open(file) as image:
+            return image.mode, image.height, image.width
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as failed:
+        raise InputError(f"{file}: not a readable image ({failed}); remove or replace it") from failed
+
+
+def refuse_empty(files: Sequence[Path]) -> None:
+    """Raise InputError that names the first file of zero bytes, if there is one."""
+    empty = [file for file in files if file.stat().st_size == 0]
+    if empty:
+        more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
+        raise InputError(f"{empty[0]}: zero bytes, not an image{more}; remove or replace it")
