@@ -1,0 +1,173 @@
+"""Rankings of training samples by forgetting count, with what they were computed from.
+
+A ranking is a directory entry in one of two forms, told apart by the suffix:
+
+- `*.npz`: arrays `indices` and `forgetting_counts`, and `provenance` as JSON text;
+- `*.pkl`: the published form, a dictionary of `indices` and `forgetting counts`, with the provenance beside it in
+  `*.pkl.json` (the published file itself has none). It is read by `mest.ranking.restricted_pickle`.
+
+Indices always mean the full training set, before a validation split. An order of samples is worth nothing for other
+data, so a ranking names its data by length and checksum (`mest.data.DataSet.checksum`) and is refused for any other.
+One without a checksum is taken for `cifar10`, whose order every copy shares, or with `--ranking-unchecked`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mest.errors import DamagedError, InputError
+from mest.ranking.forgetting import Indices
+from mest.ranking.restricted_pickle import MOST_BYTES, pickle_integer_arrays, read_integer_arrays
+
+PICKLE_NAMES = frozenset({"indices", "forgetting counts"})
+ASSUMED_DATA = "cifar10"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What made a ranking: the data (name, number of training samples, SHA-256), the command, its seed and model.
+
+    `epochs` were trained when the counts were taken; `unseen` samples were never presented, because a validation split
+    held them out: they rank among the never-learned ones.
+    """
+
+    dataset: str
+    samples: int
+    checksum: str
+    command: str
+    seed: int
+    model: str
+    epochs: int
+    unseen: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Sample indices (n,), the least forgotten first, with their counts (n,) in that order."""
+
+    indices: Indices
+    counts: Indices
+    provenance: Provenance | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless this is an order of samples: a permutation, counts from 0 up, never falling."""
+        size = self.indices.size
+        if self.indices.shape != (size,) or self.counts.shape != (size,) or size == 0:
+            raise ValueError(f"indices {self.indices.shape} and counts {self.counts.shape}, expected (n,) twice")
+        if not np.array_equal(np.sort(self.indices), np.arange(size)):
+            raise ValueError(f"the indices are no permutation of 0 to {size - 1}")
+        if self.counts[0] < 0 or (np.diff(self.counts) < 0).any():
+            raise ValueError("the forgetting counts are not sorted from the least forgotten up")
+        if self.provenance is not None and self.provenance.samples != size:
+            raise ValueError(f"{size} indices, but the provenance names {self.provenance.samples} samples")
+
+    def __len__(self) -> int:
+        return self.indices.size
+
+
+def rank(counts: Indices, provenance: Provenance | None = None) -> Ranking:
+    """The ranking of samples with these forgetting counts (n,); equal counts rank by index."""
+    order = np.argsort(counts, kind="stable").astype(np.int64)
+    return Ranking(order, counts[order].astype(np.int64), provenance)
+
+
+def write_ranking(path: Path, ranking: Ranking) -> None:
+    """Write `ranking` to a `.npz` file, or to a `.pkl` file with its provenance in `.pkl.json` beside it."""
+    if path.suffix == ".npz":
+        provenance = json.dumps(_as_dict(ranking.provenance), sort_keys=True)
+        with open(path, "wb") as file:
+            np.savez_compressed(
+                file, indices=ranking.indices, forgetting_counts=ranking.counts, provenance=np.array(provenance)
+            )
+    elif path.suffix == ".pkl":
+        content = pickle_integer_arrays({"indices": ranking.indices, "forgetting counts": ranking.counts})
+        path.write_bytes(content)
+        if ranking.provenance is not None:
+            beside = {**asdict(ranking.provenance), "sha256": hashlib.sha256(content).hexdigest()}
+            _sidecar(path).write_text(json.dumps(beside, indent=1, sort_keys=True) + "\n")
+    else:
+        raise InputError(f"{path}: a ranking is written as .npz or .pkl; give one of these endings")
+
+
+def read_ranking(path: Path) -> Ranking:
+    """The ranking in a `.npz` or `.pkl` file; raises InputError if there is none, DamagedError if it is not one."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such ranking; give a .npz or .pkl file (mest train --write-ranking writes one)")
+    if path.suffix not in (".npz", ".pkl"):
+        raise InputError(f"{path}: a ranking is a .npz or .pkl file")
+    try:
+        return _read_npz(path) if path.suffix == ".npz" else _read_pickle(path)
+    except (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, MemoryError) as damaged:
+        reason = str(damaged).splitlines()[0] if str(damaged) else type(damaged).__name__
+        raise DamagedError(f"{path}: not a ranking ({reason})") from None
+
+
+def check_ranking(ranking: Ranking, dataset: str, samples: int, checksum: str, unchecked: bool = False) -> None:
+    """Raise unless `ranking` orders the training samples of this data.
+
+    InputError where it orders other data; DamagedError where it does not say what it orders, the data is not `cifar10`
+    and `unchecked` does not vouch for it. The number of samples must fit in any case.
+    """
+    if len(ranking) != samples:
+        raise InputError(
+            f"a ranking of {len(ranking)} samples for {dataset} with {samples}; "
+            "give the ranking of these data, over the training set before any validation split"
+        )
+    made_from = ranking.provenance
+    if made_from is not None and made_from.checksum != checksum:
+        raise InputError(
+            f"a ranking of {made_from.dataset} (checksum {made_from.checksum[:12]}) for {dataset} "
+            f"(checksum {checksum[:12]}): the samples differ; compute one with mest train --write-ranking"
+        )
+    if made_from is None and dataset != ASSUMED_DATA and not unchecked:
+        raise DamagedError(
+            f"a ranking that does not say which data it orders is only taken for {ASSUMED_DATA}, not for {dataset}; "
+            "add --ranking-unchecked if its indices mean these data"
+        )
+
+
+def _read_npz(path: Path) -> Ranking:
+    with zipfile.ZipFile(path) as archive:
+        if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
+            raise ValueError(f"more than {MOST_BYTES} bytes unpacked")
+    with np.load(path, allow_pickle=False) as file:
+        indices, counts, text = file["indices"], file["forgetting_counts"], file["provenance"]
+    if indices.dtype.kind not in "iu" or counts.dtype.kind not in "iu" or text.dtype.kind != "U":
+        raise ValueError(f"arrays of {indices.dtype}, {counts.dtype} and {text.dtype}")
+    return Ranking(indices.astype(np.int64), counts.astype(np.int64), _from_dict(json.loads(str(text))))
+
+
+def _read_pickle(path: Path) -> Ranking:
+    arrays = read_integer_arrays(path, PICKLE_NAMES)
+    provenance = None
+    if _sidecar(path).is_file():
+        beside = json.loads(_sidecar(path).read_text())
+        if beside.pop("sha256", None) != hashlib.sha256(path.read_bytes()).hexdigest():
+            raise ValueError(f"{_sidecar(path).name} belongs to another file")
+        provenance = _from_dict(beside)
+    return Ranking(arrays["indices"], arrays["forgetting counts"], provenance)
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
+
+
+def _as_dict(provenance: Provenance | None) -> dict[str, Any] | None:
+    return None if provenance is None else asdict(provenance)
+
+
+def _from_dict(given: Any) -> Provenance | None:
+    """The provenance in parsed JSON; raises ValueError for anything else."""
+    if given is None:
+        return None
+    kinds = {field.name: {"str": str, "int": int}[str(field.type)] for field in fields(Provenance)}
+    if not isinstance(given, dict) or {name: type(value) for name, value in given.items()} != kinds:
+        raise ValueError(f"its provenance does not have exactly {', '.join(kinds)}")
+    return Provenance(**given)
