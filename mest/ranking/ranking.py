@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mest.errors import DamagedError, InputError
 from mest.ranking.forgetting import Indices
@@ -73,9 +74,21 @@ class Ranking:
 
 
 def rank(counts: Indices, provenance: Provenance | None = None) -> Ranking:
-    """The ranking of samples with these forgetting counts (n,); equal counts rank by index."""
-    order = np.argsort(counts, kind="stable").astype(np.int64)
+    """The ranking of samples with these forgetting counts (n,).
+
+    Equal counts rank in a fixed order that has nothing to do with the index: folders list their images class by class,
+    and thousands of samples share a count, so by index the first classes would lose them all.
+    """
+    order = np.lexsort((_scattered(counts.size), counts)).astype(np.int64)
     return Ranking(order, counts[order].astype(np.int64), provenance)
+
+
+def _scattered(size: int) -> npt.NDArray[np.uint64]:
+    """A different number for each index (size,), the same everywhere and always: the splitmix64 sequence."""
+    mixed = (np.arange(1, size + 1, dtype=np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
 
 
 def write_ranking(path: Path, ranking: Ranking) -> None:
