@@ -1,0 +1,157 @@
+"""The frame of a page and its building blocks: one file, no script, no request to anywhere, all text escaped."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from edge.report.charts import NARROW, WIDE
+from edge.report.facts import Fact
+from edge.report.svg import STYLE as CHART_STYLE
+from edge.report.svg import Drawing, escape
+from edge.report.units import bytes_text, percent_text, time_text
+
+STYLE = """
+:root{color-scheme:light dark;--paper:#fff;--ink:#1c2430;--soft:#56606e;--card:#f5f7fa;--rule:#dfe4ec;--good:#0b6b3a;
+--bad:#b3261e;--plain:#2459b8}
+@media(prefers-color-scheme:dark){:root{--paper:#161b22;--ink:#e8ecf2;--soft:#a3aebd;--card:#1f2630;--rule:#39424f;
+--good:#5fd08f;--bad:#ff8a80;--plain:#8ab4ff}}
+*{box-sizing:border-box}html{-webkit-text-size-adjust:100%}
+body{margin:0;background:var(--paper);color:var(--ink);
+font:17px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;overflow-wrap:anywhere}
+main,header,footer{max-width:780px;margin:0 auto;padding:0 20px}header{padding-top:36px}footer{padding-bottom:48px}
+h1{font-size:1.9rem;line-height:1.2;margin:0 0 .4rem}h2{font-size:1.35rem;margin:2.6rem 0 .6rem}
+h3{font-size:1.05rem;margin:1.6rem 0 .4rem}p{margin:.5rem 0 1rem}.lead{color:var(--soft);margin-top:0}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(290px,1fr));gap:14px;
+margin:1.4rem 0;padding:0;list-style:none}
+.cards li{background:var(--card);border:1px solid var(--rule);border-left:5px solid var(--plain);
+border-radius:10px;padding:14px 16px}
+.cards .good{border-left-color:var(--good)}.cards .bad{border-left-color:var(--bad)}
+.cards h3{margin:0;font-size:.9rem;font-weight:600;color:var(--soft)}
+.cards strong{display:block;font-size:1.35rem;line-height:1.3;color:var(--plain)}
+.cards .good strong{color:var(--good)}.cards .bad strong{color:var(--bad)}.cards p{margin:.3rem 0 0;font-size:.92rem}
+figure{margin:1.2rem 0}figcaption{color:var(--soft);font-size:.92rem;margin-top:.3rem}
+figure svg{display:block;max-width:100%;height:auto}figure .narrow{display:none}
+@media(max-width:760px){figure .wide{display:none}figure .narrow{display:block}
+body{font-size:16px}h1{font-size:1.55rem}}
+.scroll{overflow-x:auto;overflow-wrap:normal}table{border-collapse:collapse;width:100%;font-size:.92rem}
+caption{text-align:left;color:var(--soft);padding-bottom:.3rem}
+th,td{text-align:left;padding:6px 12px 6px 0;border-bottom:1px solid var(--rule);vertical-align:top}
+th{font-weight:600}td.number,th.number{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
+details{border:1px solid var(--rule);border-radius:10px;padding:10px 16px;margin:1rem 0}
+summary{cursor:pointer;font-weight:600}
+dt{font-weight:600;margin-top:.7rem}dd{margin:0}
+.images{display:grid;grid-template-columns:repeat(auto-fill,minmax(64px,1fr));gap:8px;padding:0;list-style:none}
+.images img{width:100%;display:block;image-rendering:pixelated;border-radius:6px;border:1px solid var(--rule)}
+code,pre{font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:.88em}
+pre{background:var(--card);padding:12px 14px;border-radius:10px;overflow-x:auto}
+"""
+
+
+def page(title: str, lead: str, body: Iterable[str], foot: str) -> str:
+    """A whole document around sections of markup."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{STYLE}{CHART_STYLE}</style>\n</head>\n<body>\n"
+        f'<header><h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p></header>\n<main>\n'
+        + "\n".join(body)
+        + f"\n</main>\n<footer>{paragraph(foot)}</footer>\n</body>\n</html>\n"
+    )
+
+
+def section(heading: str, *markup: str) -> str:
+    """A headed part of the page."""
+    return f"<section><h2>{escape(heading)}</h2>{''.join(markup)}</section>"
+
+
+def paragraph(text: str) -> str:
+    """A paragraph of escaped text."""
+    return f"<p>{escape(text)}</p>"
+
+
+def cards(found: Iterable[Fact]) -> str:
+    """The first facts, each told apart by words first and by colour second."""
+    items = []
+    for fact in found:
+        class_ = {True: ' class="good"', False: ' class="bad"', None: ""}[fact.good]
+        words = f"<h3>{escape(fact.question)}</h3><strong>{escape(fact.answer)}</strong>{paragraph(fact.detail)}"
+        items.append(f"<li{class_}>{words}</li>")
+    return f'<ul class="cards">{"".join(items)}</ul>'
+
+
+def figure(draw: Callable[[int], Drawing], caption: str) -> str:
+    """A chart drawn once for a screen and once for a phone, of which the page shows one."""
+    wide, narrow = draw(WIDE).inline(), draw(NARROW).inline()
+    return (
+        f'<figure><div class="wide">{wide}</div><div class="narrow">{narrow}</div>'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "", numbers: int = 0) -> str:
+    """A table of escaped text whose last `numbers` columns are figures; wide ones scroll on their own."""
+    first_number = len(head) - numbers
+
+    def line(name: str, cells: Sequence[str]) -> str:
+        marks = [' class="number"' if index >= first_number else "" for index in range(len(cells))]
+        written = (f"<{name}{mark}>{escape(cell)}</{name}>" for mark, cell in zip(marks, cells, strict=True))
+        return f"<tr>{''.join(written)}</tr>"
+
+    titled = f"<caption>{escape(caption)}</caption>" if caption else ""
+    body = "".join(line("td", row) for row in rows)
+    return (
+        f'<div class="scroll" tabindex="0"><table>{titled}<thead>{line("th", head)}</thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def details(summary: str, *markup: str) -> str:
+    """A part that opens on a click."""
+    return f"<details><summary>{escape(summary)}</summary>{''.join(markup)}</details>"
+
+
+def definitions(words: Iterable[tuple[str, str]]) -> str:
+    """A list of words with their meaning."""
+    return "<dl>" + "".join(f"<dt>{escape(word)}</dt><dd>{escape(meaning)}</dd>" for word, meaning in words) + "</dl>"
+
+
+def images(pictures: Iterable[tuple[bytes, str]]) -> str:
+    """PNG pictures with the text that stands for each, carried inside the page."""
+    items = []
+    for png, meaning in pictures:
+        source = "data:image/png;base64," + base64.b64encode(png).decode()
+        items.append(f'<li><img src="{source}" alt="{escape(meaning)}"></li>')
+    return f'<ul class="images">{"".join(items)}</ul>'
+
+
+def listing(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Nested facts as rows of name and text; the unit is read from the end of the name."""
+    rows = []
+    for name, value in facts.items():
+        words = name.replace("_", " ")
+        if isinstance(value, dict) and set(value) == {"value", "reason"}:
+            text = _fact(name, value["value"]) if value["value"] is not None else f"not known: {value['reason']}"
+            rows.append((words, text))
+        elif isinstance(value, dict):
+            rows += [(f"{words} {inner}", text) for inner, text in listing(value)]
+        else:
+            rows.append((words, _fact(name, value)))
+    return rows
+
+
+def _fact(name: str, value: Any) -> str:
+    if value is None:
+        return "not known"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(_fact(name, one) for one in value) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_fact(str(key), one)}" for key, one in value.items()) or "none"
+    if isinstance(value, int | float):
+        writers = {"bytes": bytes_text, "ms": time_text, "sparsity": percent_text, "accuracy": percent_text}
+        write = writers.get(name.rsplit("_", 1)[-1])
+        return write(value) if write else f"{value:g}" if isinstance(value, float) else str(value)
+    return str(value)

@@ -1,0 +1,230 @@
+"""The record of a run as one HTML page: facts first, then memory, learning, time, the board, and the words used."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import partial
+
+from edge.report import html
+from edge.report.charts import Bar, Segment, Series, bars, curves, memory_over_step, share_axis
+from edge.report.facts import facts
+from edge.report.record import OperatorCost, Profile, Reading, Record, Training
+from edge.report.terminal import above
+from edge.report.timeline import KINDS, timeline
+from edge.report.units import (
+    bytes_text,
+    limit_text,
+    percent_text,
+    reading_text,
+    time_text,
+)
+
+GLOSSARY = (
+    ("Budget", "The most resident memory the whole process may ever have, interpreter and libraries included."),
+    ("Resident memory", "The part of a process's memory that occupies real memory chips at this moment."),
+    ("Baseline", "What the process holds before the network is loaded: Python, numpy and the engine's library."),
+    ("Planned", "What was worked out, byte by byte, before the run began."),
+    ("Measured", "What the kernel counted for the whole process while it ran. Nothing is sampled or estimated."),
+    ("Arena", "The one block of memory a training step runs in; every tensor's place in it is fixed beforehand."),
+    ("Without reuse", "The arena's size if no two tensors ever shared the same bytes."),
+    ("Sparsity", "Zeros divided by all weights, over the layers that were trained sparse."),
+    ("Mutation", "Removing the least important weights and growing as many others, inside the compressed form."),
+    ("Micro-batch", "The samples that go through the network at once; gradients of several add up to one batch."),
+    ("Recomputation", "Working out activations a second time in the backward pass instead of keeping them."),
+)
+WHY_TOOLS_DISAGREE = (
+    "Two honest tools rarely give the same number for the memory of one process, because they count different things.",
+    "This report measures resident memory: pages in real memory, counted by the kernel at their highest (VmHWM), with "
+    "shared libraries included. A container or cgroup also counts file pages that the kernel merely keeps at hand, "
+    "so its peak is larger. Tools that show virtual memory count addresses that were reserved and may never be used; "
+    "tools that follow an allocator see its blocks, but neither the interpreter nor the pages it keeps after a free. "
+    "A tool that looks a few times per second misses short peaks.",
+    "A plan counts what will be used; the kernel counts whole pages that have been touched. So a measured peak a "
+    "little below the plan is normal: not every planned byte is touched at the same time.",
+)
+
+
+def render(record: Record) -> str:
+    """The page of a record."""
+    verb = {"finetune": "Fine-tuning", "profile": "Profile of"}.get(record.command, record.command)
+    lead = f"{record.engine} engine: {record.engine_reason}. {date_text(record.created)}"
+    body = [html.cards(facts(record)), *sections(record)]
+    foot = "Drawn from the record.json of the same run. The page carries all it shows; it needs no network."
+    return html.page(f"{verb} {record.network}", lead, body, foot)
+
+
+def date_text(created: str) -> str:
+    """An ISO 8601 time as "22 November 2026, 17:04"; the text itself where it is none."""
+    try:
+        moment = datetime.fromisoformat(created)
+    except ValueError:
+        return created
+    return f"{moment.day} {moment:%B %Y, %H:%M}"
+
+
+def sections(record: Record) -> list[str]:
+    """Everything below the first facts, for a page of its own or as a part of a longer one."""
+    parts = [memory(record)]
+    if record.training is not None:
+        parts.append(learning(record.training))
+    if record.profile is not None:
+        parts.append(time_by_operator(record.profile))
+    return [*parts, choices(record), board(record), explanations()]
+
+
+def memory(record: Record) -> str:
+    """What the process holds over a step, and planned beside measured."""
+    line, plan = timeline(record.plan), record.plan
+    rows = [(item.name, item.kind, bytes_text(item.nbytes)) for item in line.contributors[:20]]
+    caption = (
+        "One training step from left to right, as planned. The dashed line is what the process holds once its arena "
+        f"has been touched: {bytes_text(line.reserved_bytes)}. Without any reuse the arena of "
+        f"{bytes_text(plan.arena_bytes)} would be {bytes_text(plan.naive_bytes)}."
+    )
+    return html.section(
+        "What the memory went to",
+        html.figure(partial(memory_over_step, line, "Memory over one training step, by kind"), caption),
+        html.details("The largest contributors at the peak", html.table(("Tensor", "Kind", "Size"), rows, numbers=1)),
+        "<h3>Planned and measured</h3>",
+        _planned_beside_measured(record),
+    )
+
+
+def _planned_beside_measured(record: Record) -> str:
+    plan, measured = record.plan, record.measured
+    baseline = measured.baseline_bytes
+    head = ("", "Planned", "Measured", "Above baseline")
+    rows = [("Baseline", bytes_text(plan.baseline_bytes), bytes_text(baseline.value), "–")]
+    for name, reading in measured.phases.items():
+        planned = bytes_text(plan.phases[name]) if name in plan.phases else "–"
+        rows.append((name.capitalize(), planned, bytes_text(reading.value), above(reading, baseline)))
+    whole = measured.peak_bytes
+    rows.append(("Whole process", bytes_text(plan.peak_bytes), bytes_text(whole.value), above(whole, baseline)))
+    pair = [_peak_bar("Planned peak", Reading(plan.peak_bytes), plan.baseline_bytes)]
+    pair.append(_peak_bar("Measured peak", whole, baseline.value or 0))
+    if record.budget_bytes is not None:
+        budget = Segment(record.budget_bytes, "kind-2", "budget")
+        pair.append(Bar("Budget", (budget,), bytes_text(record.budget_bytes)))
+    notes = [f"Limit: {limit_text(measured.limit)}."]
+    notes += [
+        f"Allocator: {measured.allocator}.",
+        f"Swap at its peak: {reading_text(measured.swap_peak_bytes, bytes_text)}.",
+    ]
+    if whole.value is None:
+        notes.append(f"Peak {reading_text(whole, bytes_text)}.")
+    return "".join(
+        (
+            html.figure(partial(bars, pair, "Planned and measured peak"), "Grey is the baseline of the process."),
+            html.table(head, rows, "Resident memory of the whole process at its highest, by phase", numbers=3),
+            html.paragraph(" ".join(notes)),
+        )
+    )
+
+
+def _peak_bar(name: str, peak: Reading, baseline: float) -> Bar:
+    """A peak as its baseline and what was added to it."""
+    if peak.value is None:
+        return Bar(name, (), "not measured")
+    below = min(baseline, peak.value)
+    own = Segment(peak.value - below, "kind-1", f"above the baseline: {bytes_text(peak.value - below)}")
+    return Bar(name, (Segment(below, "kind-0", f"baseline: {bytes_text(below)}"), own), bytes_text(peak.value))
+
+
+def learning(training: Training) -> str:
+    """Loss, accuracy and mutations over the run."""
+    parts = []
+    if len(training.steps) > 1:
+        loss = Series("Loss per step", tuple((float(point.step), point.loss) for point in training.steps))
+        draw = partial(curves, [loss], "Loss over the steps", "step", "{:.3g}".format, from_zero=True)
+        parts.append(html.figure(draw, "Mean loss of each batch before its update; lower is better."))
+    held_out = tuple((float(p.epoch), p.accuracy) for p in training.epochs if p.accuracy is not None)
+    fitted = tuple((float(p.epoch), p.train_accuracy) for p in training.epochs if p.train_accuracy is not None)
+    lines = [Series(name, points) for name, points in (("Held-out", held_out), ("Training", fitted)) if points]
+    if lines:
+        draw = partial(curves, lines, "Accuracy over the epochs", "epoch", share_axis)
+        parts.append(html.figure(draw, "Share of samples classified correctly."))
+    rows = [
+        ("Steps", f"{training.step_count:,}"),
+        ("Time per step (median)", reading_text(training.step_ms_median, time_text)),
+        ("Accuracy before", reading_text(training.accuracy_before, percent_text)),
+        ("Accuracy after", reading_text(training.accuracy_after, percent_text)),
+        ("Sparsity", reading_text(training.sparsity, percent_text)),
+        ("Zeros kept", {True: "yes", False: "no", None: "not checked"}[training.zeros_kept]),
+    ]
+    for name, count in (("Training samples", training.samples_train), ("Held-out samples", training.samples_held_out)):
+        if count is not None:
+            rows.append((name, f"{count:,}"))
+    if training.mutations:
+        moved = sum(point.grown for point in training.mutations)
+        rows.append(("Mutations", f"{len(training.mutations)}, {moved:,} weights grown in all"))
+    if training.stopped_early is not None:
+        rows.append(("Stopped early", training.stopped_early))
+    return html.section("What it learnt", *parts, html.table(("", "Value"), rows, numbers=1))
+
+
+def time_by_operator(profile: Profile) -> str:
+    """The operators that take the most time, forward and backward together, then every one of them."""
+    if not profile.operators:
+        return html.section("Where the time went", html.paragraph(f"{profile.source}."))
+    total = sum(cost.milliseconds for cost in profile.operators) or 1
+    grouped: dict[str, list[OperatorCost]] = {}
+    for cost in profile.operators:
+        grouped.setdefault(cost.name, []).append(cost)
+    ranked = sorted(grouped.items(), key=lambda pair: -sum(cost.milliseconds for cost in pair[1]))
+    rows = [_operator_bar(name, costs, total) for name, costs in ranked[:12]]
+    caption = "Blue is forward, orange backward, green the optimizer's update."
+    listing = [
+        (cost.name, cost.op, cost.direction, time_text(cost.milliseconds), bytes_text(cost.nbytes))
+        for cost in sorted(profile.operators, key=lambda cost: -cost.milliseconds)
+    ]
+    return html.section(
+        "Where the time went",
+        html.paragraph(f"{profile.source}; median of {profile.steps} steps; {time_text(total)} in all operators."),
+        html.figure(partial(bars, rows, "Time by operator"), caption),
+        html.details(
+            f"All {len(listing)} measurements",
+            html.table(("Operator", "Type", "Direction", "Time", "Memory"), listing, numbers=2),
+        ),
+    )
+
+
+def _operator_bar(name: str, costs: list[OperatorCost], total: float) -> Bar:
+    colours = {"forward": "kind-1", "backward": "kind-8", "update": "kind-6"}
+    pieces = tuple(
+        Segment(
+            cost.milliseconds,
+            colours.get(cost.direction, "kind-0"),
+            f"{cost.direction}: {time_text(cost.milliseconds)}",
+        )
+        for cost in costs
+    )
+    own = sum(cost.milliseconds for cost in costs)
+    return Bar(f"{name} ({costs[0].op})", pieces, f"{time_text(own)} · {percent_text(own / total)}")
+
+
+def _piece(cost: OperatorCost, class_: str) -> Segment:
+    return Segment(cost.milliseconds, class_, f"{cost.direction}: {time_text(cost.milliseconds)}")
+
+
+def choices(record: Record) -> str:
+    """What the plan chose and what each choice costs."""
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in record.plan.notes)
+    listed = f"<ul>{notes}</ul>" if notes else ""
+    return html.section("What the plan chose", listed, html.table(("Choice", "Value"), html.listing(record.choices)))
+
+
+def board(record: Record) -> str:
+    """The machine, and the versions that ran on it."""
+    rows = html.listing({**record.board, **({"versions": record.versions} if record.versions else {})})
+    return html.section("The board", html.details("All facts of this machine", html.table(("Fact", "Value"), rows)))
+
+
+def explanations() -> str:
+    """The words used, the kinds of memory, and why tools disagree."""
+    kinds = [(kind.capitalize(), meaning) for kind, meaning in KINDS.items()]
+    return html.section(
+        "Words and numbers",
+        html.details("What the words mean", html.definitions(GLOSSARY)),
+        html.details("The kinds of memory", html.definitions(kinds)),
+        html.details("Why two honest tools disagree about memory", *map(html.paragraph, WHY_TOOLS_DISAGREE)),
+    )

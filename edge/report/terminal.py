@@ -1,0 +1,88 @@
+"""The report of a run as text for a terminal: facts first, then memory, then time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edge.report.facts import facts
+from edge.report.record import Profile, Reading, Record
+from edge.report.timeline import Timeline, timeline
+from edge.report.units import bytes_text, limit_text, percent_text, reading_text, time_text
+
+BAR_WIDTH = 24
+MARKS = {True: "+", False: "!", None: " "}
+
+
+def render(record: Record) -> str:
+    """The whole report, at most about 100 columns wide, without a final newline."""
+    line = timeline(record.plan)
+    parts = [f"{record.network} · {record.command} · {record.engine} engine ({record.engine_reason})", ""]
+    parts += [f"{MARKS[fact.good]} {fact.question:<26} {fact.answer}. {fact.detail}" for fact in facts(record)]
+    parts += ["", *_kinds(line), "", *_phases(record)]
+    if record.profile is not None:
+        parts += ["", *_operators(record.profile)]
+    return "\n".join(_plain(part) for part in parts)
+
+
+def _kinds(line: Timeline) -> list[str]:
+    peak = line.peak_by_kind()
+    rows = []
+    for kind, nbytes in sorted(peak.items(), key=lambda pair: -pair[1]):
+        share = nbytes / (line.peak_bytes or 1)
+        rows.append((kind, bytes_text(nbytes), percent_text(share), "█" * round(share * BAR_WIDTH)))
+    where = f"Planned peak {bytes_text(line.peak_bytes)} in {line.steps[line.peak_step]}, by kind"
+    largest = [(item.name, bytes_text(item.nbytes), item.kind) for item in line.contributors[:5]]
+    return [where, *table(rows, "<>><"), "", "Largest contributors", *table(largest, "<><")]
+
+
+def _phases(record: Record) -> list[str]:
+    """Planned beside measured, absolute and above the baseline, by phase and in all."""
+    measured, plan = record.measured, record.plan
+    baseline = measured.baseline_bytes
+    rows = [("", "planned", "measured", "above baseline")]
+    rows.append(("baseline", bytes_text(plan.baseline_bytes), bytes_text(baseline.value), ""))
+    for name, reading in measured.phases.items():
+        planned = bytes_text(plan.phases[name]) if name in plan.phases else "–"
+        rows.append((name, planned, bytes_text(reading.value), above(reading, baseline)))
+    peak = measured.peak_bytes
+    rows.append(("whole process", bytes_text(plan.peak_bytes), bytes_text(peak.value), above(peak, baseline)))
+    notes = [f"Arena {bytes_text(plan.arena_bytes)}; without reuse {bytes_text(plan.naive_bytes)}"]
+    notes.append(f"Limit: {limit_text(measured.limit)}. Allocator: {measured.allocator}")
+    for name, reading in (("Peak", peak), ("Baseline", baseline), ("Swap", measured.swap_peak_bytes)):
+        if reading.value is None or name == "Swap":
+            notes.append(f"{name}: {reading_text(reading, bytes_text)}")
+    return ["Memory, resident in the whole process", *table(rows, "<>>>"), *notes]
+
+
+def above(reading: Reading, baseline: Reading) -> str:
+    """What a reading lies above the baseline, where both were measured."""
+    if reading.value is None or baseline.value is None:
+        return "–"
+    return bytes_text(reading.value - baseline.value)
+
+
+def _operators(profile: Profile) -> list[str]:
+    total = sum(cost.milliseconds for cost in profile.operators) or 1
+    ranked = sorted(profile.operators, key=lambda cost: -cost.milliseconds)[:15]
+    rows = [
+        (cost.name, cost.op, cost.direction, time_text(cost.milliseconds), percent_text(cost.milliseconds / total))
+        for cost in ranked
+    ]
+    rest = len(profile.operators) - len(ranked)
+    tail = [f"… and {rest} more in record.json"] if rest > 0 else []
+    return [f"Time by operator ({profile.source}; {profile.steps} steps)", *table(rows, "<<<>>"), *tail]
+
+
+def table(rows: Sequence[Sequence[str]], aligned: str) -> list[str]:
+    """Rows as lines with columns of equal width, each aligned "<" or ">"."""
+    widths = [max((len(row[index]) for row in rows), default=0) for index in range(len(aligned))]
+    lines = []
+    for row in rows:
+        cells = [f"{cell:{side}{width}}" for cell, side, width in zip(row, aligned, widths, strict=True)]
+        lines.append("  " + "  ".join(cells).rstrip())
+    return lines
+
+
+def _plain(text: str) -> str:
+    """The text without control characters, so that a name from a file cannot steer the terminal."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)
