@@ -1,0 +1,132 @@
+"""Questions and small edits on an ONNX graph: who makes a value, who reads it, its shape, the module it came from."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+MAX_IR_VERSION = 10  # the newest that onnxruntime-training loads
+OPSET = 18
+
+
+def producers(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
+    """The node that makes each value."""
+    return {name: node for node in graph.node for name in node.output if name}
+
+
+def consumers(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
+    """The nodes that read each value, in graph order; a node that reads it twice is listed once."""
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in dict.fromkeys(node.input):
+            if name:
+                readers.setdefault(name, []).append(node)
+    return readers
+
+
+def tensors(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
+    """The initializers as arrays, by name."""
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+
+def set_tensor(graph: onnx.GraphProto, name: str, array: np.ndarray) -> None:
+    """Add an initializer, or replace the one of that name."""
+    new = numpy_helper.from_array(np.ascontiguousarray(array), name)
+    for tensor in graph.initializer:
+        if tensor.name == name:
+            tensor.CopyFrom(new)
+            return
+    graph.initializer.append(new)
+
+
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """The attributes of a node as Python values, strings decoded."""
+    values = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
+
+
+def set_attributes(node: onnx.NodeProto, **values: Any) -> None:
+    """Set attributes by name; None removes one."""
+    kept = [attribute for attribute in node.attribute if attribute.name not in values]
+    del node.attribute[:]
+    node.attribute.extend(kept)
+    node.attribute.extend(helper.make_attribute(name, value) for name, value in values.items() if value is not None)
+
+
+def shapes(model: onnx.ModelProto) -> dict[str, tuple[int | None, ...]]:
+    """The shape of every value that shape inference can tell; None for a dimension that is not fixed (the batch)."""
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    found: dict[str, tuple[int | None, ...]] = {}
+    for info in (*inferred.input, *inferred.value_info, *inferred.output):
+        kind = info.type.tensor_type
+        if kind.HasField("shape"):
+            found[info.name] = tuple(d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
+    for tensor in inferred.initializer:
+        found[tensor.name] = tuple(tensor.dims)
+    return found
+
+
+def rename_input(graph: onnx.GraphProto, old: str, new: str) -> None:
+    """Make every reader of a value, nodes and graph outputs alike, read another one.
+
+    A graph output keeps its name: the producer of `new` is made to write under it.
+    """
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            if name == old:
+                node.input[index] = new
+    if any(output.name == old for output in graph.output):
+        maker = producers(graph)[new]
+        for node in graph.node:
+            for index, name in enumerate(node.input):
+                if name == new:
+                    node.input[index] = old
+        maker.output[list(maker.output).index(new)] = old
+
+
+def remove_unused(graph: onnx.GraphProto) -> int:
+    """Remove nodes that nothing reads and initializers that no node reads; return how many of both went."""
+    needed = {output.name for output in graph.output}
+    kept: list[onnx.NodeProto] = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(node.input)
+    weights = [tensor for tensor in graph.initializer if tensor.name in needed]
+    removed = len(graph.node) - len(kept) + len(graph.initializer) - len(weights)
+    if removed:
+        kept.reverse()
+        del graph.node[:]
+        graph.node.extend(kept)
+        del graph.initializer[:]
+        graph.initializer.extend(weights)
+    return removed
+
+
+def module_of(node: onnx.NodeProto) -> str:
+    """The path of the module that a node came from ("layer1.0.conv1"), "" for the model itself or if unknown."""
+    scopes = _scopes(node, "pkg.torch.onnx.name_scopes")
+    return scopes[-2] if len(scopes) > 1 and not scopes[-2].startswith("_empty") else ""
+
+
+def is_leaf(node: onnx.NodeProto) -> bool:
+    """True if the node came from one of torch.nn's own layers rather than from code in a model's forward."""
+    classes = _scopes(node, "pkg.torch.onnx.class_hierarchy")
+    return len(classes) > 1 and classes[-2].startswith("torch.nn.modules.") and ".container." not in classes[-2]
+
+
+def _scopes(node: onnx.NodeProto, key: str) -> list[str]:
+    for entry in node.metadata_props:
+        if entry.key == key:
+            return [str(part) for part in ast.literal_eval(entry.value)]
+    return []
+
+
+def stamp(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with an IR version that onnxruntime-training loads, whichever `onnx` wrote it."""
+    model.ir_version = min(model.ir_version, MAX_IR_VERSION)
+    return model

@@ -1,0 +1,1 @@
+"""The onnxruntime-training artifacts: sparse weights in the graph, loss, gradients, optimizer, checkpoint."""

@@ -1,0 +1,89 @@
+"""Writes what onnxruntime-training loads: training, evaluation and optimizer graphs and the checkpoint."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import onnx
+
+from edge.plan.choices import OptimizerChoice
+from export.graph import producers, remove_unused, stamp
+from export.ort.average_pool import convolve_instead_of_pool
+from export.ort.gradient import training_graphs
+from export.ort.loss import SCALE, append_loss
+from export.ort.optimizer import optimizer_model
+from export.ort.relu6 import split_relu6
+from export.ort.represent import ZERO
+from mest.errors import InputError
+
+TRAINING, EVALUATION, OPTIMIZER, CHECKPOINT = (
+    "training_model.onnx",
+    "eval_model.onnx",
+    "optimizer_model.onnx",
+    "checkpoint",
+)
+
+
+def missing() -> str | None:
+    """Why the artifacts cannot be written here, or None if they can."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        return "onnxruntime-training is not installed; on x86-64 Linux with Python up to 3.12: pip install mest[ort]"
+    if importlib.util.find_spec("onnxruntime.training") is None:
+        return "the installed onnxruntime cannot train; replace it: pip uninstall onnxruntime, pip install mest[ort]"
+    return None
+
+
+def write_artifacts(
+    model: onnx.ModelProto,
+    trained: Iterable[str],
+    frozen: Iterable[str],
+    optimizer: OptimizerChoice,
+    label_smoothing: float,
+    folder: Path,
+) -> None:
+    """Write the four files into `folder` from a forward graph that ends in one output of logits.
+
+    `trained` parameters get gradients and optimizer state, `frozen` ones (statistics, indices, untrained weights) are
+    in the checkpoint only. The graphs have two outputs, the loss and the logits. Raises InputError naming the operator
+    that has no gradient, or an optimizer that onnxruntime-training cannot express.
+    """
+    from onnxruntime.capi import _pybind_state as bindings
+
+    model = onnx.ModelProto.FromString(model.SerializeToString())
+    logits = model.graph.output[0].name
+    split_relu6(model)
+    convolve_instead_of_pool(model)
+    append_loss(model, logits, label_smoothing)
+    remove_unused(model.graph)
+    present = {tensor.name for tensor in model.graph.initializer}
+    trained = [name for name in trained if name in present]
+    if not trained:
+        raise InputError("--trainable: no parameter is left to train; name at least one")
+    frozen = [name for name in dict.fromkeys((*frozen, ZERO, SCALE)) if name in present]
+
+    try:
+        training, evaluation = training_graphs(stamp(model), trained, frozen)
+    except Exception as failed:
+        raise InputError(_refusal(model, failed)) from failed
+    onnx.save(training, folder / TRAINING)
+    onnx.save(evaluation, folder / EVALUATION)
+    tensors = {tensor.name: tensor.SerializeToString() for tensor in model.graph.initializer}
+    bindings.save_checkpoint(
+        [tensors[name] for name in trained], [tensors[name] for name in frozen], str(folder / CHECKPOINT), False
+    )
+    onnx.save(optimizer_model(optimizer, len(trained)), folder / OPTIMIZER)
+
+
+def _refusal(model: onnx.ModelProto, failed: BaseException) -> str:
+    text = str(failed)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    makers = producers(model.graph)
+    kinds = {node.op_type for node in model.graph.node}
+    for word in re.findall(r"[\w.]+", text):
+        if word in kinds:
+            place = next(node.name or node.output[0] for node in makers.values() if node.op_type == word)
+            return f"operator {word} at {place} has no gradient in onnxruntime-training; freeze what lies before it"
+    return f"onnxruntime-training cannot build the gradient graph ({lines[-1] if lines else type(failed).__name__})"

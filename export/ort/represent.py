@@ -1,0 +1,187 @@
+"""Sparse weights inside an ONNX graph: values and indices are parameters, the dense weight is scattered from them.
+
+    slot s belongs to row r(s), the number of rows that end at or before s            (row_starts, as in CSR)
+    unit(s)  = r(s) · row_stride + column(s) · column_stride
+    weight[unit(s) + offset] = value(s, offset)                                        into zeros
+
+| format  | a row is         | a unit is                | offsets from the unit            |
+|---------|------------------|--------------------------|----------------------------------|
+| csr     | output channel   | one weight               | 0                                |
+| block   | `height` of them | `height` × 1 column      | 0, K, 2K ...                     |
+| pattern | output channel   | four cells of a kernel   | the kept cells of its pattern id |
+
+So zeros stay zero by construction with any optimizer, and the tensors are those of the native network (absolute
+columns): a board replaces them without onnx. Slots after the last row's end have row number `rows`: they scatter past
+the weight's end into cells that are cut off, so growing past the target needs no new graph. `masked` multiplies a dense
+weight by its mask instead; `channel` gathers the input channels that the layer reads. The zeros start as an expanded
+scalar parameter, because ConstantOfShape would be folded into a stored dense tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+KEPT_CELLS = [
+    [4, 5, 7, 8],
+    [3, 4, 6, 7],
+    [1, 2, 4, 5],
+    [0, 1, 3, 4],
+    [5, 6, 7, 8],
+    [3, 4, 5, 7],
+    [1, 4, 5, 7],
+    [1, 3, 4, 7],
+]
+from export.graph import set_tensor
+from export.sparse_layer import SparseLayer
+
+ZERO = "mest.zero"
+
+
+@dataclass(frozen=True)
+class Represented:
+    """The names that a layer has in the training graph: `values` is trained, `tensors` are its frozen index tensors."""
+
+    format: str
+    values: str
+    tensors: dict[str, str]
+    slots: int
+
+
+def represent(
+    model: onnx.ModelProto, layers: Mapping[str, SparseLayer], compressed: Mapping[str, Mapping[str, np.ndarray]]
+) -> dict[str, Represented]:
+    """Rewrite each layer's dense weight in place; return the names of its parts by layer.
+
+    `compressed` holds a layer's tensors as its format names them. Requires that a weight is one initializer under the
+    layer's name. Ensures the same values, and that every float that training moves is a non-zero (or a free slot).
+    """
+    graph = model.graph
+    written: dict[str, Represented] = {}
+    prologue: list[onnx.NodeProto] = []
+    for name, layer in layers.items():
+        if layer.format in ("dense", "channel"):
+            continue
+        tensors = compressed[name]
+        builder = _Builder(model, name)
+        if layer.format == "masked":
+            written[name] = builder.masked(layer, tensors)
+        else:
+            written[name] = builder.scattered(layer, tensors)
+        prologue.extend(builder.nodes)
+    if prologue:
+        set_tensor(graph, ZERO, np.zeros(1, np.float32))
+        kept = list(graph.node)
+        del graph.node[:]
+        graph.node.extend([*prologue, *kept])
+    return written
+
+
+class _Builder:
+    """The nodes that make one weight from its parts."""
+
+    def __init__(self, model: onnx.ModelProto, name: str) -> None:
+        self.graph = model.graph
+        self.name = name
+        self.nodes: list[onnx.NodeProto] = []
+
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: int) -> str:
+        """Append one node; return the name of its output."""
+        output = self.name if output == self.name else f"{self.name}.{output}"
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
+
+    def constant(self, role: str, values: object) -> str:
+        """Store a small integer tensor in the graph; return its name."""
+        name = f"{self.name}.const.{role}"
+        set_tensor(self.graph, name, np.asarray(values, np.int64))
+        return name
+
+    def parameter(self, role: str, values: np.ndarray) -> str:
+        """Store a tensor that the checkpoint will hold; return its name."""
+        name = f"{self.name}.{role}"
+        set_tensor(self.graph, name, values)
+        return name
+
+    def masked(self, layer: SparseLayer, tensors: Mapping[str, np.ndarray]) -> Represented:
+        """weight = values × mask; the gradient of a removed weight is zero through the product."""
+        values = self.parameter("values", tensors["values"].astype(np.float32))
+        mask = self.parameter("mask", layer.mask.astype(np.uint8))
+        self._drop_dense()
+        factor = self.node("Cast", [mask], "factor", to=TensorProto.FLOAT)
+        self.node("Mul", [values, factor], self.name)
+        return Represented("masked", values, {"mask": mask}, layer.mask.size)
+
+    def scattered(self, layer: SparseLayer, tensors: Mapping[str, np.ndarray]) -> Represented:
+        """weight = values scattered into zeros; see the table above."""
+        shape = layer.mask.shape
+        columns_per_row = layer.mask[0].size
+        height = int(layer.height or 1) if layer.format == "block" else 1
+        rows = shape[0] // height
+        used, slots = len(tensors["values"]), max(layer.slots, len(tensors["values"]))
+        column_role = "kernels" if layer.format == "pattern" else "columns"
+        padded = {role: _pad(array, slots - used) for role, array in tensors.items() if role != "row_starts"}
+        values = self.parameter("values", padded["values"].astype(np.float32))
+        parts = {
+            "row_starts": self.parameter("row_starts", tensors["row_starts"].astype(np.int32)),
+            column_role: self.parameter(column_role, padded[column_role]),
+        }
+        row_stride = height * columns_per_row
+        column_stride = 9 if layer.format == "pattern" else 1
+        unit = self._unit(parts["row_starts"], parts[column_role], slots, rows, row_stride, column_stride)
+        if layer.format == "pattern":
+            parts["patterns"] = self.parameter("patterns", padded["patterns"])
+            which = self.node("Cast", [parts["patterns"]], "which", to=TensorProto.INT64)
+            table = self.constant("cells", KEPT_CELLS)
+            offsets, reach = self.node("Gather", [table, which], "offsets", axis=0), 9
+        else:
+            offsets, reach = self.constant("offsets", np.arange(height) * columns_per_row), row_stride
+        index = self.node("Add", [unit, offsets], "cells")
+        flat = self.constant("flat", [-1])
+        self._drop_dense()
+        free = reach if slots > used else 0  # cells past the end, where free slots land
+        zeros = self.node("Expand", [ZERO, self.constant("room", [layer.mask.size + free])], "zeros")
+        index = self.node("Reshape", [index, flat], "cells.flat")
+        updates = self.node("Reshape", [values, flat], "values.flat")
+        dense = self.node("ScatterElements", [zeros, index, updates], "dense", axis=0)
+        if free:
+            limits = [self.constant("first", [0]), self.constant("last", [layer.mask.size]), self.constant("axis", [0])]
+            dense = self.node("Slice", [dense, *limits], "cut")
+        self.node("Reshape", [dense, self.constant("shape", shape)], self.name)
+        return Represented(layer.format, values, parts, slots)
+
+    def _unit(self, row_starts: str, columns: str, slots: int, rows: int, row_stride: int, column_stride: int) -> str:
+        """The first cell of every slot, int64 (slots, 1)."""
+        axis, first = self.constant("axis", [0]), self.constant("first", [0])
+        ends = self.node(
+            "Slice", [row_starts, self.constant("one", [1]), self.constant("rows", [rows + 1]), axis], "ends"
+        )
+        ends = self.node("Cast", [ends], "ends.long", to=TensorProto.INT64)
+        zero = self.node("Cast", [ZERO], "nought", to=TensorProto.INT64)
+        count = self.node("Expand", [zero, self.constant("count", [slots + 1])], "count")
+        ones = self.constant("ones", np.ones(rows))
+        self.nodes.append(
+            helper.make_node("ScatterElements", [count, ends, ones], [f"{self.name}.closed"], axis=0, reduction="add")
+        )
+        row = self.node("CumSum", [f"{self.name}.closed", self.constant("zeroth", 0)], "row.all")
+        row = self.node("Slice", [row, first, self.constant("slots", [slots]), axis], "row")
+        column = self.node("Cast", [columns], "column", to=TensorProto.INT64)
+        row = self.node("Mul", [row, self.constant("row_stride", row_stride)], "row.cell")
+        if column_stride != 1:
+            column = self.node("Mul", [column, self.constant("column_stride", column_stride)], "column.cell")
+        unit = self.node("Add", [row, column], "unit.flat")
+        return self.node("Reshape", [unit, self.constant("upright", [-1, 1])], "unit")
+
+    def _drop_dense(self) -> None:
+        for tensor in self.graph.initializer:
+            if tensor.name == self.name:
+                self.graph.initializer.remove(tensor)
+                return
+
+
+def _pad(array: np.ndarray, free: int) -> np.ndarray:
+    return np.concatenate([array, np.zeros((free, *array.shape[1:]), array.dtype)]) if free else array

@@ -1,0 +1,48 @@
+"""Graph passes: each takes an ONNX model, edits it in place and returns how many places it changed.
+
+Each file holds one pass; its docstring says what it requires and what it ensures. `normalise` runs those that make a
+graph as PyTorch exports it (nothing optimized, evaluation mode) into the plain form that the rest of export reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnx
+
+from export.graph import remove_unused
+from export.passes.cast_like import replace_cast_like
+from export.passes.ceil_mode import pad_instead_of_ceil
+from export.passes.constants import fold_constants
+from export.passes.flatten import restore_flatten
+from export.passes.global_pool import restore_global_pool
+from export.passes.identity import remove_identity
+from export.passes.layer_norm import name_layer_norm_outputs
+from export.passes.linear import restore_linear
+from export.passes.names import name_by_module
+from export.passes.zero_bias import drop_zero_bias
+
+Pass = Callable[[onnx.ModelProto], int]
+
+NORMALISE: tuple[Pass, ...] = (
+    replace_cast_like,
+    fold_constants,
+    drop_zero_bias,
+    remove_identity,
+    restore_linear,
+    restore_global_pool,
+    restore_flatten,
+    pad_instead_of_ceil,
+    name_layer_norm_outputs,
+)
+
+
+def normalise(model: onnx.ModelProto, parameters: set[str]) -> None:
+    """Bring an exported graph into plain form, in place. `parameters` are the initializers that are never folded."""
+    for run in NORMALISE:
+        if run is fold_constants:
+            fold_constants(model, parameters)
+        else:
+            run(model)
+        remove_unused(model.graph)
+    name_by_module(model)
