@@ -1,6 +1,6 @@
 """Rankings of training samples by forgetting count, with what they were computed from.
 
-A ranking is a directory entry in one of two forms, told apart by the suffix:
+A ranking is a file in one of two forms, told apart by the ending:
 
 - `*.npz`: arrays `indices` and `forgetting_counts`, and `provenance` as JSON text;
 - `*.pkl`: the published form, a dictionary of `indices` and `forgetting counts`, with the provenance beside it in
@@ -14,7 +14,9 @@ One without a checksum is taken for `cifar10`, whose order every copy shares, or
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import os
 import zipfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -92,19 +94,23 @@ def _scattered(size: int) -> npt.NDArray[np.uint64]:
 
 
 def write_ranking(path: Path, ranking: Ranking) -> None:
-    """Write `ranking` to a `.npz` file, or to a `.pkl` file with its provenance in `.pkl.json` beside it."""
+    """Write `ranking` to a `.npz` file, or to a `.pkl` file with its provenance in `.pkl.json` beside it.
+
+    Each file is written beside its place and renamed, so a full disk leaves no half of one.
+    """
     if path.suffix == ".npz":
-        provenance = json.dumps(_as_dict(ranking.provenance), sort_keys=True)
-        with open(path, "wb") as file:
-            np.savez_compressed(
-                file, indices=ranking.indices, forgetting_counts=ranking.counts, provenance=np.array(provenance)
-            )
+        provenance = np.array(json.dumps(_as_dict(ranking.provenance), sort_keys=True))
+        content = io.BytesIO()
+        arrays = {"indices": ranking.indices, "forgetting_counts": ranking.counts, "provenance": provenance}
+        np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+        _replace(path, content.getvalue())
     elif path.suffix == ".pkl":
-        content = pickle_integer_arrays({"indices": ranking.indices, "forgetting counts": ranking.counts})
-        path.write_bytes(content)
+        pickled = pickle_integer_arrays({"indices": ranking.indices, "forgetting counts": ranking.counts})
+        _sidecar(path).unlink(missing_ok=True)
+        _replace(path, pickled)
         if ranking.provenance is not None:
-            beside = {**asdict(ranking.provenance), "sha256": hashlib.sha256(content).hexdigest()}
-            _sidecar(path).write_text(json.dumps(beside, indent=1, sort_keys=True) + "\n")
+            beside = {**asdict(ranking.provenance), "sha256": hashlib.sha256(pickled).hexdigest()}
+            _replace(_sidecar(path), (json.dumps(beside, indent=1, sort_keys=True) + "\n").encode())
     else:
         raise InputError(f"{path}: a ranking is written as .npz or .pkl; give one of these endings")
 
@@ -166,6 +172,15 @@ def _read_pickle(path: Path) -> Ranking:
             raise ValueError(f"{_sidecar(path).name} belongs to another file")
         provenance = _from_dict(beside)
     return Ranking(arrays["indices"], arrays["forgetting counts"], provenance)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    beside = path.with_name(path.name + ".tmp")
+    try:
+        beside.write_bytes(content)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _sidecar(path: Path) -> Path:

@@ -204,6 +204,7 @@ def test_a_sidecar_belongs_to_its_pickle(tmp_path: Path) -> None:
     beside = (tmp_path / "r.pkl.json").read_text()
     write_ranking(tmp_path / "r.pkl", rank(COUNTS[::-1].copy(), MADE_FROM))
     (tmp_path / "r.pkl.json").write_text(beside)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["r.pkl", "r.pkl.json"]
     with pytest.raises(DamagedError, match="belongs to another file"):
         read_ranking(tmp_path / "r.pkl")
 
