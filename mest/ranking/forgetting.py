@@ -53,12 +53,10 @@ class ForgettingTracker:
             return
         if index.min() < 0 or index.max() >= self.samples:
             raise ValueError(f"sample indices {index.min()} to {index.max()} with {self.samples} samples")
-        most = int(self._presented[index].max()) + index.size
-        if most > MOST_PRESENTATIONS and (self._presented + np.bincount(index, minlength=self.samples)).max() > (
-            MOST_PRESENTATIONS
-        ):
+        rounds = _one_of_each(index)
+        if int(self._presented[index].max()) + len(rounds) > MOST_PRESENTATIONS:
             raise ValueError(f"more than {MOST_PRESENTATIONS} presentations of one sample")
-        for chosen in _one_of_each(index):
+        for chosen in rounds:
             self._present_once(index[chosen], right[chosen])
 
     def _present_once(self, index: Indices, right: Flags) -> None:

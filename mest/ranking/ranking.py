@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import zipfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -178,7 +177,7 @@ def _replace(path: Path, content: bytes) -> None:
     beside = path.with_name(path.name + ".tmp")
     try:
         beside.write_bytes(content)
-        os.replace(beside, path)
+        beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
 
