@@ -43,10 +43,10 @@ class ModelSpec:
 
 
 def build_model(spec: ModelSpec, seed: int | None = None) -> nn.Module:
-    """Return the named model with fresh weights, checked by one forward pass on an image of zeros.
+    """Return the named model with fresh weights, checked by one forward pass over zeros.
 
-    With a seed the weights depend on nothing but the seed, and the global generator of torch is left as it was.
-    Raises InputError for an unknown name, or a model that does not take the images or gives other than `classes` logits.
+    With a seed the weights depend on that alone, and the global generator of torch is left as it was.
+    Raises InputError for an unknown name, or a model that does not take the images or give `classes` logits.
     """
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:

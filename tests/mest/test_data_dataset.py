@@ -54,7 +54,7 @@ def test_train_and_test_folders_are_taken_as_they_are(folder: Path, tmp_path_fac
         (other / name).mkdir()
         Image.new("RGB", (8, 6)).save(other / name / "0.png")
     (root / "test").symlink_to(other)
-    with pytest.raises(InputError, match="classes differ.*cow, dog"):
+    with pytest.raises(InputError, match=r"classes differ.*cow, dog"):
         open_data(DataSpec(f"imagefolder:{root}"))
 
 
@@ -73,7 +73,7 @@ def test_one_class_is_refused(tmp_path: Path) -> None:
     """A folder with a single class cannot be learned from."""
     (tmp_path / "cat").mkdir()
     Image.new("L", (4, 4)).save(tmp_path / "cat" / "0.png")
-    with pytest.raises(InputError, match="1 class folder.*at least 2"):
+    with pytest.raises(InputError, match=r"1 class folder.*at least 2"):
         open_data(DataSpec(f"imagefolder:{tmp_path}"))
 
 

@@ -1,0 +1,125 @@
+"""The command `mest train`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mest.cli.command import Command as Base
+from mest.cli.command import Context, Stopped
+from mest.errors import InputError
+
+if TYPE_CHECKING:
+    from mest.train.metrics import EpochRecord
+
+NO_PATH = ""
+
+
+class Command(Base):
+    """Train a model sparse from the first step and leave a run directory.
+
+    Every option may also stand in a recipe (--recipe FILE, YAML with the same names); the command line wins.
+    The option names of the published scripts are accepted beside ours.
+    """
+
+    name = "train"
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        from mest.train.options import OPTIONS
+
+        parser.add_argument("--recipe", type=Path, metavar="FILE", help="YAML with any of these options")
+        parser.add_argument("--out", "--save-model", type=Path, metavar="RUN", help="the run directory to write")
+        parser.add_argument(
+            "--resume",
+            nargs="?",
+            const=NO_PATH,
+            metavar="CHECKPOINT",
+            help="continue from a checkpoint or run directory; without a path, continue --out",
+        )
+        for option in OPTIONS:
+            flags = [f"-{option.short}"] if option.short else []
+            flags += [f"--{name}" for name in option.names]
+            bare = {} if option.bare is None else {"nargs": "?", "const": option.bare}
+            parser.add_argument(
+                *flags,
+                dest=f"option {option.key}",
+                default=argparse.SUPPRESS,
+                metavar=option.key.rsplit("-", 1)[-1].upper(),
+                help=option.help.replace("%", "%%"),
+                **bare,  # type: ignore[arg-type]
+            )
+
+    def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
+        from mest.train.checkpoint import load_checkpoint
+        from mest.train.observer import Observer
+        from mest.train.recipe import build_config, build_execution, read_recipe
+        from mest.train.trainer import train
+
+        given = {key.removeprefix("option "): value for key, value in vars(args).items() if key.startswith("option ")}
+        recipe = read_recipe(args.recipe) if args.recipe else {}
+        resume = _checkpoint(args.resume, args.out)
+        stored = load_checkpoint(resume)["options"] if resume else {}
+        options = {**stored, **recipe, **given}
+        config = build_config(options)
+        out = args.out or (
+            resume.parent.parent if resume else _default_out(config.model, config.sparse.method, config.seed)
+        )
+        execution = build_execution(options, out, resume)
+        if execution.threads:
+            import torch
+
+            torch.set_num_threads(execution.threads)
+        watch, epoch_done = _progress(context)
+        outcome = train(config, execution, options, Observer(context.stop, context.say, watch, epoch_done))
+        if outcome.stopped:
+            raise Stopped(
+                f"stopped after {outcome.epochs} of {config.epochs} epochs; "
+                f"continue with: mest train --resume --out {outcome.path}"
+            )
+        return outcome.summary or {"run": str(outcome.path), "epochs": outcome.epochs}
+
+    def show(self, result: dict[str, Any]) -> str:
+        if "accuracy" not in result:
+            return ""
+        return (
+            f"{result['run']}: {result['epochs']} epochs, test accuracy {result['accuracy']:.2%} "
+            f"(epoch {result['best_epoch']}; last {result['accuracy_last']:.2%}), "
+            f"weight sparsity {result['sparsity']:.2%}"
+        )
+
+
+def _checkpoint(resume: str | None, out: Path | None) -> Path | None:
+    """The checkpoint file that --resume means."""
+    if resume is None:
+        return None
+    if resume == NO_PATH and out is None:
+        raise InputError("--resume: which run? give its checkpoint or directory, or --out RUN")
+    path = out if resume == NO_PATH else Path(resume)
+    assert path is not None
+    return path / "checkpoints" / "last.pt" if path.is_dir() or resume == NO_PATH else path
+
+
+def _default_out(model: str, method: str, seed: int) -> Path:
+    plain = "".join(letter if letter.isalnum() else "-" for letter in model)
+    return Path("runs", f"{plain}_{method}_seed{seed}")
+
+
+def _progress(context: Context) -> tuple[Any, Any]:
+    """A bar over the batches and a line for each epoch, on a terminal alone."""
+    from tqdm import tqdm
+
+    def watch(items: Iterable[Any], count: int, title: str) -> Iterable[Any]:
+        return tqdm(items, total=count, desc=title, leave=False, disable=not context.progress)
+
+    def epoch_done(record: EpochRecord) -> None:
+        if context.progress:
+            validation = record.validation_accuracy
+            shown = "" if validation is None else f", validation {validation:.2%}"
+            context.say(
+                f"epoch {record.epoch}: loss {record.train_loss:.4f}, training {record.train_accuracy:.2%}{shown}, "
+                f"sparsity {record.weight_sparsity:.4f}, {record.seconds:.1f} s"
+            )
+
+    return watch, epoch_done

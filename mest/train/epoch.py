@@ -1,0 +1,176 @@
+"""One epoch: the training steps, and the evaluation of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+
+from mest.data.loader import Batch
+from mest.data.preprocess import Preprocess
+from mest.errors import InputError
+from mest.ranking.presentations import look_again
+from mest.ranking.samples import TrainingSamples
+from mest.train.config import TrainConfig
+from mest.train.process import Process
+
+# Steps between looks at the loss: a look waits for the accelerator.
+STEPS_PER_CHECK = 20
+
+
+class StopRequested(Exception):
+    """The epoch was abandoned because a stop was asked for."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean loss and accuracy over `count` samples."""
+
+    loss: float
+    accuracy: float
+    count: int
+
+
+@dataclass
+class Steps:
+    """What the training steps of a run share: the model, how it learns, and where.
+
+    `forward` is the model itself, or its wrapper that averages gradients over the processes of a run.
+    """
+
+    config: TrainConfig
+    process: Process
+    model: nn.Module
+    forward: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: GradScaler
+    preprocess: Preprocess
+    samples: TrainingSamples
+
+    def train_epoch(self, epoch: int, batches: Iterable[tuple[Batch, int]], stop: Callable[[], bool]) -> Score:
+        """Take one step for each batch (this process's part, and the size of the whole batch) and return the means.
+
+        Raises StopRequested between two steps, InputError if the loss is no longer finite.
+        """
+        self.forward.train()
+        loss_sum = torch.zeros((), dtype=torch.float64, device=self.process.device)
+        correct_sum = torch.zeros_like(loss_sum)
+        count = 0
+        for step, (batch, whole) in enumerate(batches):
+            at_check = step % STEPS_PER_CHECK == 0
+            if (at_check or self.process.world == 1) and self.process.any(stop()):
+                raise StopRequested
+            loss, correct = self._step(epoch, step, batch, whole)
+            loss_sum += loss
+            correct_sum += correct
+            count += whole
+            if at_check:
+                self._refuse_unusable(loss_sum, epoch)
+        totals = self.process.sum(torch.stack([loss_sum, correct_sum]))
+        self._refuse_unusable(totals[0], epoch)
+        return Score(float(totals[0]) / count, float(totals[1]) / count, count)
+
+    def _step(self, epoch: int, step: int, batch: Batch, whole: int) -> tuple[Tensor, Tensor]:
+        """One optimizer step; returns the sums of loss and correctness over this process's samples."""
+        pixels, labels, indices = (part.to(self.process.device, non_blocking=True) for part in batch)
+        images = self.preprocess.normalise(pixels)
+        mixed, partners, ratio = self._mix(images, epoch, step)
+        settings = self.config.optimizer
+        outcome = []
+        loss_sum = torch.zeros((), dtype=torch.float64, device=images.device)
+        parts = torch.arange(len(labels), device=images.device).chunk(settings.accumulate)
+        for number, part in enumerate(parts):
+            with self._sync(number == len(parts) - 1), self._autocast():
+                logits = self.forward(mixed[part]).float()
+                loss = ratio * self._loss(logits, labels[part])
+                if partners is not None:
+                    loss = loss + (1 - ratio) * self._loss(logits, labels[partners[part]])
+                # Gradients are averaged over processes, and parts may differ in size: weigh by the whole batch.
+                self.scaler.scale(loss * (self.process.world / whole)).backward()
+            loss_sum += loss.detach()
+            outcome.append(logits.detach().argmax(1))
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        predicted = torch.cat(outcome)
+        correct = predicted == labels
+        if self.samples.tracker is not None:
+            self.samples.presented(indices, correct if partners is None else look_again(self.model, images, labels))
+        right = ratio * correct.sum()
+        if partners is not None:
+            right = right + (1 - ratio) * (predicted == labels[partners]).sum()
+        return loss_sum, right
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        smoothing = self.config.optimizer.label_smoothing
+        return functional.cross_entropy(logits, labels, reduction="sum", label_smoothing=smoothing)
+
+    def _mix(self, images: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor | None, float]:
+        """Images mixed with a shuffle of themselves, the shuffle and the share of the first; unmixed without mixup."""
+        alpha = self.config.optimizer.mixup_alpha
+        if not alpha:
+            return images, None, 1.0
+        generator = np.random.default_rng([self.config.seed, epoch, step, self.process.rank, 0x313])
+        ratio = float(generator.beta(alpha, alpha))
+        partners = torch.from_numpy(generator.permutation(len(images))).to(images.device)
+        return ratio * images + (1 - ratio) * images[partners], partners, ratio
+
+    def _autocast(self) -> AbstractContextManager[None]:
+        return autocast(self.process.device, self.config.amp)
+
+    def _sync(self, last: bool) -> AbstractContextManager[None]:
+        """Gradients travel between processes with the last part alone."""
+        if last or not isinstance(self.forward, nn.parallel.DistributedDataParallel):
+            return nullcontext()
+        return self.forward.no_sync()
+
+    def _refuse_unusable(self, loss_sum: Tensor, epoch: int) -> None:
+        if not bool(torch.isfinite(loss_sum)):
+            raise InputError(
+                f"the loss is no longer finite in epoch {epoch}; the checkpoint before it is kept: "
+                f"lower --lr (now {self.config.optimizer.lr:g}) or add --warmup"
+            )
+
+
+def autocast(device: torch.device, enabled: bool) -> AbstractContextManager[None]:
+    """Return the context of mixed precision: bfloat16 on a CPU, float16 on a GPU."""
+    if not enabled:
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.float16 if device.type == "cuda" else torch.bfloat16)
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module, batches: Iterable[Batch], preprocess: Preprocess, device: torch.device, amp: bool = False
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield logits `(k, classes)` float32 and labels `(k,)` of each batch, the model in evaluation mode throughout."""
+    training = model.training
+    model.eval()
+    try:
+        for pixels, labels, _ in batches:
+            images = preprocess.normalise(pixels.to(device, non_blocking=True))
+            with autocast(device, amp):
+                logits = model(images)
+            yield logits.float(), labels.to(device, non_blocking=True)
+    finally:
+        model.train(training)
+
+
+def evaluate(
+    model: nn.Module, batches: Iterable[Batch], preprocess: Preprocess, device: torch.device, amp: bool = False
+) -> Score:
+    """Return mean cross-entropy (without smoothing) and accuracy over the batches."""
+    loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+    correct = torch.zeros((), dtype=torch.int64, device=device)
+    count = 0
+    for logits, labels in predict(model, batches, preprocess, device, amp):
+        loss_sum += functional.cross_entropy(logits, labels, reduction="sum")
+        correct += (logits.argmax(1) == labels).sum()
+        count += len(labels)
+    return Score(float(loss_sum) / max(count, 1), int(correct) / max(count, 1), count)

@@ -1,0 +1,202 @@
+"""The options of a training run: one table for the command line, recipes and the published names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+Parse = Callable[[str], Any]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option. `key` is its name in a recipe too; `aliases` are other names, the published ones among them.
+
+    `bare` is the text that the option stands for when it is given without a value; None if it needs one.
+    `parse` turns text into a value and raises ValueError that says what is allowed.
+    """
+
+    key: str
+    parse: Parse
+    help: str
+    aliases: tuple[str, ...] = ()
+    bare: str | None = None
+    short: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name of the option, without dashes in front."""
+        return (self.key, *self.aliases)
+
+
+def text(given: str) -> str:
+    """Any text but an empty one."""
+    if not given:
+        raise ValueError("a value is missing")
+    return given
+
+
+def whole(low: int, high: int | None = None) -> Parse:
+    """Integers from `low` (to `high`)."""
+
+    def parse(given: str) -> int:
+        try:
+            value = int(given)
+        except ValueError:
+            value = low - 1
+        if value < low or (high is not None and value > high):
+            raise ValueError(f"allowed are whole numbers from {low}" + (f" to {high}" if high is not None else ""))
+        return value
+
+    return parse
+
+
+def number(low: float, high: float = math.inf, open_low: bool = False, open_high: bool = False) -> Parse:
+    """Finite numbers from `low` to `high`; an open end is not itself allowed."""
+
+    def parse(given: str) -> float:
+        try:
+            value = float(given)
+        except ValueError:
+            value = math.nan
+        inside = (low < value if open_low else low <= value) and (value < high if open_high else value <= high)
+        if not math.isfinite(value) or not inside:
+            ends = f"{'above' if open_low else 'from'} {low:g}"
+            if math.isfinite(high):
+                ends += f" {'to below' if open_high else 'to'} {high:g}"
+            raise ValueError(f"allowed are numbers {ends}")
+        return value
+
+    return parse
+
+
+def listed(one: Parse) -> Parse:
+    """Several values joined by `-` as published, or by commas."""
+
+    def parse(given: str) -> tuple[Any, ...]:
+        return tuple(one(part.strip()) for part in given.replace("-", ",").split(","))
+
+    return parse
+
+
+def one_of(*choices: str, **other_names: str) -> Parse:
+    """One of the choices; `other_names` maps further spellings to them."""
+
+    def parse(given: str) -> str:
+        value = other_names.get(given, given)
+        if value not in choices:
+            raise ValueError(f"allowed are {', '.join(choices)}")
+        return value
+
+    return parse
+
+
+def switch(given: str) -> bool:
+    """True or false."""
+    if given.lower() not in ("true", "false"):
+        raise ValueError("allowed are true and false")
+    return given.lower() == "true"
+
+
+def image_size(given: str) -> int | tuple[int, int]:
+    """A side in pixels, or HEIGHTxWIDTH."""
+    height, cross, width = given.partition("x")
+    try:
+        sides = (int(height), int(width) if cross else int(height))
+    except ValueError:
+        sides = (0, 0)
+    if min(sides) < 1 or max(sides) > 4096:
+        raise ValueError("allowed are a side in pixels from 1 to 4096 (32), or HEIGHTxWIDTH (48x64)")
+    return sides if cross else sides[0]
+
+
+SPARSITY = number(0, 1, open_high=True)
+
+OPTIONS: tuple[Option, ...] = (
+    Option("model", text, "digits, resnet20, resnet32, vgg16, vgg19, torchvision:NAME or package.module:factory"),
+    Option("arch", one_of("resnet", "vgg"), "published: with --depth, the model"),
+    Option("depth", whole(1), "published: 20 or 32 for resnet, 16 or 19 for vgg"),
+    Option(
+        "data",
+        text,
+        "digits, cifar10, cifar100, fashion_mnist, imagefolder:DIR or npz:FILE (default digits)",
+        ("dataset",),
+    ),
+    Option("data-dir", text, "where torchvision's data sets are kept (default data)"),
+    Option("download", switch, "fetch torchvision's data set if it is not there", bare="true"),
+    Option("image-size", image_size, "side in pixels (short side, then centre crop) or HEIGHTxWIDTH"),
+    Option("augment", one_of("auto", "none", "crop", "flip", "crop+flip"), "random shifts and mirror images"),
+    Option("data-augmentation", switch, "published: the same as --augment crop+flip", bare="true"),
+    Option("validation-fraction", number(0, 0.9), "part of the training images that chooses the best checkpoint (0.1)"),
+    Option("method", one_of("em", "ems", "set", "rigl", "static", "dense"), "how the zeros move (default em)"),
+    Option(
+        "scheme",
+        text,
+        "irregular, block, block:HEIGHT, pattern or channel; published names are accepted (default irregular)",
+        ("sparsity-type", "sp-admm-sparsity-type"),
+    ),
+    Option("sparsity", SPARSITY, "zeros ÷ weights of every sparse layer, without a profile (default 0.9)"),
+    Option("distribution", one_of("uniform", "erk"), "how --sparsity spreads over the layers (default uniform)"),
+    Option("profile", text, "YAML file with the sparsity of each layer", ("sp-config-file", "config-file")),
+    Option("lower-bound", listed(SPARSITY), "sparsity after pruning in each phase: 0.92-0.91-0.9", ("prune-to",)),
+    Option("upper-bound", listed(SPARSITY), "sparsity after growing in each phase: 0.9-0.9-0.9", ("grow-to",)),
+    Option(
+        "mask-update-decay-epoch",
+        listed(whole(1)),
+        "epochs at which the next phase begins: 90-120 (scales with --epochs unless given)",
+        ("decay-epochs",),
+    ),
+    Option("sp-mask-update-freq", whole(1), "epochs from one mutation to the next (default 5)", ("mutate-every",)),
+    Option("sp-lmd", number(0), "λ of the score |w| + λ·|gradient|", ("gradient-weight",)),
+    Option("sp-retrain", switch, "published: always the case here", bare="true"),
+    Option("sp-prune-before-retrain", switch, "published: always the case here", bare="true"),
+    Option("epochs", whole(1), "epochs to train (default 160)"),
+    Option("batch-size", whole(1), "samples in each optimizer step, all processes together (default 64)"),
+    Option("accumulate", whole(1), "backward passes that one optimizer step is split into (default 1)"),
+    Option("test-batch-size", whole(1), "samples at a time in evaluation (default 256)"),
+    Option("optimizer", one_of("sgd", "adam", "adamw"), "sgd, adam or adamw (default sgd)", ("optmzr",)),
+    Option("lr", number(0, open_low=True), "the highest learning rate (default 0.1; 0.001 for adam and adamw)"),
+    Option("momentum", number(0, 1, open_high=True), "sgd's momentum (default 0.9)"),
+    Option("nesterov", switch, "Nesterov momentum", bare="true"),
+    Option("weight-decay", number(0), "weight decay (default 1e-4)", ("wd",)),
+    Option(
+        "lr-scheduler",
+        one_of("cosine", "step", "constant", default="step"),
+        "cosine, step (published: default) or constant (default cosine)",
+        ("schedule",),
+    ),
+    Option("min-lr", number(0), "cosine's last learning rate (default 4e-8)"),
+    Option("lr-milestones", listed(whole(1)), "step: epochs at which the rate falls (default 80-120, scaled)"),
+    Option("lr-gamma", number(0, 1, open_low=True), "step: what the rate is multiplied by (default 0.1)"),
+    Option("warmup", text, "epochs of linear warm-up (8 where no number is given)", bare="true"),
+    Option("warmup-epochs", whole(1), "published: the same number by itself"),
+    Option("warmup-lr", number(0, open_low=True), "learning rate that the warm-up starts from (default 1e-4)"),
+    Option("smooth", switch, "published: label smoothing by --smooth-eps", bare="true"),
+    Option("label-smoothing", number(0, 1, open_high=True), "label smoothing (default 0)", ("smooth-eps",)),
+    Option("mixup", switch, "mix pairs of images", bare="true"),
+    Option("alpha", number(0, open_low=True), "mixup: the ratio is drawn from Beta(alpha, alpha) (default 0.3)"),
+    Option(
+        "remove-n", text, "how many of the easiest training samples go: 12000, or in rounds 6000-6000, or 0.2 of all"
+    ),
+    Option("remove-data-epoch", text, "epochs at which they go, by the counts so far: 70, or in rounds 40-70"),
+    Option("keep-lowest-n", whole(-1), "how many of the very easiest stay (default 0); -1 removes at random"),
+    Option("restore-every", whole(1), "epochs between looks at removed samples; those now wrong come back"),
+    Option("sorting-file", text, "ranking whose order decides which --remove-n samples go, by default from the start"),
+    Option("ranking-unchecked", switch, "use a ranking that does not say of which data it is", bare="true"),
+    Option("write-ranking", text, "where to write this run's ranking (.npz or .pkl)"),
+    Option("input-dir", text, "published: folder of --sorting-file"),
+    Option("output-dir", text, "published: folder that the ranking is also written to"),
+    Option("output-name", text, "published: its name there, without .pkl"),
+    Option("amp", switch, "mixed precision: bfloat16 on a CPU, float16 with loss scaling on a GPU", bare="true"),
+    Option("device", text, "auto, cpu, cuda or cuda:N (default auto)"),
+    Option("no-cuda", switch, "published: the same as --device cpu", bare="true"),
+    Option("workers", whole(0, 64), "processes that load images ahead (default 0)", short="j"),
+    Option("threads", whole(1, 1024), "threads of one process (default: PyTorch's choice)"),
+    Option("seed", whole(0, 2**63 - 1), "seed of every random choice (default 0)"),
+    Option("remark", text, "a note that run.json keeps"),
+    Option("log-filename", text, "published: metrics.jsonl is also written here"),
+)
+
+BY_NAME: dict[str, Option] = {name: option for option in OPTIONS for name in option.names}

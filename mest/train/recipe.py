@@ -1,0 +1,298 @@
+"""A run's options gathered from a recipe and the command line, parsed once, all problems reported together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from mest.data import DataSpec
+from mest.errors import InputError
+from mest.packaged import resolve_packaged
+from mest.sparse import parse_scheme
+from mest.train.config import Execution, OptimizerConfig, RemovalConfig, SparseConfig, TrainConfig
+from mest.train.options import BY_NAME, OPTIONS
+from mest.train.sparsify import schedule_of
+
+MODELS_BY_ARCH = {("resnet", 20): "resnet20", ("resnet", 32): "resnet32", ("vgg", 16): "vgg16", ("vgg", 19): "vgg19"}
+# The scripts' WARMUP variable.
+WARMUP_EPOCHS = 8
+MUTATING = frozenset({"em", "ems", "set", "rigl"})
+# Options that act only with some methods.
+METHODS_OF = {
+    **dict.fromkeys(("scheme", "sparsity", "distribution", "profile"), MUTATING | {"static"}),
+    **dict.fromkeys(("lower-bound", "upper-bound"), frozenset({"em", "ems"})),
+    **dict.fromkeys(("mask-update-decay-epoch", "sp-mask-update-freq"), MUTATING),
+    "sp-lmd": frozenset({"em", "ems"}),
+    **dict.fromkeys(("sp-retrain", "sp-prune-before-retrain"), MUTATING | {"static"}),
+}
+
+
+def read_recipe(path: Path) -> dict[str, str]:
+    """Return option texts by option key from a YAML file; raises InputError that lists every unknown key."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(resolve_packaged(path).read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as failed:
+        reason = " ".join(str(failed).split())
+        raise InputError(f"--recipe {path}: not readable as YAML ({reason})") from failed
+    if not isinstance(content, dict):
+        raise InputError(f"--recipe {path}: expected option names with values, found {type(content).__name__}")
+    problems: list[str] = []
+    options: dict[str, str] = {}
+    for name, value in content.items():
+        key = str(name).replace("_", "-")
+        if key not in BY_NAME:
+            near = get_close_matches(key, BY_NAME, 1)
+            problems.append(f"unknown key {name!r}" + (f", did you mean {near[0]!r}?" if near else ""))
+        elif BY_NAME[key].key in options:
+            problems.append(f"{name!r} is given twice, under two of its names")
+        else:
+            options[BY_NAME[key].key] = _as_text(value)
+    if problems:
+        raise InputError(f"--recipe {path}: {'; '.join(problems)}")
+    return options
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "-".join(_as_text(each) for each in value)
+    return "" if value is None else str(value)
+
+
+class Problems:
+    """Collects refusals, so that a user mends all of them at once."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def add(self, problem: str) -> None:
+        """Note one problem."""
+        self.found.append(problem)
+
+    def raise_if_any(self) -> None:
+        """Raise InputError with all of them in one line."""
+        if self.found:
+            raise InputError("; ".join(self.found))
+
+
+def parse_options(given: Mapping[str, str], problems: Problems) -> dict[str, Any]:
+    """Return values by option key; texts that an option does not allow are noted."""
+    values: dict[str, Any] = {}
+    for option in OPTIONS:
+        if option.key in given:
+            try:
+                values[option.key] = option.parse(given[option.key])
+            except ValueError as refused:
+                problems.add(f"--{option.key} {given[option.key]}: {refused}")
+    return values
+
+
+def build_config(given: Mapping[str, str]) -> TrainConfig:
+    """Return what the option texts ask for; raises InputError with every problem in one line.
+
+    Options that contradict each other, or that cannot act with the chosen method, optimizer or schedule, are refused.
+    """
+    problems = Problems()
+    values = parse_options(given, problems)
+    problems.raise_if_any()
+    method = _method(values)
+    for key, methods in METHODS_OF.items():
+        if key in values and method not in methods:
+            problems.add(f"--{key} does nothing with --method {method}; it acts with {', '.join(sorted(methods))}")
+    epochs = values.get("epochs", 160)
+    config = TrainConfig(
+        model=_model(values, problems),
+        data=_data(values, problems),
+        validation_fraction=values.get("validation-fraction", TrainConfig.validation_fraction),
+        epochs=epochs,
+        seed=values.get("seed", 0),
+        amp=values.get("amp", False),
+        sparse=_sparse(values, method, epochs, problems),
+        optimizer=_optimizer(values, epochs, problems),
+        removal=_removal(values, problems),
+    )
+    problems.raise_if_any()
+    return config
+
+
+def build_execution(given: Mapping[str, str], out: Path, resume: Path | None) -> Execution:
+    """Return where and with what to run."""
+    problems = Problems()
+    values = parse_options(given, problems)
+    device = values.get("device", "cpu" if values.get("no-cuda") else "auto")
+    if values.get("no-cuda") and device != "cpu":
+        problems.add(f"--no-cuda contradicts --device {device}")
+    ranking = values.get("write-ranking")
+    if "output-name" in values:
+        name = values["output-name"].removesuffix(".pkl") + ".pkl"
+        ranking = str(Path(values.get("output-dir", out)) / name)
+    elif "output-dir" in values:
+        problems.add("--output-dir names a folder for the ranking; --output-name says under which name")
+    if ranking is not None and Path(ranking).suffix not in (".npz", ".pkl"):
+        problems.add(f"--write-ranking {ranking}: a ranking is written as .npz or .pkl")
+    problems.raise_if_any()
+    return Execution(
+        out=out,
+        device=device,
+        workers=values.get("workers", 0),
+        threads=values.get("threads", 0),
+        resume=resume,
+        eval_batch_size=values.get("test-batch-size", 256),
+        remark=values.get("remark"),
+        write_ranking=Path(ranking) if ranking is not None else None,
+        log_file=Path(values["log-filename"]) if "log-filename" in values else None,
+    )
+
+
+def _method(values: Mapping[str, Any]) -> str:
+    """The method asked for; the published scripts say it by their bounds alone."""
+    grow_to = values.get("upper-bound")
+    return str(values.get("method", "ems" if grow_to and min(grow_to) < grow_to[-1] else "em"))
+
+
+def _model(values: Mapping[str, Any], problems: Problems) -> str:
+    by_arch = None
+    if "arch" in values or "depth" in values:
+        by_arch = MODELS_BY_ARCH.get((values.get("arch"), values.get("depth")))  # type: ignore[arg-type]
+        if by_arch is None:
+            allowed = ", ".join(f"--arch {arch} --depth {depth}" for arch, depth in MODELS_BY_ARCH)
+            problems.add(f"--arch {values.get('arch')} --depth {values.get('depth')}: allowed are {allowed}")
+    model = values.get("model", by_arch or "digits")
+    if by_arch and model != by_arch:
+        problems.add(f"--model {model} contradicts --arch and --depth, which say {by_arch}")
+    return str(model)
+
+
+def _data(values: Mapping[str, Any], problems: Problems) -> DataSpec:
+    augment = values.get("augment", "crop+flip" if values.get("data-augmentation") else "auto")
+    if values.get("data-augmentation") and augment != "crop+flip":
+        problems.add(f"--data-augmentation contradicts --augment {augment}")
+    return DataSpec(
+        name=values.get("data", "digits"),
+        folder=Path(values.get("data-dir", "data")),
+        download=values.get("download", False),
+        image_size=values.get("image-size"),
+        augment=augment,
+    )
+
+
+def _sparse(values: Mapping[str, Any], method: str, epochs: int, problems: Problems) -> SparseConfig:
+    if "profile" in values:
+        for key in ("sparsity", "distribution"):
+            if key in values:
+                problems.add(f"--{key} contradicts --profile, which gives the sparsity of each layer")
+    bounds = values.get("upper-bound", values.get("lower-bound"))
+    config = SparseConfig(
+        method=method,
+        scheme=values.get("scheme", SparseConfig.scheme),
+        sparsity=values.get("sparsity", bounds[-1] if bounds else SparseConfig.sparsity),
+        distribution=values.get("distribution", SparseConfig.distribution),
+        profile=values.get("profile"),
+        prune_to=values.get("lower-bound"),
+        grow_to=values.get("upper-bound"),
+        decay_epochs=values.get("mask-update-decay-epoch"),
+        update_every_epochs=values.get("sp-mask-update-freq", SparseConfig.update_every_epochs),
+        gradient_weight=values.get("sp-lmd"),
+    )
+    for check in (lambda: parse_scheme(config.scheme), lambda: schedule_of(config, epochs)):
+        try:
+            check()
+        except InputError as refused:
+            problems.add(str(refused))
+    return config
+
+
+def _optimizer(values: Mapping[str, Any], epochs: int, problems: Problems) -> OptimizerConfig:
+    kind = values.get("optimizer", "sgd")
+    schedule = values.get("lr-scheduler", "cosine")
+    needs = {
+        **dict.fromkeys(("momentum", "nesterov"), (kind == "sgd", "--optimizer sgd")),
+        "min-lr": (schedule == "cosine", "--lr-scheduler cosine"),
+        **dict.fromkeys(("lr-milestones", "lr-gamma"), (schedule == "step", "--lr-scheduler step")),
+        "alpha": (values.get("mixup", False), "--mixup"),
+        "warmup-lr": (bool(_warmup(values, Problems())), "--warmup"),
+    }
+    for key, (met, wanted) in needs.items():
+        if key in values and not met:
+            problems.add(f"--{key} does nothing without {wanted}")
+    lr = values.get("lr", 0.1 if kind == "sgd" else 1e-3)
+    min_lr = values.get("min-lr", min(4e-8, lr))
+    if min_lr > lr:
+        problems.add(f"--min-lr {min_lr:g}: must not exceed --lr {lr:g}")
+    milestones = values.get("lr-milestones", tuple(sorted({max(1, round(m * epochs / 160)) for m in (80, 120)})))
+    if "lr-milestones" in values and list(milestones) != sorted(set(milestones)):
+        problems.add(f"--lr-milestones {'-'.join(map(str, milestones))}: epochs must rise")
+    warmup = _warmup(values, problems)
+    if warmup >= epochs:
+        problems.add(f"--warmup {warmup}: must be below --epochs {epochs}")
+    batch_size, accumulate = values.get("batch-size", 64), values.get("accumulate", 1)
+    if batch_size % accumulate:
+        problems.add(f"--accumulate {accumulate}: must divide --batch-size {batch_size}")
+    if values.get("nesterov") and values.get("momentum") == 0:
+        problems.add("--nesterov needs a --momentum above 0")
+    smoothing = values.get("label-smoothing", 0.1 if values.get("smooth") else 0.0)
+    if values.get("smooth") is False and smoothing:
+        problems.add(f"--label-smoothing {smoothing:g} contradicts --smooth false")
+    return OptimizerConfig(
+        kind=kind,
+        lr=lr,
+        momentum=values.get("momentum", 0.9) if kind == "sgd" else 0.0,
+        nesterov=values.get("nesterov", False),
+        weight_decay=values.get("weight-decay", 1e-4),
+        schedule=schedule,
+        min_lr=min_lr,
+        milestones=milestones,
+        gamma=values.get("lr-gamma", 0.1),
+        warmup_epochs=warmup,
+        warmup_lr=values.get("warmup-lr", 1e-4),
+        label_smoothing=smoothing,
+        mixup_alpha=values.get("alpha", 0.3) if values.get("mixup") else 0.0,
+        batch_size=batch_size,
+        accumulate=accumulate,
+    )
+
+
+def _warmup(values: Mapping[str, Any], problems: Problems) -> int:
+    """Epochs of warm-up: `--warmup 8`, `--warmup` and `--warmup-epochs 8`, or either alone."""
+    by_itself, given = values.get("warmup-epochs"), values.get("warmup")
+    if given in (None, "true"):
+        return int(by_itself if by_itself is not None else WARMUP_EPOCHS if given else 0)
+    if given == "false":
+        if by_itself:
+            problems.add(f"--warmup-epochs {by_itself} contradicts --warmup false")
+        return 0
+    if not str(given).isdigit():
+        problems.add(f"--warmup {given}: allowed are whole numbers of epochs")
+        return 0
+    if by_itself is not None and by_itself != int(given):
+        problems.add(f"--warmup {given} contradicts --warmup-epochs {by_itself}")
+    return int(given)
+
+
+def _removal(values: Mapping[str, Any], problems: Problems) -> RemovalConfig:
+    wanted = values.get("remove-n", "") not in ("", "0")
+    for key in ("remove-data-epoch", "keep-lowest-n", "restore-every", "sorting-file", "input-dir"):
+        if values.get(key) and not wanted:
+            problems.add(f"--{key} does nothing without --remove-n")
+    sorting_file = values.get("sorting-file")
+    if sorting_file is None:
+        for key in ("input-dir", "ranking-unchecked"):
+            if values.get(key):
+                problems.add(f"--{key} does nothing without --sorting-file")
+    else:
+        path = Path(values.get("input-dir", "."), sorting_file)
+        sorting_file = str(path if path.suffix in (".npz", ".pkl") else path.with_name(path.name + ".pkl"))
+    return RemovalConfig(
+        remove_n=values.get("remove-n", "") if wanted else "",
+        remove_data_epoch=values.get("remove-data-epoch", ""),
+        keep_lowest=values.get("keep-lowest-n", 0),
+        restore_every_epochs=values.get("restore-every", 0),
+        sorting_file=sorting_file,
+        ranking_unchecked=values.get("ranking-unchecked", False),
+        track="write-ranking" in values or "output-name" in values,
+    )

@@ -1,0 +1,121 @@
+"""The run directory: what training leaves behind and export reads.
+
+`run.json` (this module), `checkpoints/last.pt` and `checkpoints/best.pt`, `metrics.jsonl`, `metrics.csv`,
+`summary.json` and pictures. `run.json` is written before the first step and again with the result.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from mest.data.preprocess import Preprocess
+from mest.errors import DamagedError, InputError
+from mest.models import ModelSpec, build_model
+from mest.train.checkpoint import load_checkpoint
+from mest.train.durable import write_json
+
+SCHEMA = "mest-run/1"
+CHECKPOINTS = ("best", "last")
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A finished or interrupted run. `model` has the checkpoint's weights and is in evaluation mode.
+
+    `masks`: parameter name to bool tensor of the weight's shape. `preprocess`: as in run.json. `layers`: one dictionary
+    per sparse layer with name, scheme, height (blocks alone), target_sparsity and sparsity.
+    `checksum`: SHA-256 of the training data; `epoch`: how many epochs the checkpoint has trained.
+    """
+
+    path: Path
+    model: nn.Module
+    masks: dict[str, Tensor]
+    config: dict[str, Any]
+    spec: ModelSpec
+    preprocess: dict[str, Any]
+    class_names: list[str]
+    layers: list[dict[str, Any]]
+    checksum: str
+    epoch: int
+    which: str
+
+
+def checkpoint_path(run: Path, which: str) -> Path:
+    """Where a run keeps its `last` or `best` checkpoint."""
+    return run / "checkpoints" / f"{which}.pt"
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """Return the content of run.json; raises InputError if `path` is no run, DamagedError if run.json is damaged."""
+    file = path / "run.json"
+    if not file.is_file():
+        raise InputError(f"{path}: no run (run.json is missing); mest train --out {path} makes one")
+    try:
+        content = json.loads(file.read_text())
+    except (ValueError, UnicodeDecodeError) as failed:
+        raise DamagedError(f"{file}: not readable as JSON ({failed})") from failed
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise DamagedError(f"{file}: not a run of mest (schema {SCHEMA})")
+    return content
+
+
+def write_run(path: Path, content: Mapping[str, Any]) -> None:
+    """Write run.json."""
+    write_json(path / "run.json", {"schema": SCHEMA, **content})
+
+
+def load_run(path: str | Path, which: str = "best") -> LoadedRun:
+    """Return the run at `path` with the weights of its `best` or `last` checkpoint.
+
+    Raises InputError if it is no run or has no such checkpoint, DamagedError if a part is damaged or does not fit the
+    others.
+    """
+    path = Path(path)
+    if which not in CHECKPOINTS:
+        raise InputError(f"checkpoint {which!r}: allowed are {', '.join(CHECKPOINTS)}")
+    content = read_run(path)
+    file = checkpoint_path(path, which)
+    if not file.is_file() and checkpoint_path(path, "last").is_file():
+        raise InputError(f"{path}: has no {which} checkpoint yet; continue it with mest train --resume --out {path}")
+    checkpoint = load_checkpoint(file)
+    try:
+        spec = ModelSpec(content["model"]["name"], content["model"]["classes"], tuple(content["model"]["input"]))
+        preprocess = Preprocess.from_dict(content["preprocess"]).as_dict()
+        class_names = [str(name) for name in content["class_names"]]
+        config, checksum = dict(content["config"]), str(content["data"]["checksum"])
+        targets = {str(layer["name"]): dict(layer) for layer in content["layers"]}
+        epoch = int(checkpoint["epoch"])
+        masks: dict[str, Tensor] = dict(checkpoint["masks"])
+    except (KeyError, TypeError, ValueError) as wrong:
+        raise DamagedError(f"{path / 'run.json'}: a part is missing or has another form ({wrong!r})") from wrong
+    if checkpoint["config"] != config or len(class_names) != spec.classes or set(masks) != set(targets):
+        raise DamagedError(f"{file}: belongs to another run than {path / 'run.json'}")
+    model = build_model(spec)
+    try:
+        model.load_state_dict(checkpoint["model"])
+    except RuntimeError as wrong:
+        reason = str(wrong).splitlines()[0]
+        raise DamagedError(f"{file}: its weights are not those of {spec.name} ({reason})") from wrong
+    model.eval()
+    layers = [
+        {**layer, "sparsity": 1 - int(masks[name].sum()) / masks[name].numel()} for name, layer in targets.items()
+    ]
+    return LoadedRun(
+        path, model, masks, config, spec, preprocess, class_names, layers, checksum, epoch, which
+    )  # fmt: skip
+
+
+def refuse_occupied(path: Path) -> None:
+    """Raise InputError if a new run at `path` would write among other files, or over another run."""
+    if path.exists() and not path.is_dir():
+        raise InputError(f"--out {path}: is a file; give a directory")
+    if path.is_dir() and any(path.iterdir()):
+        if (path / "run.json").is_file():
+            raise InputError(f"--out {path}: holds a run already; add --resume to continue it, or give another place")
+        raise InputError(f"--out {path}: not empty and not a run of mest; give a new or empty directory")

@@ -1,0 +1,167 @@
+"""Everything of a run that changes while it trains, and how it goes into a checkpoint and comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.amp.grad_scaler import GradScaler
+
+from mest.data import DataSet, split_validation
+from mest.data.loader import Indices
+from mest.errors import DamagedError, InputError
+from mest.models import ModelSpec, build_model
+from mest.ranking.ranking import Ranking, check_ranking, read_ranking
+from mest.ranking.removal import RemovalPlan, parse_removal
+from mest.ranking.samples import TrainingSamples
+from mest.sparse import Sparsifier
+from mest.train.config import OptimizerConfig, RemovalConfig, TrainConfig, flatten
+from mest.train.metrics import EpochRecord
+from mest.train.process import Process
+from mest.train.sparsify import build_sparsifier
+
+
+@dataclass(frozen=True)
+class Best:
+    """The epoch whose checkpoint is kept as the best, and what chose it."""
+
+    epoch: int
+    accuracy: float
+    loss: float
+
+    def beaten_by(self, accuracy: float, loss: float) -> bool:
+        """True for a higher accuracy, or the same with a lower loss."""
+        return (accuracy, -loss) > (self.accuracy, -self.loss)
+
+
+@dataclass
+class Session:
+    """Model, optimizer, masks, samples and history of a run; `epoch` epochs are complete.
+
+    Every other random choice (order, augmentation, mixup, dropout) is a function of seed and epoch, so a checkpoint
+    between two epochs needs no generator but those in the sparsifier.
+    """
+
+    config: TrainConfig
+    data: DataSet
+    spec: ModelSpec
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: GradScaler
+    sparsifier: Sparsifier
+    samples: TrainingSamples
+    validation: Indices
+    epoch: int = 0
+    best: Best | None = None
+    history: list[EpochRecord] = field(default_factory=list)
+
+    def state(self, options: dict[str, str], lr: float) -> dict[str, Any]:
+        """Return the content of a checkpoint."""
+        return {
+            "config": self.config.as_dict(),
+            "options": options,
+            "epoch": self.epoch,
+            "model": self.model.state_dict(),
+            "masks": self.sparsifier.masks,
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": {"epoch": self.epoch, "lr": lr},
+            "scaler": self.scaler.state_dict(),
+            "sparsifier": self.sparsifier.state_dict(),
+            "generators": {"seed": self.config.seed, "torch": torch.get_rng_state()},
+            "samples": self.samples.state_dict(),
+            "best": vars(self.best) if self.best else None,
+            "history": [record.as_dict() for record in self.history],
+            "data": {"checksum": self.data.checksum, "samples": len(self.data.train)},
+        }
+
+    def restore(self, checkpoint: dict[str, Any], path: Path) -> None:
+        """Continue where `checkpoint` was taken.
+
+        Raises InputError if it is of other options or other data, DamagedError if its parts do not fit together.
+        """
+        stored, asked = flatten(checkpoint["config"]), flatten(self.config.as_dict())
+        odd = [key for key in asked if stored.get(key, None) != asked[key]]
+        if odd:
+            listed = ", ".join(f"{key} was {stored.get(key)} and is now {asked[key]}" for key in odd[:4])
+            raise InputError(f"--resume {path}: of a run with other options ({listed}); repeat them or give none")
+        if checkpoint["data"] != {"checksum": self.data.checksum, "samples": len(self.data.train)}:
+            raise InputError(
+                f"--resume {path}: {self.data.name} is not what the run was started with; restore the data"
+            )
+        try:
+            self.model.load_state_dict(checkpoint["model"])
+            self.sparsifier.load_state_dict(checkpoint["sparsifier"])
+            self.optimizer.load_state_dict(checkpoint["optimizer"])
+            self.scaler.load_state_dict(checkpoint["scaler"])
+            self.samples.load_state_dict(checkpoint["samples"])
+            self.epoch = int(checkpoint["epoch"])
+            self.best = Best(**checkpoint["best"]) if checkpoint["best"] else None
+            self.history = [EpochRecord(**record) for record in checkpoint["history"]]
+            torch.set_rng_state(checkpoint["generators"]["torch"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as wrong:
+            reason = str(wrong).splitlines()[0]
+            raise DamagedError(f"{path}: its parts do not fit this run ({reason})") from wrong
+
+
+def open_session(config: TrainConfig, data: DataSet, process: Process) -> Session:
+    """Return a run before its first step; raises InputError for whatever of the config does not fit data or model."""
+    spec = ModelSpec(config.model, len(data.class_names), data.train.shape)
+    training, validation = split_validation(data.train.labels, config.validation_fraction, config.seed)
+    model = build_model(spec, config.seed).to(process.device)
+    optimizer = build_optimizer(model, config.optimizer)
+    sparsifier = build_sparsifier(model, config)
+    sparsifier.attach(optimizer)
+    plan, ranking = open_removal(config.removal, data, len(training), config.epochs)
+    samples = TrainingSamples(
+        len(data.train),
+        training,
+        plan,
+        ranking=ranking,
+        track=config.removal.track,
+        seed=config.seed,
+        device=process.device,
+    )
+    smallest = 2 * process.world
+    if len(training) < smallest or config.optimizer.batch_size < smallest:
+        raise InputError(
+            f"{len(training)} training images in batches of {config.optimizer.batch_size} "
+            f"for {process.world} process(es); each needs at least 2 in every batch"
+        )
+    scaler = GradScaler(process.device.type, enabled=config.amp and process.device.type == "cuda")
+    return Session(config, data, spec, model, optimizer, scaler, sparsifier, samples, validation)
+
+
+def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """Return the optimizer over all parameters; its rate is set at every epoch."""
+    parameters = list(model.parameters())
+    if config.kind == "sgd":
+        return torch.optim.SGD(
+            parameters,
+            config.lr,
+            momentum=config.momentum,
+            nesterov=config.nesterov,
+            weight_decay=config.weight_decay,
+        )
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.kind]
+    return kind(parameters, config.lr, weight_decay=config.weight_decay)
+
+
+def open_removal(config: RemovalConfig, data: DataSet, samples: int, epochs: int) -> tuple[RemovalPlan, Ranking | None]:
+    """Return what is removed when, and the ranking that decides, if a file gives it."""
+    ranking = None
+    if config.sorting_file is not None:
+        ranking = read_ranking(Path(config.sorting_file))
+        check_ranking(ranking, data.name, len(data.train), data.checksum, config.ranking_unchecked)
+    plan = parse_removal(
+        config.remove_n,
+        config.remove_data_epoch,
+        samples=samples,
+        epochs=epochs,
+        ordered=ranking is not None,
+        keep_lowest=config.keep_lowest,
+        restore_every_epochs=config.restore_every_epochs,
+    )
+    return plan, ranking

@@ -1,0 +1,265 @@
+"""The training loop: epochs, checkpoints, metrics and the files that a run leaves behind."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from mest.data import open_data
+from mest.data.augment import Augment
+from mest.data.images import Images
+from mest.data.loader import Batch, Indices, Samples, Share, epoch_batches, load_batches, ordered_batches
+from mest.ranking.forgetting import Flags
+from mest.ranking.ranking import Provenance, write_ranking
+from mest.train.checkpoint import load_checkpoint, save_checkpoint
+from mest.train.config import Execution, TrainConfig
+from mest.train.durable import write_durably, write_json
+from mest.train.epoch import Score, Steps, StopRequested, evaluate, predict
+from mest.train.metrics import EpochRecord, write_metrics
+from mest.train.observer import Observer
+from mest.train.pictures import draw_pictures
+from mest.train.process import Process, joined
+from mest.train.rate import learning_rate
+from mest.train.run import checkpoint_path, refuse_occupied, write_run
+from mest.train.session import Best, Session, open_session
+from mest.train.summary import describe_layers, summarise
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What training came to. `summary` is that of summary.json, None where the run was stopped."""
+
+    path: Path
+    epochs: int
+    stopped: bool
+    summary: dict[str, Any] | None
+
+
+def train(
+    config: TrainConfig, execution: Execution, options: dict[str, str] | None = None, observer: Observer | None = None
+) -> Outcome:
+    """Train as `config` says, writing a run directory at `execution.out`, and return how it ended.
+
+    `options` are the texts that the config was parsed from; checkpoints keep them, so that a run can be continued
+    without repeating them. After a stop the last complete epoch's checkpoint is the one to resume from.
+    Raises InputError or DamagedError in one line; nothing is written before everything has been checked.
+    """
+    with joined(execution.device) as process:
+        if execution.resume is None:
+            refuse_occupied(execution.out)
+        checkpoint = load_checkpoint(execution.resume) if execution.resume else None
+        process.wait()  # before anyone writes
+        data = open_data(config.data, max(1, execution.workers))
+        session = open_session(config, data, process)
+        if checkpoint is not None and execution.resume is not None:
+            session.restore(checkpoint, execution.resume)
+        trainer = Trainer(session, execution, process, dict(options or {}), observer or Observer())
+        return trainer.run()
+
+
+class Trainer:
+    """One run on its way through the epochs."""
+
+    def __init__(
+        self, session: Session, execution: Execution, process: Process, options: dict[str, str], observer: Observer
+    ) -> None:
+        self.session, self.execution, self.process = session, execution, process
+        self.options, self.observer = options, observer
+        self.config, self.data = session.config, session.data
+        self.steps = Steps(
+            self.config,
+            process,
+            session.model,
+            self._forward(),
+            session.optimizer,
+            session.scaler,
+            self.data.preprocess,
+            session.samples,
+        )
+
+    def run(self) -> Outcome:
+        """Train the epochs that are left, then measure the test set once, and return the outcome."""
+        session, out = self.session, self.execution.out
+        if self.process.writes:
+            self._open_directory()
+        self.process.wait()
+        while session.epoch < self.config.epochs:
+            try:
+                if self.process.any(self.observer.stop()):
+                    raise StopRequested
+                self._epoch(session.epoch)
+            except StopRequested:
+                return Outcome(out, session.epoch, True, None)
+        summary = self._finish() if self.process.writes else None
+        self.process.wait()
+        return Outcome(out, session.epoch, False, summary)
+
+    def _forward(self) -> nn.Module:
+        """The model, or its wrapper that averages gradients over processes."""
+        if self.process.world == 1:
+            return self.session.model
+        devices = [self.process.device] if self.process.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(self.session.model, device_ids=devices)
+
+    def _open_directory(self) -> None:
+        session, out, resumed = self.session, self.execution.out, self.execution.resume
+        (out / "checkpoints").mkdir(parents=True, exist_ok=True)
+        if resumed is not None:
+            best = resumed.parent / "best.pt"
+            if best.is_file() and best.resolve() != checkpoint_path(out, "best").resolve():
+                _copy(best, checkpoint_path(out, "best"))
+        write_run(out, self._description(None))
+        if resumed is None or not checkpoint_path(out, "last").is_file():
+            self._save("last")
+        if self.execution.log_file:
+            self.execution.log_file.parent.mkdir(parents=True, exist_ok=True)
+        write_metrics(out, session.history, self.execution.log_file)
+
+    def _epoch(self, epoch: int) -> None:
+        session, config, began = self.session, self.config, time.monotonic()
+        torch.manual_seed(int(np.random.SeedSequence([config.seed, epoch, self.process.rank]).generate_state(1)[0]))
+        session.samples.start_epoch(epoch, self._look)
+        mutation = session.sparsifier.start_epoch(epoch)
+        lr = learning_rate(config.optimizer, epoch, config.epochs)
+        for group in session.optimizer.param_groups:
+            group["lr"] = lr
+        sparsity, at_target = session.sparsifier.sparsity, session.sparsifier.at_target
+        score = self.steps.train_epoch(epoch, self._training_batches(epoch), self.observer.stop)
+        session.samples.end_epoch()
+        if epoch == config.epochs - 1:
+            session.sparsifier.finish()
+            at_target = session.sparsifier.at_target
+        validation = self._evaluate(self.data.train, session.validation) if len(session.validation) else None
+        session.epoch = epoch + 1
+        record = EpochRecord(
+            epoch=epoch,
+            lr=lr,
+            train_loss=score.loss,
+            train_accuracy=score.accuracy,
+            validation_loss=validation.loss if validation else None,
+            validation_accuracy=validation.accuracy if validation else None,
+            weight_sparsity=sparsity,
+            at_target=at_target,
+            pruned=sum(layer.pruned_weights for layer in mutation.layers.values()) if mutation else 0,
+            grown=sum(layer.grown_weights for layer in mutation.layers.values()) if mutation else 0,
+            churn=mutation.churn if mutation else 0.0,
+            samples=len(session.samples.active),
+            seconds=round(time.monotonic() - began, 3),
+        )
+        session.history.append(record)
+        is_best = at_target and self._is_best(validation)
+        if is_best:
+            session.best = Best(
+                epoch, validation.accuracy if validation else 0.0, validation.loss if validation else 0.0
+            )
+        if self.process.writes:
+            if is_best:
+                self._save("best")
+            self._save("last")
+            write_metrics(self.execution.out, session.history, self.execution.log_file)
+            self.observer.epoch_done(record)
+
+    def _is_best(self, validation: Score | None) -> bool:
+        """True for the first epoch at target and better ones; without validation images the latest is the best."""
+        best = self.session.best
+        return best is None or validation is None or best.beaten_by(validation.accuracy, validation.loss)
+
+    def _save(self, which: str) -> None:
+        lr = self.session.optimizer.param_groups[0]["lr"]
+        save_checkpoint(checkpoint_path(self.execution.out, which), self.session.state(self.options, lr))
+
+    def _training_batches(self, epoch: int) -> Iterator[tuple[Batch, int]]:
+        config, train = self.config, self.data.train
+        share = Share(self.process.rank, self.process.world)
+        active = self.session.samples.active
+        plan = epoch_batches(active, config.optimizer.batch_size, config.seed, epoch, share)
+        samples = Samples(train, self.data.augment, self.data.augment.draws(len(train), config.seed, epoch))
+        batches = self._load(samples, [part for part, _ in plan])
+        return zip(self.observer.watch(batches, len(plan), f"epoch {epoch}"), [whole for _, whole in plan], strict=True)
+
+    def _evaluate(self, images: Images, indices: Indices) -> Score:
+        batches = self._load(Samples(images, Augment()), ordered_batches(indices, self.execution.eval_batch_size))
+        return evaluate(self.session.model, batches, self.data.preprocess, self.process.device, self.config.amp)
+
+    def _look(self, indices: Indices) -> Flags:
+        """Whether each of the training samples is classified correctly now, without augmentation."""
+        batches = self._load(
+            Samples(self.data.train, Augment()), ordered_batches(indices, self.execution.eval_batch_size)
+        )
+        found = predict(self.session.model, batches, self.data.preprocess, self.process.device, self.config.amp)
+        return torch.cat([logits.argmax(1) == labels for logits, labels in found]).cpu().numpy()
+
+    def _load(self, samples: Samples, batches: list[Indices]) -> Iterable[Batch]:
+        return load_batches(samples, batches, self.execution.workers, pin=self.process.device.type == "cuda")
+
+    def _finish(self) -> dict[str, Any]:
+        """Measure the test set with the best and the last weights, and write what remains of the run directory."""
+        session, out = self.session, self.execution.out
+        test = np.arange(len(self.data.test), dtype=np.int64)
+        last = self._evaluate(self.data.test, test)
+        if session.best is None:
+            _copy(checkpoint_path(out, "last"), checkpoint_path(out, "best"))
+        best = load_checkpoint(checkpoint_path(out, "best"))
+        session.model.load_state_dict(best["model"])
+        score = self._evaluate(self.data.test, test)
+        summary = summarise(session, out, score, last, int(best["epoch"]) - 1)
+        write_json(out / "summary.json", summary)
+        write_run(out, self._description(summary))
+        self._write_ranking()
+        if not draw_pictures(out, session.history):
+            self.observer.say("no pictures: matplotlib is not installed (pip install 'mest[plots]')")
+        return summary
+
+    def _write_ranking(self) -> None:
+        path = self.execution.write_ranking
+        if path is None:
+            return
+        made_from = Provenance(
+            dataset=self.data.name,
+            samples=len(self.data.train),
+            checksum=self.data.checksum,
+            command=" ".join(["mest train", *(f"--{key} {value}" for key, value in sorted(self.options.items()))]),
+            seed=self.config.seed,
+            model=self.config.model,
+            epochs=self.session.epoch,
+            unseen=self.session.samples.unseen,
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_ranking(path, self.session.samples.ranking(made_from))
+
+    def _description(self, result: dict[str, Any] | None) -> dict[str, Any]:
+        """The content of run.json."""
+        data, session = self.data, self.session
+        return {
+            "config": self.config.as_dict(),
+            "options": self.options,
+            "remark": self.execution.remark,
+            "model": session.spec.as_dict(),
+            "data": {
+                "name": data.name,
+                "checksum": data.checksum,
+                "training_images": len(data.train) - len(session.validation),
+                "validation_images": len(session.validation),
+                "test_images": len(data.test),
+            },
+            "preprocess": data.preprocess.as_dict(),
+            "class_names": list(data.class_names),
+            "layers": describe_layers(session.sparsifier),
+            "dense_layers": session.sparsifier.dense,
+            "tools": {"python": sys.version.split()[0], "torch": str(torch.__version__), "numpy": np.__version__},
+            "result": result,
+        }
+
+
+def _copy(source: Path, target: Path) -> None:
+    with open(source, "rb") as file:
+        write_durably(target, lambda out: shutil.copyfileobj(file, out))
