@@ -1,0 +1,100 @@
+"""Rankings and removal through the trainer, on the packaged digits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mest.data import DataSpec, open_data
+from mest.errors import DamagedError, InputError
+from mest.ranking.ranking import rank, read_ranking, write_ranking
+from mest.train.observer import Observer
+from mest.train.recipe import build_config, build_execution
+from mest.train.trainer import train
+
+SHORT = {"model": "digits", "data": "digits", "epochs": "3", "batch-size": "256", "sp-mask-update-freq": "1"}
+
+
+def run(out: Path, resume: Path | None = None, **options: str) -> dict[str, Any]:
+    """The summary of a short run with these options (dashes written as underscores)."""
+    given = SHORT | {name.replace("_", "-"): text for name, text in options.items()}
+    summary = train(build_config(given), build_execution(given | {"threads": "1"}, out, resume), given).summary
+    assert summary is not None
+    return summary
+
+
+def samples_by_epoch(out: Path) -> list[int]:
+    return [json.loads(line)["samples"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("mixup", ["false", "true"])
+def test_rankings_are_the_same_with_no_and_four_workers(tmp_path: Path, mixup: str) -> None:
+    """One seed, one ranking, bit for bit, whoever loads the images; another seed gives another."""
+    orders = []
+    for name, workers, seed in (("none", "0", "1"), ("four", "4", "1"), ("other", "0", "2")):
+        path = tmp_path / f"{name}.npz"
+        run(tmp_path / name, workers=workers, seed=seed, mixup=mixup, write_ranking=str(path))
+        orders.append(read_ranking(path))
+    assert orders[0].indices.tolist() == orders[1].indices.tolist()
+    assert orders[0].counts.tolist() == orders[1].counts.tolist()
+    assert orders[0].indices.tolist() != orders[2].indices.tolist()
+    assert 0 < orders[0].counts.max() <= 3
+
+
+def test_a_written_ranking_names_its_data_and_is_refused_for_other(tmp_path: Path) -> None:
+    """The provenance says data, seed and command; the same file serves its data and no other."""
+    path = tmp_path / "ranking.pkl"
+    run(tmp_path / "run", write_ranking=str(path), seed="5")
+    made_from = read_ranking(path).provenance
+    assert made_from is not None
+    assert (made_from.dataset, made_from.seed, made_from.epochs, made_from.model) == ("digits", 5, 3, "digits")
+    assert "--write-ranking" in made_from.command
+    assert 0 < made_from.unseen < made_from.samples  # the validation images
+    run(tmp_path / "again", sorting_file=str(path), remove_n="100")
+    images = np.random.default_rng(0).integers(0, 255, (made_from.samples * 5 // 4, 8, 8)).astype(np.uint8)
+    np.savez(tmp_path / "other.npz", images=images, labels=np.arange(len(images)) % 10)
+    with pytest.raises(InputError, match="a ranking of "):
+        run(tmp_path / "other", data=f"npz:{tmp_path / 'other.npz'}", sorting_file=str(path), remove_n="100")
+
+
+def test_a_ranking_without_provenance_needs_a_word(tmp_path: Path) -> None:
+    """Not being cifar10, the digits take a bare ranking only on explicit request, and only of their length."""
+    path = tmp_path / "bare.pkl"
+    write_ranking(path, rank(np.arange(len(open_data(DataSpec("digits")).train))))
+    given = {"sorting_file": str(path), "remove_n": "1000", "epochs": "1"}
+    with pytest.raises(DamagedError, match="--ranking-unchecked"):
+        run(tmp_path / "run", **given)
+    run(tmp_path / "run", ranking_unchecked="true", **given)
+
+
+@pytest.mark.parametrize("method", ["dense", "static", "em", "ems", "set", "rigl"])
+def test_removal_saves_steps_with_every_method(tmp_path: Path, method: str) -> None:
+    """From its epoch on, a run trains on fewer samples, and its summary says what that saved."""
+    extra = {} if method in ("dense", "static") else {"sp_mask_update_freq": "1"}
+    given = {key: text for key, text in SHORT.items() if key != "sp-mask-update-freq"} | {"method": method}
+    given |= {key.replace("_", "-"): text for key, text in extra.items()}
+    given |= {"remove-n": "0.5", "remove-data-epoch": "2"}
+    summary = train(build_config(given), build_execution(given | {"threads": "1"}, tmp_path / "run", None)).summary
+    assert summary is not None
+    first, second, third = samples_by_epoch(tmp_path / "run")
+    assert first == second == 2 * third or first == second == 2 * third - 1
+
+
+def test_a_resumed_run_removes_the_same_samples_and_writes_the_same_ranking(tmp_path: Path) -> None:
+    """Stopped between the statistics and the removal, the rest of the run and its ranking are those of a whole run."""
+    given = {"remove_n": "0.3-0.2", "remove_data_epoch": "1-2", "restore_every": "1"}
+    whole, rest = tmp_path / "whole.npz", tmp_path / "rest.npz"
+    run(tmp_path / "whole", write_ranking=str(whole), **given)
+    options = SHORT | {name.replace("_", "-"): text for name, text in given.items()} | {"write-ranking": str(rest)}
+    execution = build_execution(options | {"threads": "1"}, tmp_path / "rest", None)
+    epochs: list[Any] = []
+    observer = Observer(stop=lambda: len(epochs) == 1, epoch_done=epochs.append)
+    assert train(build_config(options), execution, options, observer).stopped
+    run(tmp_path / "rest", tmp_path / "rest" / "checkpoints" / "last.pt", write_ranking=str(rest), **given)
+    assert samples_by_epoch(tmp_path / "rest") == samples_by_epoch(tmp_path / "whole")
+    assert read_ranking(rest).indices.tolist() == read_ranking(whole).indices.tolist()
+    assert read_ranking(rest).counts.tolist() == read_ranking(whole).counts.tolist()
