@@ -1,0 +1,104 @@
+"""The native network as frozen values, and the questions that planners, engines and reports ask of it."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from math import prod
+
+from edge.network.operators import BatchNorm, Conv, Linear, Operator, Select, Shape
+from edge.parameter import Parameter
+
+INPUT = "input"  # the name of the network's own input among the values
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Operators in topological order over named values, and their parameters.
+
+    Tensors of a network that was read are read-only views of the mapped file.
+    """
+
+    input: tuple[int, int, int]
+    classes: int
+    operators: tuple[Operator, ...]
+    parameters: Mapping[str, Parameter]
+    mapping: mmap.mmap | None = field(default=None, repr=False)
+
+    @property
+    def logits(self) -> str:
+        """Name of the value that the last operator writes."""
+        return self.operators[-1].name
+
+    def shapes(self) -> dict[str, Shape]:
+        """Shape of every value without the batch, `"input"` included."""
+        return {INPUT: self.input} | {operator.name: operator.shape for operator in self.operators}
+
+    def operator(self, name: str) -> Operator:
+        """The operator of that name; raises KeyError."""
+        for operator in self.operators:
+            if operator.name == name:
+                return operator
+        raise KeyError(name)
+
+    def consumers(self) -> dict[str, tuple[Operator, ...]]:
+        """The operators that read each value, in order; `()` for the logits."""
+        readers: dict[str, list[Operator]] = {name: [] for name in self.shapes()}
+        for operator in self.operators:
+            for name in dict.fromkeys(operator.inputs):
+                readers[name].append(operator)
+        return {name: tuple(found) for name, found in readers.items()}
+
+    def weighted(self) -> tuple[Conv | Linear, ...]:
+        """The convolution and linear operators, in order."""
+        return tuple(operator for operator in self.operators if isinstance(operator, Conv | Linear))
+
+    def sparse_parameters(self) -> dict[str, Parameter]:
+        """The parameters that a scheme makes sparse, in the order of the file."""
+        return {name: parameter for name, parameter in self.parameters.items() if parameter.sparse}
+
+    def sparsity(self) -> float:
+        """Zeros over weights of the sparse parameters; 0 if there are none."""
+        sparse = self.sparse_parameters().values()
+        total = sum(parameter.size for parameter in sparse)
+        return 1.0 - sum(parameter.nonzeros for parameter in sparse) / total if total else 0.0
+
+    def multiply_accumulates(self) -> dict[str, int]:
+        """Multiply-accumulates of one sample's forward pass by operator, counting kept weights only."""
+        return {
+            operator.name: self.parameters[operator.weight].nonzeros * prod(operator.shape[1:])
+            for operator in self.weighted()
+        }
+
+    def dense_multiply_accumulates(self) -> dict[str, int]:
+        """What `multiply_accumulates` would be with every weight there."""
+        return {
+            operator.name: self.parameters[operator.weight].size * prod(operator.shape[1:])
+            for operator in self.weighted()
+        }
+
+    def with_parameters(self, changed: Mapping[str, Parameter]) -> Network:
+        """The same network with some parameters replaced."""
+        return replace(self, parameters={**self.parameters, **changed})
+
+    def release(self) -> None:
+        """Hand the resident pages of the mapped file back to the system; tensors stay readable, for a read."""
+        if self.mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self.mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def dense_shape(operator: Operator, parameters: Mapping[str, Parameter]) -> Shape:
+    """The shape that `Operator.output_shape` asks for beside the inputs: of the weight or the channel list, or `()`."""
+    if isinstance(operator, Conv | Linear):
+        return parameters[operator.weight].shape
+    if isinstance(operator, Select):
+        return parameters[operator.channels].shape
+    return ()
+
+
+def batch_norms_of(network: Network, operator: Operator) -> tuple[BatchNorm, ...]:
+    """The batch norms that read an operator's value directly."""
+    return tuple(
+        reader for reader in network.operators if isinstance(reader, BatchNorm) and reader.inputs[0] == operator.name
+    )

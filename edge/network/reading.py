@@ -1,0 +1,262 @@
+"""Reading a native network. Both files are hostile until proven otherwise: see docs/network-format.md."""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import fields
+from itertools import pairwise
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge.errors import DamagedError
+from edge.fields import Fields, read_json
+from edge.formats import FormatError, check_parameter
+from edge.network.network import INPUT, Network, dense_shape
+from edge.network.operators import OPERATORS, Conv, Operator, Shape, ShapeError
+from edge.parameter import SCHEMES, Parameter
+
+SCHEMA = "mest-network/1"
+DESCRIPTION = "network.json"
+TENSORS = "network.bin"
+ALIGNMENT = 64  # bytes
+
+MAX_DESCRIPTION_BYTES = 4 * 2**20
+MAX_DIMENSION = 2**24
+MAX_ELEMENTS = 2**31 - 1  # flat positions are int32
+MAX_BIN_BYTES = 2**40
+DTYPES = {name: np.dtype(name).newbyteorder("<") for name in ("float32", "int32", "uint8", "uint16", "uint32")}
+
+
+def read_network(directory: str | Path) -> Network:
+    """The network in an artifact directory, its tensors mapped and not yet resident.
+
+    Raises DamagedError, naming file and place, for anything that docs/network-format.md does not allow.
+    """
+    path = Path(directory) / DESCRIPTION
+    top = Fields(read_json(path, MAX_DESCRIPTION_BYTES), DESCRIPTION, "the network")
+    schema = top.text("schema")
+    if schema != SCHEMA:
+        raise DamagedError(f"{path}: schema {schema!r:.40} is not {SCHEMA!r}; export again with this version of mest")
+    shape = top.integers("input", 1, MAX_DIMENSION, 3)
+    if prod(shape) > MAX_ELEMENTS:
+        top.fail(f"an input of {list(shape)} is too large")
+    classes = top.integer("classes", 1, MAX_DIMENSION)
+    bin_bytes = top.integer("bin_bytes", 0, MAX_BIN_BYTES)
+    operators = top.items("operators")
+    described = top.objects("parameters")
+    top.done()
+
+    mapping = _map(Path(directory) / TENSORS, bin_bytes)
+    parameters = _read_parameters(described, mapping, bin_bytes)
+    network = Network(
+        input=(shape[0], shape[1], shape[2]),
+        classes=classes,
+        operators=tuple(
+            _read_operator(Fields(content, DESCRIPTION, f"operator {number}"))
+            for number, content in enumerate(operators)
+        ),
+        parameters=parameters,
+        mapping=mapping,
+    )
+    check_network(network)
+    network.release()
+    return network
+
+
+def check_network(network: Network) -> None:
+    """Raise DamagedError unless operators and parameters fit together; tensors are checked by their formats."""
+    if not network.operators:
+        raise DamagedError(f"{DESCRIPTION}: no operators; export the artifact again")
+    shapes: dict[str, Shape] = {INPUT: network.input}
+    unread: dict[str, Operator | None] = {}
+    roles: dict[str, str] = {}
+    for operator in network.operators:
+        fields_ = Fields({}, DESCRIPTION, f"operator {operator.name!r}")
+        if operator.name in shapes:
+            fields_.fail("an earlier value has the same name")
+        if len(operator.inputs) != operator.arity:
+            fields_.fail(f"{operator.op} takes {operator.arity} inputs, not {len(operator.inputs)}")
+        for name in operator.inputs:
+            if name not in shapes:
+                fields_.fail(f"no earlier operator writes its input {name!r}")
+            unread.pop(name, None)
+        for role, name in operator.parameters().items():
+            if name not in network.parameters:
+                fields_.fail(f"its {role} {name!r} is not among the parameters")
+            if roles.setdefault(name, role) != role:
+                fields_.fail(f"its {role} {name!r} is also used as {roles[name]}")
+        _check_shape(operator, network, shapes, fields_)
+        _check_roles(operator, network, shapes, fields_)
+        shapes[operator.name] = operator.shape
+        unread[operator.name] = operator
+    last = network.operators[-1]
+    if last.shape != (network.classes,):
+        Fields({}, DESCRIPTION, f"operator {last.name!r}").fail(
+            f"the last operator must write the logits [{network.classes}], not {list(last.shape)}"
+        )
+    del unread[last.name]
+    if unread:
+        Fields({}, DESCRIPTION, f"operator {min(unread)!r}").fail("nothing reads its value")
+    unused = network.parameters.keys() - roles.keys()
+    if unused:
+        Fields({}, DESCRIPTION, f"parameter {min(unused)!r}").fail("no operator uses it")
+
+
+def _check_shape(operator: Operator, network: Network, shapes: dict[str, Shape], place: Fields) -> None:
+    """The stated shape must be the one that follows from inputs and parameters, and be of bounded size."""
+    try:
+        weight = dense_shape(operator, network.parameters)
+        inferred = operator.output_shape(*(shapes[name] for name in operator.inputs), weight=weight)
+    except ShapeError as error:
+        place.fail(str(error))
+    if inferred != operator.shape:
+        place.fail(f"shape {list(operator.shape)} is stated, {list(inferred)} follows from its inputs")
+    if prod(inferred) > MAX_ELEMENTS:
+        place.fail(f"a value of shape {list(inferred)} is too large")
+
+
+def _check_roles(operator: Operator, network: Network, shapes: dict[str, Shape], place: Fields) -> None:
+    """Each parameter must have the kind, shape and format that its role allows."""
+    source = shapes[operator.inputs[0]]
+    for role, name in operator.parameters().items():
+        parameter = network.parameters[name]
+        if role == "weight":
+            if parameter.values.dtype != np.float32:
+                place.fail(f"its weight {name!r} is not float32")
+            if isinstance(operator, Conv):
+                _check_groups(operator, parameter, place)
+            continue
+        if role == "channels":
+            _check_channels(parameter, source, place)
+            continue
+        expected = operator.shape[:1]
+        if parameter.shape != expected or parameter.format != "dense" or parameter.sparse:
+            place.fail(f"its {role} {name!r} must be dense and of shape {list(expected)}, not {list(parameter.shape)}")
+        if parameter.values.dtype != np.float32:
+            place.fail(f"its {role} {name!r} is not float32")
+        if role in ("mean", "variance") and parameter.trainable:
+            place.fail(f"its {role} {name!r} cannot be trainable")
+
+
+def _check_groups(operator: Conv, parameter: Parameter, place: Fields) -> None:
+    if operator.groups > 1 and parameter.format == "channel":
+        place.fail("format channel needs a convolution without groups")
+    if parameter.format == "block" and (operator.shape[0] // operator.groups) % (parameter.height or 1):
+        place.fail(f"blocks of {parameter.height} rows reach over groups of {operator.shape[0] // operator.groups}")
+
+
+def _check_channels(parameter: Parameter, source: Shape, place: Fields) -> None:
+    values = parameter.values
+    if values.dtype != np.int32 or parameter.format != "dense" or parameter.trainable or parameter.sparse:
+        place.fail(f"its channels {parameter.name!r} must be a dense int32 list that is not trainable")
+    if int(values.min()) < 0 or int(values.max()) >= source[0]:
+        place.fail(f"its channels {parameter.name!r} are not all from 0 to {source[0] - 1}")
+    if np.unique(values).size != values.size:
+        place.fail(f"its channels {parameter.name!r} list one twice")
+
+
+def _read_operator(source: Fields) -> Operator:
+    op = source.text("op")
+    if op not in OPERATORS:
+        source.fail(f"unknown op {op!r}; known: {', '.join(OPERATORS)}")
+    kind = OPERATORS[op]
+    arguments = {field.name: _read_field(source, field.name) for field in fields(kind)}
+    source.done()
+    return kind(**arguments)
+
+
+def _read_field(source: Fields, name: str) -> Any:
+    """A field of an operator; a name means the same in every operator that has it."""
+    if name == "inputs":
+        return source.texts(name)
+    if name == "shape":
+        return source.integers(name, 1, MAX_DIMENSION)
+    if name in ("stride", "dilation", "kernel"):
+        return source.integers(name, 1, MAX_DIMENSION, 2)
+    if name == "padding":
+        return source.integers(name, 0, MAX_DIMENSION, 4)
+    if name == "groups":
+        return source.integer(name, 1, MAX_DIMENSION)
+    if name in ("ceil_mode", "count_include_pad"):
+        return source.boolean(name)
+    if name == "epsilon":
+        return source.number(name, 1e-30, 1e6)
+    if name == "momentum":
+        return source.number(name, 0.0, 1.0)
+    if name == "bias":
+        return source.optional_text(name)
+    return source.text(name)
+
+
+def _read_parameters(described: dict[str, Fields], mapping: mmap.mmap | None, bin_bytes: int) -> dict[str, Parameter]:
+    parameters = {}
+    extents: list[tuple[int, int, str]] = []
+    for name, source in described.items():
+        source.place = f"parameter {name!r}"
+        shape = source.integers("shape", 1, MAX_DIMENSION)
+        if not shape or prod(shape) > MAX_ELEMENTS:
+            source.fail(f"a shape of {list(shape)} is not possible")
+        tensors = {}
+        for part, tensor in source.objects("tensors").items():
+            tensor.place = f"parameter {name!r}, tensor {part!r}"
+            tensors[part], extent = _read_tensor(tensor, mapping, bin_bytes)
+            extents.append((*extent, tensor.place))
+        scheme = source.text("scheme") if source.has("scheme") else None
+        if scheme is not None and scheme not in SCHEMES:
+            source.fail(f"unknown scheme {scheme!r}; known: {', '.join(SCHEMES)}")
+        parameter = Parameter(
+            name=name,
+            shape=shape,
+            tensors=tensors,
+            format=source.text("format"),
+            trainable=source.boolean("trainable"),
+            scheme=scheme,
+            height=source.integer("height", 1, MAX_DIMENSION) if source.has("height") else None,
+            target_sparsity=source.number("target_sparsity", 0.0, 1.0) if source.has("target_sparsity") else None,
+            coding=source.text("coding") if source.has("coding") else None,
+        )
+        source.done()
+        try:
+            check_parameter(parameter)
+        except FormatError as error:
+            source.fail(str(error))
+        parameters[name] = parameter
+    extents.sort()
+    for (_, end, before), (start, _, after) in pairwise(extents):
+        if start < end:
+            raise DamagedError(f"{DESCRIPTION}: {after} overlaps {before}; export the artifact again")
+    return parameters
+
+
+def _read_tensor(source: Fields, mapping: mmap.mmap | None, bin_bytes: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """A view of the mapped file, and the bytes from and to which it lies there."""
+    name = source.text("dtype")
+    if name not in DTYPES:
+        source.fail(f"unknown dtype {name!r}; known: {', '.join(DTYPES)}")
+    shape = source.integers("shape", 0, MAX_ELEMENTS)
+    offset = source.integer("offset", 0, bin_bytes)
+    source.done()
+    count = prod(shape)
+    end = offset + count * DTYPES[name].itemsize
+    if offset % ALIGNMENT:
+        source.fail(f"offset {offset} is not a multiple of {ALIGNMENT}")
+    if len(shape) > 4 or prod(size or 1 for size in shape) > MAX_ELEMENTS or end > bin_bytes:
+        source.fail(f"{list(shape)} {name} at {offset} do not lie within the {bin_bytes} bytes of {TENSORS}")
+    if mapping is None or count == 0:
+        return np.zeros(shape, DTYPES[name]), (offset, offset)
+    return np.frombuffer(mapping, DTYPES[name], count, offset).reshape(shape), (offset, end)
+
+
+def _map(path: Path, nbytes: int) -> mmap.mmap | None:
+    """The file, mapped for reading; None if it is rightly empty."""
+    try:
+        with path.open("rb") as file:
+            actual = file.seek(0, 2)
+            if actual != nbytes:
+                raise DamagedError(f"{path}: {actual} bytes, {DESCRIPTION} says {nbytes}; export the artifact again")
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if nbytes else None
+    except OSError as error:
+        raise DamagedError(f"{path}: cannot be read ({error.strerror or error}); export the artifact again") from None
