@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from edge.report.charts import NARROW, WIDE
@@ -33,8 +34,6 @@ border-radius:10px;padding:14px 16px}
 .cards .good strong{color:var(--good)}.cards .bad strong{color:var(--bad)}.cards p{margin:.3rem 0 0;font-size:.92rem}
 figure{margin:1.2rem 0}figcaption{color:var(--soft);font-size:.92rem;margin-top:.3rem}
 figure svg{display:block;max-width:100%;height:auto}figure .narrow{display:none}
-@media(max-width:760px){figure .wide{display:none}figure .narrow{display:block}
-body{font-size:16px}h1{font-size:1.55rem}}
 .scroll{overflow-x:auto;overflow-wrap:normal}table{border-collapse:collapse;width:100%;font-size:.92rem}
 caption{text-align:left;color:var(--soft);padding-bottom:.3rem}
 th,td{text-align:left;padding:6px 12px 6px 0;border-bottom:1px solid var(--rule);vertical-align:top}
@@ -42,10 +41,14 @@ th{font-weight:600}td.number,th.number{text-align:right;white-space:nowrap;font-
 details{border:1px solid var(--rule);border-radius:10px;padding:10px 16px;margin:1rem 0}
 summary{cursor:pointer;font-weight:600}
 dt{font-weight:600;margin-top:.7rem}dd{margin:0}
-.images{display:grid;grid-template-columns:repeat(auto-fill,minmax(64px,1fr));gap:8px;padding:0;list-style:none}
-.images img{width:100%;display:block;image-rendering:pixelated;border-radius:6px;border:1px solid var(--rule)}
+.pairs{display:grid;grid-template-columns:repeat(auto-fill,minmax(130px,1fr));gap:14px;padding:0;list-style:none}
+.pairs li{display:grid;grid-template-columns:1fr 1fr;gap:4px}.pairs span{grid-column:1/3;text-align:center}
+.pairs img{width:100%;display:block;image-rendering:pixelated;border-radius:6px;border:1px solid var(--rule)}
 code,pre{font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:.88em}
 pre{background:var(--card);padding:12px 14px;border-radius:10px;overflow-x:auto}
+@media(max-width:760px){figure .wide{display:none}figure .narrow{display:block}
+body{font-size:16px}h1{font-size:1.55rem}
+table{font-size:.84rem}th,td{padding-right:8px}}
 """
 
 
@@ -117,13 +120,24 @@ def definitions(words: Iterable[tuple[str, str]]) -> str:
     return "<dl>" + "".join(f"<dt>{escape(word)}</dt><dd>{escape(meaning)}</dd>" for word, meaning in words) + "</dl>"
 
 
-def images(pictures: Iterable[tuple[bytes, str]]) -> str:
-    """PNG pictures with the text that stands for each, carried inside the page."""
-    items = []
-    for png, meaning in pictures:
-        source = "data:image/png;base64," + base64.b64encode(png).decode()
-        items.append(f'<li><img src="{source}" alt="{escape(meaning)}"></li>')
-    return f'<ul class="images">{"".join(items)}</ul>'
+@dataclass(frozen=True)
+class Pair:
+    """Two PNG pictures, each with the text that stands for it, and a line below them."""
+
+    left: tuple[bytes, str]
+    right: tuple[bytes, str]
+    caption: str
+
+
+def pairs(found: Iterable[Pair]) -> str:
+    """Pairs of pictures in a grid, carried inside the page."""
+    items = (f"<li>{_image(*p.left)}{_image(*p.right)}<span>{escape(p.caption)}</span></li>" for p in found)
+    return f'<ul class="pairs">{"".join(items)}</ul>'
+
+
+def _image(png: bytes, meaning: str) -> str:
+    source = "data:image/png;base64," + base64.b64encode(png).decode()
+    return f'<img src="{source}" alt="{escape(meaning)}">'
 
 
 def listing(facts: dict[str, Any]) -> list[tuple[str, str]]:

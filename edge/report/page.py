@@ -44,6 +44,16 @@ WHY_TOOLS_DISAGREE = (
 )
 
 
+# Where the picture of a step comes from: what an engine decides itself can only be estimated beforehand.
+PLAN_SOURCE = {
+    "native": "Every tensor has its fixed place in the arena, so this is what the engine holds.",
+    "ort": (
+        "ONNX Runtime places tensors itself and does not say where, so this is an estimate from the liveness of the "
+        "graph; the measured peaks below are the kernel's."
+    ),
+}
+
+
 def render(record: Record) -> str:
     """The page of a record."""
     verb = {"finetune": "Fine-tuning", "profile": "Profile of"}.get(record.command, record.command)
@@ -79,7 +89,7 @@ def memory(record: Record) -> str:
     caption = (
         "One training step from left to right, as planned. The dashed line is what the process holds once its arena "
         f"has been touched: {bytes_text(line.reserved_bytes)}. Without any reuse the arena of "
-        f"{bytes_text(plan.arena_bytes)} would be {bytes_text(plan.naive_bytes)}."
+        f"{bytes_text(plan.arena_bytes)} would be {bytes_text(plan.naive_bytes)}. {PLAN_SOURCE.get(record.engine, '')}"
     )
     return html.section(
         "What the memory went to",

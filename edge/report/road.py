@@ -1,0 +1,214 @@
+"""The page of a whole road: what was promised and kept, pictures, training, hand-over, and the run on the board."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from edge.report import html, page
+from edge.report.charts import Bar, Segment, Series, bars, curves, share_axis
+from edge.report.facts import Fact
+from edge.report.record import Record
+from edge.report.units import bytes_text, percent_text, time_text
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image as the old and the new sensor see it (PNG), and what was read from the new before and after."""
+
+    label: str
+    old: bytes
+    new: bytes
+    read_before: str
+    read_after: str
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch of the workstation's training, all as shares; None where no accuracy was taken.
+
+    `replaced`: weights that its mutation removed and grew elsewhere, of those kept.
+    """
+
+    epoch: int
+    train_accuracy: float
+    validation_accuracy: float | None
+    sparsity: float
+    replaced: float
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One sparse layer as handed over, with its counted bytes beside the dense size."""
+
+    name: str
+    layout: str
+    sparsity: float
+    nbytes: int
+    dense_bytes: int
+
+
+@dataclass(frozen=True)
+class Contender:
+    """The same fine-tuning as another tool did it; bytes are resident memory of its process, None if not measured."""
+
+    name: str
+    baseline_bytes: int | None
+    peak_bytes: int | None
+    step_ms: float | None
+    accuracy_after: float
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command of the road, as a person would type it."""
+
+    command: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Road:
+    """All that the page shows. The first contender is ours; `record` is its run."""
+
+    title: str
+    lead: str
+    promises: tuple[Fact, ...]
+    shift: str  # what the new sensor does to an image, one clause
+    samples: tuple[Sample, ...]
+    training: tuple[Epoch, ...]
+    test_accuracy: float  # on the old sensor's test images
+    layers: tuple[Layer, ...]
+    contenders: tuple[Contender, ...]
+    stages: tuple[Stage, ...]
+    record: Record
+    notes: tuple[str, ...] = ()
+
+
+def render(road: Road) -> str:
+    """The page of the road."""
+    body = [
+        html.cards(road.promises),
+        "".join(html.paragraph(note) for note in road.notes),
+        _pictures(road),
+        _comparison(road.contenders, road.record.budget_bytes),
+        _training(road),
+        _handing_over(road.layers),
+        *page.sections(road.record),
+        _commands(road.stages),
+    ]
+    foot = "Every number on this page was measured during the run that it describes."
+    return html.page(road.title, road.lead, body, foot)
+
+
+def _pictures(road: Road) -> str:
+    count = len(road.samples)
+    before = sum(sample.read_before != sample.label for sample in road.samples)
+    after = sum(sample.read_after != sample.label for sample in road.samples)
+    return html.section(
+        "What the new sensor sees",
+        html.paragraph(
+            "Left of each pair is what the network learnt on, right what the new sensor gives of it: "
+            f"{road.shift}. Below stands what was read from the right one before fine-tuning, and after."
+        ),
+        html.pairs(_pair(sample) for sample in road.samples),
+        html.paragraph(f"Of these {count}, {before} were misread before fine-tuning and {after} after."),
+    )
+
+
+def _pair(sample: Sample) -> html.Pair:
+    left, right = (f"{sample.label} as the {which} sensor sees it" for which in ("old", "new"))
+    said = [f"{read} {'✓' if read == sample.label else '✗'}" for read in (sample.read_before, sample.read_after)]
+    return html.Pair((sample.old, left), (sample.new, right), " → ".join(said))
+
+
+def _comparison(contenders: tuple[Contender, ...], budget_bytes: int | None) -> str:
+    rows = [
+        _contender_bar(contender, "kind-1" if not place else "kind-4") for place, contender in enumerate(contenders)
+    ]
+    if budget_bytes is not None:
+        rows.insert(1, Bar("Budget", (Segment(budget_bytes, "kind-2", "budget"),), bytes_text(budget_bytes)))
+    table = [
+        (
+            one.name,
+            bytes_text(one.baseline_bytes),
+            bytes_text(one.peak_bytes),
+            time_text(one.step_ms),
+            percent_text(one.accuracy_after),
+        )
+        for one in contenders
+    ]
+    head = ("", "Baseline", "Peak", "Step (median)", "Accuracy after")
+    return html.section(
+        "The same fine-tuning, measured twice",
+        html.paragraph(
+            "Same images, same start, same schedule, each in a process of its own, measured by the kernel. "
+            "The baseline is what a process holds before it loads the network; "
+            "with a network as small as this one it is most of the peak."
+        ),
+        html.figure(
+            partial(bars, rows, "Peak memory of the same fine-tuning"), "Grey is the baseline of each process."
+        ),
+        html.table(head, table, numbers=4),
+    )
+
+
+def _contender_bar(one: Contender, class_: str) -> Bar:
+    if one.peak_bytes is None:
+        return Bar(one.name, (), "not measured")
+    below = min(one.baseline_bytes or 0, one.peak_bytes)
+    baseline = Segment(below, "kind-0", f"baseline: {bytes_text(below)}")
+    own = Segment(one.peak_bytes - below, class_, f"above the baseline: {bytes_text(one.peak_bytes - below)}")
+    return Bar(one.name, (baseline, own), bytes_text(one.peak_bytes))
+
+
+def _training(road: Road) -> str:
+    """Accuracy and sparsity over the workstation's epochs."""
+    fitted = tuple((float(epoch.epoch), epoch.train_accuracy) for epoch in road.training)
+    held = tuple((float(e.epoch), e.validation_accuracy) for e in road.training if e.validation_accuracy is not None)
+    zeros = Series("Sparsity", tuple((float(epoch.epoch), epoch.sparsity) for epoch in road.training))
+    moved = Series("Weights replaced", tuple((float(epoch.epoch), epoch.replaced) for epoch in road.training))
+    lines = [Series(name, points) for name, points in (("Validation", held), ("Training", fitted)) if points]
+    parts = []
+    if lines:
+        draw = partial(curves, lines, "Accuracy while training sparse", "epoch", share_axis)
+        parts.append(html.figure(draw, "Share of samples classified correctly."))
+    if road.training:
+        draw = partial(curves, [zeros, moved], "Sparsity and mutation", "epoch", share_axis, from_zero=True)
+        caption = (
+            "Zeros over all weights of the sparse layers, and the share of the others that each mutation replaced."
+        )
+        parts.append(html.figure(draw, caption))
+    said = (
+        "The network is sparse from its first step: at each mutation the least important weights go and others grow. "
+        f"At the end it reads {percent_text(road.test_accuracy)} of the old sensor's test images."
+    )
+    return html.section("Sparse training on the workstation", html.paragraph(said), *parts)
+
+
+def _handing_over(layers: tuple[Layer, ...]) -> str:
+    rows = [
+        (
+            layer.name,
+            layer.layout,
+            percent_text(layer.sparsity),
+            bytes_text(layer.nbytes),
+            bytes_text(layer.dense_bytes),
+        )
+        for layer in layers
+    ]
+    total, dense = sum(layer.nbytes for layer in layers), sum(layer.dense_bytes for layer in layers)
+    said = f"The sparse layers take {bytes_text(total)}, indices included; dense they would take {bytes_text(dense)}."
+    table = html.table(("Layer", "Format", "Sparsity", "Bytes", "Dense"), rows, numbers=3)
+    return html.section("Handing it over", html.paragraph(said), html.details("Layer by layer", table))
+
+
+def _commands(stages: tuple[Stage, ...]) -> str:
+    lines = "\n".join(html.escape(stage.command) for stage in stages)
+    rows = [(stage.command.split(" -", 1)[0], time_text(stage.seconds * 1000)) for stage in stages]
+    return html.section(
+        "Walk it yourself",
+        html.paragraph("These commands, in this order, are all that ran."),
+        f"<pre><code>{lines}</code></pre>",
+        html.details("How long each took", html.table(("Command", "Time"), rows, numbers=1)),
+    )
