@@ -64,7 +64,7 @@ PRESETS = {
         ),
         Preset(
             "cifar-small",
-            "a network of seven 3x3 convolutions (bench/accuracy_net.py) on all images, 10 epochs with a mutation at each",
+            "a network of seven 3x3 convolutions (bench/accuracy_net.py) on all images, ten epochs, a mutation at each",
             {"model": "bench.accuracy_net:small", "epochs": "10", "batch-size": "64", "sp-mask-update-freq": "1"},
             methods=("dense", "static", "em", "ems"),
             schemes=("irregular", "block"),
