@@ -1,0 +1,114 @@
+"""The demo fails when one of its promises is broken, and says which."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from demo_example import make_walk
+
+from mest.cli import main
+from mest.demo import walk as walking
+from mest.demo.checks import checks, failure
+from mest.demo.commands import Interrupted
+from mest.demo.walk import MIB
+
+
+def test_a_walk_that_keeps_every_promise_passes(tmp_path: Path) -> None:
+    """Nothing is said to have failed."""
+    found = checks(make_walk(tmp_path))
+    assert all(check.passed for check in found)
+    assert failure(found) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"accuracy_before": 0.9}, "Accuracy rises: 90.0 %"),
+        ({"zeros_kept": False}, "Zeros are kept"),
+        ({"sparsity": 0.89}, "Zeros are kept: 89.0 %"),
+        ({"measured_peak_bytes": 150 * MIB + 1}, "The peak stays within the budget: 150.0 MiB"),
+        ({"measured_peak_bytes": None, "measured_reason": "emulated"}, "not measured (emulated)"),
+    ],
+)
+def test_each_broken_promise_fails_the_demo(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    """One number out of line is named, and nothing else is."""
+    found = checks(make_walk(tmp_path, **changes))
+    assert sum(not check.passed for check in found) == 1
+    assert said in (failure(found) or "")
+
+
+def test_a_budget_above_half_of_pytorchs_peak_is_not_accepted(tmp_path: Path) -> None:
+    """The budget itself is part of the promise."""
+    walk = replace(make_walk(tmp_path), budget_bytes=151 * MIB)
+    assert "within the budget" in (failure(checks(walk)) or "")
+
+
+def test_a_process_that_imports_torch_fails_the_demo(tmp_path: Path) -> None:
+    """What the process imported is read from its own log."""
+    walk = make_walk(tmp_path)
+    walk = replace(walk, finetune=replace(walk.finetune, imported=frozenset({"numpy", "torch"})))
+    assert "it imported torch" in (failure(checks(walk)) or "")
+
+
+def demo(monkeypatch: pytest.MonkeyPatch, out: Path, **changes: Any) -> int:
+    monkeypatch.setattr(walking, "walk", lambda settings, commands, say: make_walk(settings.out, **changes))
+    return main(["demo", "--out", str(out), "--json"])
+
+
+def test_the_command_ends_in_a_report_and_a_json_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 0, the report on disk, the numbers of both contenders, and why ort was not used."""
+    assert demo(monkeypatch, tmp_path / "demo") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["passed"]
+    assert result["pytorch"]["measured_peak_bytes"] == 300 * MIB
+    assert result["notes"] == [
+        "onnxruntime-training is not used here (no wheel for this Python); the native engine fine-tuned."
+    ]
+    page = Path(result["report"]).read_text()
+    for fact in (
+        "Accuracy rises",
+        "40.0 MiB",
+        "300.0 MiB",
+        "no wheel for this Python",
+        "wrong ✗ → 0 ✓",
+        "data:image/png",
+    ):
+        assert fact in page
+    assert "<script" not in page
+
+
+def test_a_broken_promise_ends_with_one_line_and_exit_code_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The report is written all the same, and says what failed."""
+    assert demo(monkeypatch, tmp_path / "demo", zeros_kept=False) == 1
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["passed"] is False
+    assert printed.err.startswith("mest demo: failed: Zeros are kept")
+    assert (tmp_path / "demo" / "report.html").is_file()
+
+
+def test_an_interrupted_demo_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The exit code is that of the signal, without a traceback."""
+
+    def interrupted(*_: Any) -> None:
+        raise Interrupted
+
+    monkeypatch.setattr(walking, "walk", interrupted)
+    assert main(["demo", "--out", str(tmp_path / "demo")]) == 143
+    assert "start again with another --out" in capsys.readouterr().err
+
+
+def test_a_directory_that_holds_something_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is overwritten."""
+    (tmp_path / "precious").write_text("x")
+    assert main(["demo", "--out", str(tmp_path)]) == 2
+    assert "not empty; give a new directory" in capsys.readouterr().err

@@ -1,0 +1,26 @@
+"""The demo as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_the_demo_keeps_its_promises(tmp_path: Path, seed: int) -> None:
+    """It ends with exit code 0 and a report, whatever the seed."""
+    pytest.importorskip("torch", reason="the demo trains in torch")
+    pytest.importorskip("onnxscript", reason="the demo exports with onnxscript")
+    command = [sys.executable, "-m", "mest", "demo", "--out", str(tmp_path / "demo"), "--seed", str(seed), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["passed"]
+    assert result["accuracy_after"] > result["accuracy_before"]
+    assert result["measured_peak_bytes"] <= result["budget_bytes"] <= result["pytorch"]["measured_peak_bytes"] / 2
+    assert "<svg" in Path(result["report"]).read_text()
