@@ -1,0 +1,153 @@
+"""A memory budget: its text form, the strongest limit that the system grants for it, and which guarantee that gives."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from edge.cgroup import MemoryGroup, join_group
+from edge.errors import BudgetError, InputError
+from edge.memory import Meter, emulator, read_counters
+
+KERNEL_BYTES = 4 << 20  # page tables and the like, which a control group counts and resident memory does not
+_UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+_SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(i?)(B?)\s*", re.IGNORECASE)
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size such as 64MiB, 0.5GiB, 48M, 1.5MB or 1048576; K, M and G are powers of 1024, KB, MB, GB of 1000."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise InputError(f"memory budget {text!r}: not a size; write a number with MiB or GiB, for example 64MiB")
+    number, unit, binary, byte = match.groups()
+    power = _UNITS[unit.upper()]
+    scale = 1000 ** (power // 10) if unit and byte and not binary else 1 << power
+    size = int(float(number) * scale)
+    if size < 1:
+        raise InputError(f"memory budget {text!r}: must be above zero, for example 64MiB")
+    return size
+
+
+def format_size(nbytes: int) -> str:
+    """A size as people read it: 61.3 MiB."""
+    if nbytes < 1024:
+        return f"{nbytes} B"
+    for power, unit in ((30, "GiB"), (20, "MiB")):
+        if nbytes >= 1 << power:
+            return f"{nbytes / (1 << power):.1f} {unit}"
+    return f"{nbytes / 1024:.1f} KiB"
+
+
+@dataclass(frozen=True)
+class Guarantee:
+    """Which limits hold during a run and what they promise, as one sentence each."""
+
+    limits: tuple[str, ...]  # of "cgroup v2", "cgroup v1", "RLIMIT_DATA"; empty where none could be set
+    promise: str
+    swap: str
+
+
+class Enforcement:
+    """The limits that hold while a run is under a budget; `lift` takes them away again."""
+
+    def __init__(self, budget_bytes: int, meter: Meter, stack_bytes: int = 0) -> None:
+        """Limit this process to what is left of the budget now.
+
+        `stack_bytes` is address space that threads started later reserve without touching it.
+        """
+        self.budget_bytes = budget_bytes
+        self._meter = meter
+        self._group: MemoryGroup | None = None
+        self._old_limit: tuple[int, int] | None = None
+        self.guarantee = self._set(stack_bytes)
+
+    def _set(self, stack_bytes: int) -> Guarantee:
+        name = emulator()
+        if name is not None:
+            return Guarantee((), f"none: {name} ignores limits; only the planned arena was checked", "unknown")
+        now = read_counters()
+        if now.resident is None or now.private is None:
+            return Guarantee((), "none: this system shows no resident size", "unknown")
+        left = self.budget_bytes - now.resident
+        if left <= 0:
+            raise BudgetError(
+                f"memory budget {format_size(self.budget_bytes)}: the process already holds "
+                f"{format_size(now.resident)}; give more"
+            )
+        limits, promises = [], []
+        self._group = join_group(left + KERNEL_BYTES)
+        if self._group is not None:
+            limits.append(self._group.version)
+            promises.append(
+                f"{self._group.version}: the kernel ends the process if what it takes from here on, page cache "
+                f"that it cannot drop included, passes the budget by {format_size(KERNEL_BYTES)}, which are for the "
+                "kernel's own tables; the last saved state stays"
+            )
+        if self._limit_private(now.private + left + stack_bytes):
+            limits.append("RLIMIT_DATA")
+            promises.append("RLIMIT_DATA: a request for private memory past the budget fails and ends the run cleanly")
+        promises.append("the resident peak is checked after every step")
+        swap = "off" if self._group is not None and self._group.swap_off else _switch_swap_off()
+        return Guarantee(tuple(limits), "; ".join(promises), swap)
+
+    def _limit_private(self, nbytes: int) -> bool:
+        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        if hard != resource.RLIM_INFINITY:
+            nbytes = min(nbytes, hard)
+        try:
+            resource.setrlimit(resource.RLIMIT_DATA, (nbytes, hard))
+        except (OSError, ValueError):
+            return False
+        self._old_limit = (soft, hard)
+        return True
+
+    def check(self) -> None:
+        """Raise BudgetError if more was ever resident than the budget allows."""
+        peak = self._meter.peak
+        if peak is not None and peak > self.budget_bytes:
+            raise BudgetError(
+                f"memory budget {format_size(self.budget_bytes)} was passed: {format_size(peak)} were resident; "
+                "the last saved state is whole, continue it with --resume and a larger budget"
+            )
+
+    def lift(self) -> None:
+        """Take the limits away."""
+        if self._old_limit is not None:
+            resource.setrlimit(resource.RLIMIT_DATA, self._old_limit)
+            self._old_limit = None
+        if self._group is not None:
+            self._group.leave()
+            self._group = None
+
+
+def _switch_swap_off() -> str:
+    """How swap stands: absent, switched off for this process by locking pages as they come, or possible."""
+    try:
+        with open("/proc/swaps", "rb") as swaps:
+            if len(swaps.read().splitlines()) <= 1:
+                return "none on this system"
+    except OSError:
+        return "unknown"
+    if resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY or os.geteuid() == 0:
+        import ctypes  # only here: a system without swap need not hold it
+
+        current, future, on_fault = 1, 2, 4
+        if ctypes.CDLL(None, use_errno=True).mlockall(current | future | on_fault) == 0:
+            return "off (pages are locked as they come)"
+    return "possible: peak VmSwap is reported"
+
+
+@contextmanager
+def memory_errors(doing: str) -> Iterator[None]:
+    """Turn a refused allocation inside the block into a BudgetError that says what was being done."""
+    try:
+        yield
+    except MemoryError as error:
+        raise BudgetError(
+            f"memory budget reached while {doing}: an allocation was refused; the last saved state is whole, "
+            "continue it with --resume and a larger budget, or let the plan choose smaller pieces"
+        ) from error

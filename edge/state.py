@@ -1,0 +1,191 @@
+"""The state directory: everything that the next step depends on, written whole or not at all.
+
+`tensors-N.bin` holds generation N's arrays; `state.json` names them, carries their SHA-256 and is replaced last, in one
+rename. So a process that is killed at any moment, or a power cut, leaves the previous generation or the new one.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge.digest import sha256
+from edge.errors import DamagedError, InputError
+
+SCHEMA = "mest-state/1"
+STATE_FILE = "state.json"
+_ALIGNMENT = 64
+_PIECE_BYTES = 1 << 20
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
+
+
+@dataclass(frozen=True)
+class State:
+    """One complete generation.
+
+    `tensors` are the engine's snapshot; `facts` is plain JSON: engine, choices, position, settings, accuracy, artifact.
+    """
+
+    generation: int
+    facts: dict[str, Any]
+    tensors: dict[str, np.ndarray] = field(repr=False)
+
+
+def write_state(folder: Path, facts: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> int:
+    """The number of the new generation, durable when this returns. Raises InputError on a full disk."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        generation = _last_generation(folder) + 1
+        name = f"tensors-{generation}.bin"
+        entries, nbytes, digest = _write_tensors(folder / name, tensors)
+        body: dict[str, Any] = {
+            "schema": SCHEMA,
+            "generation": generation,
+            "facts": dict(facts),
+            "tensors": {"file": name, "bytes": nbytes, "sha256": digest, "entries": entries},
+        }
+        body["check"] = _check(body)
+        _write_durably(folder / STATE_FILE, json.dumps(body, indent=1).encode())
+        _sync_folder(folder)
+        _clean(folder, keep=name)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise InputError(
+                f"{folder}: {os.strerror(error.errno or 0)} while the state was saved; the state before it is whole, "
+                "make room and continue with --resume"
+            ) from None
+        raise
+    return generation
+
+
+def read_state(path: Path) -> State:
+    """The last complete generation. Raises InputError if there is none, DamagedError if it was altered."""
+    body = _read_description(path)
+    described = body["tensors"]
+    tensors = _read_tensors(path / described["file"], described)
+    return State(int(body["generation"]), body["facts"], tensors)
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """What a state says about itself, without its tensors."""
+    facts: dict[str, Any] = _read_description(path)["facts"]
+    return facts
+
+
+def is_state(path: Path) -> bool:
+    """True if the folder holds a state, whole or damaged."""
+    return (path / STATE_FILE).is_file()
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    file = path / STATE_FILE
+    try:
+        body = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path}: holds no saved state; start without --resume") from None
+    except ValueError:
+        raise DamagedError(f"{file}: is not JSON; the state was truncated or altered") from None
+    if not isinstance(body, dict) or body.get("schema") != SCHEMA:
+        raise DamagedError(f"{file}: is not a state of schema {SCHEMA}")
+    check = body.pop("check", None)
+    if check != _check(body):
+        raise DamagedError(f"{file}: does not match its own SHA-256; it was altered")
+    return body
+
+
+def _check(body: Mapping[str, Any]) -> str:
+    digest = sha256()
+    digest.update(json.dumps(body, sort_keys=True).encode())
+    return str(digest.hexdigest())
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> tuple[list[dict[str, Any]], int, str]:
+    entries: list[dict[str, Any]] = []
+    digest = sha256()
+    partial = path.with_name(path.name + ".part")
+    with open(partial, "wb", buffering=0) as file:
+        position = 0
+        for name in sorted(tensors):
+            array = np.ascontiguousarray(tensors[name])
+            padding = bytes(-position % _ALIGNMENT)
+            position += len(padding)
+            entries.append({"name": name, "dtype": array.dtype.str, "shape": list(array.shape), "offset": position})
+            raw = memoryview(array.reshape(-1).view(np.uint8)) if array.size else memoryview(b"")
+            for piece in (memoryview(padding), *_pieces(raw)):
+                digest.update(piece)
+                _write_all(file.fileno(), piece)
+            position += len(raw)
+        os.fsync(file.fileno())
+    partial.replace(path)
+    return entries, position, str(digest.hexdigest())
+
+
+def _pieces(raw: memoryview) -> list[memoryview]:
+    return [raw[start : start + _PIECE_BYTES] for start in range(0, len(raw), _PIECE_BYTES)]
+
+
+def _write_all(descriptor: int, piece: memoryview) -> None:
+    while len(piece):
+        piece = piece[os.write(descriptor, piece) :]
+
+
+def _read_tensors(path: Path, described: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    digest = sha256()
+    tensors: dict[str, np.ndarray] = {}
+    position = 0
+    try:
+        with open(path, "rb", buffering=0) as file:
+            if os.fstat(file.fileno()).st_size != described["bytes"]:
+                raise DamagedError(f"{path}: has another size than state.json says; it was truncated or altered")
+            for entry in described["entries"]:
+                array = np.empty(entry["shape"], dtype=np.dtype(entry["dtype"]))
+                gap = int(entry["offset"]) - position
+                digest.update(file.read(gap))
+                raw = memoryview(array.reshape(-1).view(np.uint8)) if array.size else memoryview(bytearray())
+                for piece in _pieces(raw):
+                    if file.readinto(piece) != len(piece):
+                        raise DamagedError(f"{path}: ends within {entry['name']}; it was truncated")
+                    digest.update(piece)
+                position += gap + len(raw)
+                tensors[entry["name"]] = array
+    except FileNotFoundError:
+        raise DamagedError(f"{path}: is missing; copy the whole state directory") from None
+    if digest.hexdigest() != described["sha256"]:
+        raise DamagedError(f"{path}: does not match its SHA-256; it was altered")
+    return tensors
+
+
+def _last_generation(folder: Path) -> int:
+    """The generation that state.json names, or 0; a damaged one raises, so that it is never written over."""
+    return int(_read_description(folder)["generation"]) if is_state(folder) else 0
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    partial = path.with_name(path.name + ".part")
+    with open(partial, "wb", buffering=0) as file:
+        _write_all(file.fileno(), memoryview(content))
+        os.fsync(file.fileno())
+    _sync_folder(path.parent)  # the tensors' name is on the disk before the description that uses it
+    partial.replace(path)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _clean(folder: Path, keep: str) -> None:
+    """Remove older generations and what a killed write left."""
+    for file in folder.iterdir():
+        if file.name != keep and (file.name.startswith("tensors-") or file.name.startswith(f"{STATE_FILE}.")):
+            file.unlink(missing_ok=True)
