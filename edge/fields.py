@@ -89,12 +89,19 @@ class Fields:
             self.fail(f"{key!r} must be a list, not {brief(value)}")
         return value
 
-    def objects(self, key: str) -> dict[str, Fields]:
-        """An object of objects, each ready to be read."""
+    def mapping(self, key: str) -> dict[str, Any]:
+        """An object of anything."""
         value = self.take(key)
         if not isinstance(value, dict):
             self.fail(f"{key!r} must be an object, not {brief(value)}")
-        return {self._text(name, key): Fields(content, self.file, name) for name, content in value.items()}
+        return value
+
+    def objects(self, key: str) -> dict[str, Fields]:
+        """An object of objects, each ready to be read."""
+        return {
+            self._text(name, key): Fields(content, self.file, f"{key} {name!r}")
+            for name, content in self.mapping(key).items()
+        }
 
     def _text(self, value: object, key: str) -> str:
         if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME or not value.isprintable():
