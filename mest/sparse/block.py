@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from mest.errors import InputError
@@ -57,11 +56,15 @@ class Block(Scheme):
     def unit_scores(self, score: Tensor) -> Tensor:
         """L2 norm over each block."""
         blocks = score.reshape(-1, self.height, weights_of(tuple(score.shape[1:])))
-        return torch.linalg.vector_norm(blocks, dim=1)
+        return blocks.square().sum(dim=1).sqrt_()
 
     def expand(self, units: Tensor, shape: Shape) -> Tensor:
         """Each block's decision for all of its rows."""
         return units[:, None, :].expand(-1, self.height, -1).reshape(shape)
+
+    def alive(self, mask: Tensor) -> Tensor:
+        """Any row of a block tells of all."""
+        return mask.reshape(-1, self.height, weights_of(tuple(mask.shape[1:])))[:, 0]
 
     def index_bytes(self, shape: Shape, kept: int) -> int:
         """A 32-bit start per row of blocks and one column index per block."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from mest.sparse.scheme import Scheme, Shape, register_scheme
@@ -33,11 +32,15 @@ class Channel(Scheme):
 
     def unit_scores(self, score: Tensor) -> Tensor:
         """L2 norm over all weights that read the channel."""
-        return torch.linalg.vector_norm(score.flatten(2) if score.dim() > 2 else score[..., None], dim=(0, 2))
+        return score.reshape(*score.shape[:2], -1).square().sum(dim=(0, 2)).sqrt_()
 
     def expand(self, units: Tensor, shape: Shape) -> Tensor:
         """The channel's decision for every filter and cell."""
         return units.view(1, -1, *[1] * (len(shape) - 2)).expand(shape).clone()
+
+    def alive(self, mask: Tensor) -> Tensor:
+        """Any weight that reads a channel tells of all."""
+        return mask[0].reshape(mask.shape[1], -1)[:, 0]
 
     def index_bytes(self, shape: Shape, kept: int) -> int:
         """One 16-bit number per kept channel."""

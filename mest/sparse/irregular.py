@@ -30,6 +30,10 @@ class Irregular(Scheme):
         """The units themselves."""
         return units
 
+    def alive(self, mask: Tensor) -> Tensor:
+        """The mask itself."""
+        return mask
+
     def index_bytes(self, shape: Shape, kept: int) -> int:
         """CSR: a 32-bit start per row and one column index per weight."""
         return 4 * (shape[0] + 1) + kept * column_bytes(weights_of(shape[1:]))

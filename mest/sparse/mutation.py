@@ -84,12 +84,14 @@ def grow(
 
 def changes(scheme: Scheme, before: Tensor, pruned: Tensor, after: Tensor) -> LayerMutation:
     """The counts of a mutation from its three masks."""
-    units = [scheme.alive(mask) for mask in (before, pruned, after)]
+    # Pruning only removes and growing only adds, so that counts tell all.
+    had, left, has = (int(scheme.alive(mask).sum()) for mask in (before, pruned, after))
+    weights = scheme.unit_weights(tuple(before.shape))
     return LayerMutation(
-        pruned_weights=int((before & ~pruned).sum()),
-        grown_weights=int((after & ~pruned).sum()),
-        kept_weights=int(after.sum()),
-        pruned_units=int((units[0] & ~units[1]).sum()),
-        grown_units=int((units[2] & ~units[1]).sum()),
-        kept_units=int(units[2].sum()),
+        pruned_weights=(had - left) * weights,
+        grown_weights=(has - left) * weights,
+        kept_weights=has * weights,
+        pruned_units=had - left,
+        grown_units=has - left,
+        kept_units=has,
     )

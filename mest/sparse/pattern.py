@@ -57,11 +57,15 @@ class Pattern(Scheme):
 
     def unit_scores(self, score: Tensor) -> Tensor:
         """L2 norm over each kernel."""
-        return torch.linalg.vector_norm(score.flatten(2), dim=2)
+        return score.flatten(2).square().sum(dim=2).sqrt_()
 
     def expand(self, units: Tensor, shape: Shape) -> Tensor:
         """All nine cells of the given kernels; a mask of patterns is narrowed by it, never widened."""
         return units[:, :, None, None].expand(shape).clone()
+
+    def alive(self, mask: Tensor) -> Tensor:
+        """Every pattern keeps the middle cell or the one to its right."""
+        return mask[:, :, 1, 1] | mask[:, :, 1, 2]
 
     def open(self, score: Tensor) -> Tensor:
         """Every kernel with the pattern that leaves the largest L2 norm, the lowest id where equal."""

