@@ -1,4 +1,4 @@
-"""The loss on top of the logits: cross-entropy, label smoothing as PyTorch defines it, and a scale for micro-batches."""
+"""The loss on top of the logits: cross-entropy, label smoothing as PyTorch has it, and a scale for micro-batches."""
 
 from __future__ import annotations
 

@@ -28,6 +28,7 @@ def optimizer_model(choice: OptimizerChoice, parameters: int) -> onnx.ModelProto
     """
     if choice.nesterov:
         raise InputError("onnxruntime-training has no Nesterov momentum; use --engine native or plain momentum")
+    sequences: tuple[str, ...] = SEQUENCES
     plain = choice.kind == "sgd" and choice.momentum == 0
     nodes: list[onnx.NodeProto] = []
     gradients = "gradients"
@@ -61,7 +62,6 @@ def optimizer_model(choice: OptimizerChoice, parameters: int) -> onnx.ModelProto
         nodes.append(
             helper.make_node("AdamWOptimizer", inputs, ["updated"], "optimizer", domain="com.microsoft", **constants)
         )
-        sequences = SEQUENCES
     graph = helper.make_graph(
         nodes,
         "optimizer",

@@ -26,18 +26,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-KEPT_CELLS = [
-    [4, 5, 7, 8],
-    [3, 4, 6, 7],
-    [1, 2, 4, 5],
-    [0, 1, 3, 4],
-    [5, 6, 7, 8],
-    [3, 4, 5, 7],
-    [1, 4, 5, 7],
-    [1, 3, 4, 7],
-]
+from edge.formats import PATTERNS, kept_mask
+from edge.formats.csr import absolute_columns
+from edge.formats.format import index_dtype
+from edge.parameter import Parameter
 from export.graph import set_tensor
-from export.sparse_layer import SparseLayer
 
 ZERO = "mest.zero"
 
@@ -53,25 +46,24 @@ class Represented:
 
 
 def represent(
-    model: onnx.ModelProto, layers: Mapping[str, SparseLayer], compressed: Mapping[str, Mapping[str, np.ndarray]]
+    model: onnx.ModelProto, parameters: Mapping[str, Parameter], slots: Mapping[str, int]
 ) -> dict[str, Represented]:
-    """Rewrite each layer's dense weight in place; return the names of its parts by layer.
+    """Rewrite each compressed weight in place; return the names of its parts by layer.
 
-    `compressed` holds a layer's tensors as its format names them. Requires that a weight is one initializer under the
-    layer's name. Ensures the same values, and that every float that training moves is a non-zero (or a free slot).
+    `slots` are the entries that each layer has room for. Requires that a weight is one initializer under the layer's
+    name. Ensures the same values, and that every float that training moves is a non-zero (or a free slot).
     """
     graph = model.graph
     written: dict[str, Represented] = {}
     prologue: list[onnx.NodeProto] = []
-    for name, layer in layers.items():
-        if layer.format in ("dense", "channel"):
-            continue
-        tensors = compressed[name]
-        builder = _Builder(model, name)
-        if layer.format == "masked":
-            written[name] = builder.masked(layer, tensors)
+    for name, parameter in parameters.items():
+        builder = _Builder(model, parameter)
+        if parameter.format == "channel":
+            written[name] = Represented("channel", name, {"channels": f"{name}.channels"}, len(parameter.values))
+        elif parameter.format == "masked":
+            written[name] = builder.masked()
         else:
-            written[name] = builder.scattered(layer, tensors)
+            written[name] = builder.scattered(slots[name])
         prologue.extend(builder.nodes)
     if prologue:
         set_tensor(graph, ZERO, np.zeros(1, np.float32))
@@ -84,9 +76,10 @@ def represent(
 class _Builder:
     """The nodes that make one weight from its parts."""
 
-    def __init__(self, model: onnx.ModelProto, name: str) -> None:
+    def __init__(self, model: onnx.ModelProto, parameter: Parameter) -> None:
         self.graph = model.graph
-        self.name = name
+        self.source = parameter
+        self.name = parameter.name
         self.nodes: list[onnx.NodeProto] = []
 
     def node(self, kind: str, inputs: list[str], output: str, **attributes: int) -> str:
@@ -107,52 +100,49 @@ class _Builder:
         set_tensor(self.graph, name, values)
         return name
 
-    def masked(self, layer: SparseLayer, tensors: Mapping[str, np.ndarray]) -> Represented:
+    def masked(self) -> Represented:
         """weight = values × mask; the gradient of a removed weight is zero through the product."""
-        values = self.parameter("values", tensors["values"].astype(np.float32))
-        mask = self.parameter("mask", layer.mask.astype(np.uint8))
+        values = self.parameter("values", self.source.values)
+        mask = self.parameter("mask", kept_mask(self.source).astype(np.uint8))
         self._drop_dense()
         factor = self.node("Cast", [mask], "factor", to=TensorProto.FLOAT)
         self.node("Mul", [values, factor], self.name)
-        return Represented("masked", values, {"mask": mask}, layer.mask.size)
+        return Represented("masked", values, {"mask": mask}, self.source.size)
 
-    def scattered(self, layer: SparseLayer, tensors: Mapping[str, np.ndarray]) -> Represented:
+    def scattered(self, slots: int) -> Represented:
         """weight = values scattered into zeros; see the table above."""
-        shape = layer.mask.shape
-        columns_per_row = layer.mask[0].size
-        height = int(layer.height or 1) if layer.format == "block" else 1
-        rows = shape[0] // height
-        used, slots = len(tensors["values"]), max(layer.slots, len(tensors["values"]))
-        column_role = "kernels" if layer.format == "pattern" else "columns"
-        padded = {role: _pad(array, slots - used) for role, array in tensors.items() if role != "row_starts"}
-        values = self.parameter("values", padded["values"].astype(np.float32))
+        source, tensors = self.source, self.source.tensors
+        pattern = source.format == "pattern"
+        height = int(source.height or 1) if source.format == "block" else 1
+        used, rows = len(source.values), source.rows // height
+        role = "kernels" if pattern else "columns"
+        columns = absolute_columns(source) if source.format == "csr" else tensors[role]
+        widest = source.shape[1] if pattern else source.columns
+        values = self.parameter("values", _pad(source.values, slots - used))
         parts = {
             "row_starts": self.parameter("row_starts", tensors["row_starts"].astype(np.int32)),
-            column_role: self.parameter(column_role, padded[column_role]),
+            role: self.parameter(role, _pad(columns.astype(index_dtype(widest - 1)), slots - used)),
         }
-        row_stride = height * columns_per_row
-        column_stride = 9 if layer.format == "pattern" else 1
-        unit = self._unit(parts["row_starts"], parts[column_role], slots, rows, row_stride, column_stride)
-        if layer.format == "pattern":
-            parts["patterns"] = self.parameter("patterns", padded["patterns"])
+        row_stride = height * source.columns
+        unit = self._unit(parts["row_starts"], parts[role], slots, rows, row_stride, 9 if pattern else 1)
+        if pattern:
+            parts["patterns"] = self.parameter("patterns", _pad(tensors["patterns"], slots - used))
             which = self.node("Cast", [parts["patterns"]], "which", to=TensorProto.INT64)
-            table = self.constant("cells", KEPT_CELLS)
-            offsets, reach = self.node("Gather", [table, which], "offsets", axis=0), 9
+            offsets, reach = self.node("Gather", [self.constant("kept", PATTERNS), which], "offsets", axis=0), 9
         else:
-            offsets, reach = self.constant("offsets", np.arange(height) * columns_per_row), row_stride
+            offsets, reach = self.constant("offsets", np.arange(height) * source.columns), row_stride
         index = self.node("Add", [unit, offsets], "cells")
         flat = self.constant("flat", [-1])
         self._drop_dense()
-        free = reach if slots > used else 0  # cells past the end, where free slots land
-        zeros = self.node("Expand", [ZERO, self.constant("room", [layer.mask.size + free])], "zeros")
+        # Cells past the end, where free slots land; there always, because a mutation on the board may leave some free.
+        zeros = self.node("Expand", [ZERO, self.constant("room", [source.size + reach])], "zeros")
         index = self.node("Reshape", [index, flat], "cells.flat")
         updates = self.node("Reshape", [values, flat], "values.flat")
         dense = self.node("ScatterElements", [zeros, index, updates], "dense", axis=0)
-        if free:
-            limits = [self.constant("first", [0]), self.constant("last", [layer.mask.size]), self.constant("axis", [0])]
-            dense = self.node("Slice", [dense, *limits], "cut")
-        self.node("Reshape", [dense, self.constant("shape", shape)], self.name)
-        return Represented(layer.format, values, parts, slots)
+        limits = [self.constant("first", [0]), self.constant("last", [source.size]), self.constant("axis", [0])]
+        dense = self.node("Slice", [dense, *limits], "cut")
+        self.node("Reshape", [dense, self.constant("shape", source.shape)], self.name)
+        return Represented(source.format, values, parts, slots)
 
     def _unit(self, row_starts: str, columns: str, slots: int, rows: int, row_stride: int, column_stride: int) -> str:
         """The first cell of every slot, int64 (slots, 1)."""

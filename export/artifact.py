@@ -1,0 +1,178 @@
+"""From a trained model to an artifact directory: capture, compact, compress, build, verify, write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from edge.manifest import Manifest
+from edge.network import Network, select_trainable, write_network
+from edge.parameter import Parameter
+from edge.plan.choices import OptimizerChoice
+from export.capture import Captured, capture
+from export.compact import Kept, compact
+from export.compress import ROOM, compress, slots, with_compressed
+from export.directory import check_writable, whole_directory
+from export.graph import tensors
+from export.inference import write_inference
+from export.lower import lower
+from export.manifest import Facts, write_facts
+from export.observe import Observed, observe_ort
+from export.ort.artifacts import missing, write_artifacts
+from export.ort.memory import live_memory, measured_memory
+from export.ort.represent import Represented, represent
+from export.sizes import LayerSize, layer_size
+from export.source import Source
+from export.verify import Expected, compare, expect, make_batch
+from mest.errors import InputError
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may choose; None takes what the run was trained with.
+
+    `room`: "none", "em" or "ems", the mutation that onnxruntime-training's tensors leave room for on the board.
+    """
+
+    format: str = "auto"
+    trainable: str = "all"
+    optimizer: OptimizerChoice | None = None
+    label_smoothing: float | None = None
+    room: str = "em"
+    measure: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """The network in every form that is written, before it is."""
+
+    captured: Captured
+    forward: onnx.ModelProto
+    kept: dict[str, Kept]
+    compressed: dict[str, Parameter]
+    network: Network
+    trained: tuple[str, ...]
+    frozen: tuple[str, ...]
+
+
+def build(source: Source, options: Options) -> Built:
+    """Capture the model and decide the form of every layer. Raises InputError for what cannot be exported."""
+    captured = capture(source.model, source.input)
+    forward = onnx.ModelProto.FromString(captured.model.SerializeToString())
+    _apply_masks(forward, source)
+    channels = {name: layer for name, layer in source.layers.items() if layer.scheme == "channel"}
+    kept = compact(forward, channels if options.format in ("auto", "channel") else {})
+    compressed = compress(forward, source.layers, options.format)
+    network = with_compressed(lower(forward, captured.parameters), compressed)
+    chosen = select_trainable(network, options.trainable)
+    trained = tuple(name for name in captured.parameters if name in chosen)
+    network = network.with_parameters(
+        {name: replace(parameter, trainable=name in chosen) for name, parameter in network.parameters.items()}
+    )
+    frozen = tuple(name for name in captured.parameters if name not in trained)
+    return Built(captured, forward, kept, compressed, network, trained, (*captured.statistics, *frozen))
+
+
+def export_artifact(
+    source: Source, out: Path, options: Options, say: Callable[[str], None] = lambda message: None
+) -> Manifest:
+    """Write the artifact directory, durably and whole, and return its manifest.
+
+    Raises InputError for a model or options that cannot be exported, DisagreementError where an engine's result differs
+    from PyTorch's; nothing is written then.
+    """
+    check_writable(out)
+    if options.room not in ROOM:
+        raise InputError(f"--mutate {options.room}: allowed are {', '.join(ROOM)}")
+    optimizer = options.optimizer or source.optimizer
+    smoothing = source.label_smoothing if options.label_smoothing is None else options.label_smoothing
+    say("capturing the model")
+    built = build(source, options)
+    batch = make_batch(source.input, len(source.class_names), optimizer.kind)
+    expected = expect(source, built.trained, batch, optimizer, smoothing)
+    with whole_directory(out) as folder:
+        say("writing the graphs")
+        write_inference(built.forward, folder)
+        represented, ort_reason = _write_ort(built, optimizer, smoothing, options.room, folder)
+        write_network(built.network, folder)
+        say("comparing the engines with PyTorch")
+        observed = _observe(built, represented, expected, folder, ort_reason)
+        agreement = {seen.engine: compare(expected, seen, built.kept, seen.engine != "ort") for seen in observed}
+        memory = None
+        if ort_reason is None:
+            memory = (measured_memory(folder, source.input) if options.measure else None) or live_memory(folder)
+        facts = Facts(
+            source=source,
+            options=options,
+            optimizer=optimizer,
+            label_smoothing=smoothing,
+            layers=_sizes(built, source),
+            represented=represented,
+            ort_reason=ort_reason,
+            ort_memory=memory,
+            kept=built.kept,
+            expected=expected,
+            observed=observed,
+            agreement=agreement,
+        )
+        return write_facts(facts, folder)
+
+
+def _apply_masks(model: onnx.ModelProto, source: Source) -> None:
+    """Make zeros exact: a checkpoint that was touched by hand may hold weights outside its masks."""
+    stored = tensors(model.graph)
+    for tensor in model.graph.initializer:
+        if tensor.name in source.layers:
+            masked = stored[tensor.name] * source.layers[tensor.name].mask
+            tensor.CopyFrom(onnx.numpy_helper.from_array(masked.astype(np.float32), tensor.name))
+
+
+def _write_ort(
+    built: Built, optimizer: OptimizerChoice, smoothing: float, room: str, folder: Path
+) -> tuple[dict[str, Represented], str | None]:
+    """The names of each sparse layer's parts in the written graphs, and why there are none, if so."""
+    reason = missing()
+    if reason is not None:
+        return {}, reason
+    model = onnx.ModelProto.FromString(built.forward.SerializeToString())
+    room_of = {name: slots(parameter, room) for name, parameter in built.compressed.items()}
+    represented = represent(model, built.compressed, room_of)
+    indices = [name for written in represented.values() for name in written.tensors.values()]
+    names = {name: written.values for name, written in represented.items()}
+    trained = [names.get(name, name) for name in built.trained]
+    frozen = [*(names.get(name, name) for name in built.frozen), *indices]
+    try:
+        write_artifacts(model, trained, frozen, optimizer, smoothing, folder)
+    except InputError as refused:
+        return {}, str(refused)
+    return represented, None
+
+
+def _observe(
+    built: Built,
+    represented: dict[str, Represented],
+    expected: Expected,
+    folder: Path,
+    ort_reason: str | None,
+) -> list[Observed]:
+    observed = []
+    if ort_reason is None:
+        observed.append(observe_ort(folder, expected.batch, built.compressed, represented))
+    return observed
+
+
+def _sizes(built: Built, source: Source) -> list[LayerSize]:
+    """What every convolution and linear weight takes, in the order of the graph."""
+    stored = tensors(built.forward.graph)
+    whole = tensors(built.captured.model.graph)
+    sizes = []
+    for node in built.forward.graph.node:
+        if node.op_type in ("Conv", "Gemm") and node.input[1] in built.captured.parameters:
+            name = node.input[1]
+            parameter = built.compressed.get(name) or Parameter(name, stored[name].shape, {"values": stored[name]})
+            sizes.append(layer_size(parameter, whole[name].shape, source.layers.get(name)))
+    return sizes

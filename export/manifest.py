@@ -1,0 +1,135 @@
+"""The manifest of an artifact: what is in it, how it was checked, and a SHA-256 of every file."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge.manifest import Manifest, write_manifest
+from edge.plan.choices import OptimizerChoice
+from export.compact import Kept
+from export.observe import Observed
+from export.ort.loss import SCALE
+from export.ort.represent import Represented
+from export.sizes import LayerSize, as_json, total_sizes
+from mest.version import __version__
+
+if TYPE_CHECKING:
+    from export.artifact import Options
+    from export.source import Source
+    from export.verify import Expected
+
+REFERENCE = "reference.npz"
+TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime-training-cpu", "onnxruntime-training", "numpy")
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """Everything that the manifest states."""
+
+    source: Source
+    options: Options
+    optimizer: OptimizerChoice
+    label_smoothing: float
+    layers: list[LayerSize]
+    represented: dict[str, Represented]
+    ort_reason: str | None
+    ort_memory: dict[str, Any] | None
+    kept: dict[str, Kept]
+    expected: Expected
+    observed: list[Observed]
+    agreement: dict[str, float]
+
+
+def write_facts(facts: Facts, folder: Path) -> Manifest:
+    """Write reference.npz and manifest.json beside the other files of an artifact; return the manifest."""
+    _write_reference(facts, folder / REFERENCE)
+    source = facts.source
+    on_disk = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
+    manifest = Manifest(
+        tools=tool_versions(),
+        input=source.input,
+        preprocess=source.preprocess,
+        class_names=source.class_names,
+        optimizer=asdict(facts.optimizer),
+        trainable=facts.options.trainable,
+        label_smoothing=facts.label_smoothing,
+        layers=tuple(as_json(layer) for layer in facts.layers),
+        sizes=total_sizes(facts.layers, _other_bytes(facts), on_disk),
+        ort={
+            "available": facts.ort_reason is None,
+            "reason": facts.ort_reason,
+            "room": facts.options.room,
+            "loss_scale": SCALE,
+            "parameters": {name: _parts(written) for name, written in facts.represented.items()},
+            "memory": facts.ort_memory or {},
+        },
+        reference={
+            "file": REFERENCE,
+            "learning_rate": facts.expected.batch.learning_rate,
+            "loss": facts.expected.loss,
+            "agreement": facts.agreement,
+        },
+        run={**source.run, "kept": {name: _kept(kept) for name, kept in facts.kept.items()}},
+    )
+    return write_manifest(manifest, folder)
+
+
+def tool_versions() -> dict[str, str]:
+    """What wrote the artifact, by name."""
+    found = {"mest": __version__, "python": platform.python_version()}
+    for name in TOOLS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _write_reference(facts: Facts, path: Path) -> None:
+    """The batch with PyTorch's answers: logits, loss, and sum and sum of squares of every parameter's update."""
+    expected = facts.expected
+    names = sorted({name for seen in facts.observed for name in seen.updated} & set(expected.updated))
+    seen = facts.observed[0]
+    updates = [seen.updated[name].astype(np.float64) for name in names]
+    np.savez(
+        path,
+        images=expected.batch.images,
+        labels=expected.batch.labels,
+        learning_rate=np.float64(expected.batch.learning_rate),
+        logits=expected.logits.astype(np.float32),
+        loss=np.float64(expected.loss),
+        names=np.array(names),
+        sums=np.array([update.sum() for update in updates]),
+        squares=np.array([np.square(update).sum() for update in updates]),
+    )
+
+
+def _parts(written: Represented) -> dict[str, Any]:
+    indices = next(
+        (written.tensors[role] for role in ("columns", "kernels", "mask", "channels") if role in written.tensors), None
+    )
+    return {
+        "format": written.format,
+        "values": written.values,
+        "indices": indices,
+        **written.tensors,
+        "slots": written.slots,
+    }
+
+
+def _kept(kept: Kept) -> dict[str, Any]:
+    return {
+        "outputs": None if kept.outputs is None else kept.outputs.tolist(),
+        "inputs": None if kept.inputs is None else kept.inputs.tolist(),
+    }
+
+
+def _other_bytes(facts: Facts) -> int:
+    weights = {layer.name for layer in facts.layers}
+    return sum(4 * value.size for name, value in facts.observed[0].updated.items() if name not in weights)

@@ -1,0 +1,107 @@
+"""Memory of onnxruntime-training on these artifacts, measured in a process that imports nothing but its bindings."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from export.ort.artifacts import TRAINING
+
+BATCHES = (2, 8)
+SECONDS = 300
+
+# Runs alone: the peak of a process that also holds torch or onnx would say nothing.
+_PROBE = """
+import json, sys
+import numpy as np
+from onnxruntime.capi import _pybind_state as bindings
+
+def resident(field):
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(field))
+
+folder, shape, batch = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
+baseline = resident("VmRSS")
+options = bindings.SessionOptions()
+options.enable_mem_pattern = False
+options.intra_op_num_threads = 1
+options.log_severity_level = 4
+device = bindings.OrtDevice(bindings.OrtDevice.cpu(), bindings.OrtDevice.default_memory(), 0)
+state = bindings.load_checkpoint(folder + "/checkpoint")
+module = bindings.Module(folder + "/training_model.onnx", state, folder + "/eval_model.onnx", device, options)
+optimizer = bindings.Optimizer(folder + "/optimizer_model.onnx", state, device, options)
+loaded = resident("VmRSS")
+images, labels = np.zeros((batch, *shape), np.float32), np.zeros(batch, np.int64)
+for _ in range(2):
+    module.train_step([images, labels], bindings.OrtValueVector())
+    optimizer.optimizer_step()
+    module.lazy_reset_grad()
+print(json.dumps({"baseline": baseline, "loaded": loaded, "peak": resident("VmHWM")}))
+"""
+
+
+def measured_memory(folder: Path, input: tuple[int, int, int]) -> dict[str, Any] | None:
+    """Bytes of a training process above the loaded library, as a fixed part and a part per sample; None if not Linux.
+
+    `fixed_bytes` + batch · `bytes_per_sample` is a straight line through the peaks at two batch sizes.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    peaks = []
+    for batch in BATCHES:
+        command = [sys.executable, "-c", _PROBE, str(folder), json.dumps(list(input)), str(batch)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+        if done.returncode:
+            return None
+        found = json.loads(done.stdout.splitlines()[-1])
+        peaks.append(found["peak"] - found["baseline"])
+    per_sample = max(0, (peaks[1] - peaks[0]) // (BATCHES[1] - BATCHES[0]))
+    return {
+        "obtained": "measured while exporting, one thread, peak resident above the loaded library, two steps",
+        "batches": list(BATCHES),
+        "peak_bytes": peaks,
+        "fixed_bytes": max(0, peaks[0] - BATCHES[0] * per_sample),
+        "bytes_per_sample": per_sample,
+    }
+
+
+def live_memory(folder: Path) -> dict[str, Any]:
+    """An estimate from the training graph alone: what must be alive at once if every buffer is freed at its last use.
+
+    Sums the sizes of values between the node that makes them and the last that reads them, in graph order, for batches
+    of 1 and 2; parameters, gradients and optimizer state are in the fixed part.
+    """
+    model = onnx.load(folder / TRAINING)
+    one, two = _peak_bytes(model, 1), _peak_bytes(model, 2)
+    parameters = sum(_bytes(value, 1) for value in model.graph.input)
+    return {
+        "obtained": "liveness of the training graph, without the allocator's rounding",
+        "fixed_bytes": parameters + max(0, 2 * one - two),
+        "bytes_per_sample": two - one,
+    }
+
+
+def _peak_bytes(model: onnx.ModelProto, batch: int) -> int:
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    sizes = {value.name: _bytes(value, batch) for value in (*inferred.value_info, *inferred.output)}
+    last = {name: index for index, node in enumerate(model.graph.node) for name in node.input}
+    live = peak = 0
+    for index, node in enumerate(model.graph.node):
+        live += sum(sizes.get(name, 0) for name in node.output)
+        peak = max(peak, live)
+        gone = {name for name in (*node.input, *node.output) if last.get(name, index) == index}
+        live -= sum(sizes.get(name, 0) for name in gone)
+    return peak
+
+
+def _bytes(value: onnx.ValueInfoProto, batch: int) -> int:
+    kind = value.type.tensor_type
+    count = 1
+    for dim in kind.shape.dim:
+        count *= dim.dim_value if dim.HasField("dim_value") else batch
+    return count * (1 if kind.elem_type in (2, 3, 9) else 8 if kind.elem_type in (7, 11) else 4)
