@@ -1,0 +1,171 @@
+"""Offsets for the tensors of a step in one block of memory, and an independent check that no two live ones share bytes.
+
+Why a plan is right. A buffer is alive from the start of step `first` to the end of step `last`. Both planners keep one
+invariant: when a buffer is placed, its bytes are disjoint from those of every placed buffer that is alive at a common
+step. `_by_size` looks at exactly those buffers and takes a gap between them. `_by_replay` goes through the steps in
+order; at each moment the free list and the live buffers partition the arena, so what it takes from the free list
+belongs to no live buffer, and a buffer returns to it only after its last step. Neither moves a placed buffer, so the
+invariant holds at the end for all pairs, which is the claim. `check_arena` does not rely on any of this.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+
+import numpy as np
+
+from edge.plan.footprint import ArenaPlan, Buffer
+
+ALIGNMENT = 64  # bytes: a cache line, and a vector of AVX-512
+
+
+class ArenaError(RuntimeError):
+    """A plan in which live tensors share bytes, or buffers that cannot be planned: a bug of ours."""
+
+
+def plan_arena(buffers: Sequence[Buffer], alignment: int = ALIGNMENT) -> ArenaPlan:
+    """Offsets for all buffers, multiples of `alignment`: the smaller of two heuristics' arenas.
+
+    Raises ArenaError for names that appear twice, negative sizes and lifetimes that end before they begin.
+    """
+    _refuse_impossible(buffers)
+    sizes = [_aligned(buffer.nbytes, alignment) for buffer in buffers]
+    live, first_step = _live_bytes(buffers, sizes)
+    bound = int(live.max(initial=0))
+    offsets, nbytes = _by_size(buffers, sizes)
+    if nbytes > bound:
+        replayed, replayed_bytes = _by_replay(buffers, sizes)
+        if replayed_bytes < nbytes:
+            offsets, nbytes = replayed, replayed_bytes
+    return ArenaPlan(
+        nbytes=nbytes,
+        naive_bytes=sum(sizes),
+        peak_step=first_step + int(live.argmax()) if live.size else 0,
+        offsets={buffer.name: offset for buffer, offset in zip(buffers, offsets, strict=True)},
+    )
+
+
+def live_bound(buffers: Sequence[Buffer], alignment: int = ALIGNMENT) -> int:
+    """Bytes that no plan can undercut: the most that is alive at one step."""
+    sizes = [_aligned(buffer.nbytes, alignment) for buffer in buffers]
+    return int(_live_bytes(buffers, sizes)[0].max(initial=0))
+
+
+def check_arena(buffers: Sequence[Buffer], plan: ArenaPlan, alignment: int = ALIGNMENT) -> None:
+    """Raise ArenaError unless every buffer lies aligned within the arena and live ones never share a byte.
+
+    Walks through the steps with the live extents sorted by offset, where an overlap shows between neighbours.
+    """
+    names = [buffer.name for buffer in buffers]
+    if sorted(names) != sorted(plan.offsets):
+        raise ArenaError(f"the plan does not place exactly the buffers given: {set(names) ^ set(plan.offsets)}")
+    for buffer in buffers:
+        offset = plan.offsets[buffer.name]
+        if offset < 0 or offset % alignment or offset + buffer.nbytes > plan.nbytes:
+            raise ArenaError(f"{buffer.name}: {buffer.nbytes} bytes at {offset} do not lie within {plan.nbytes}")
+
+    live: list[tuple[int, int, str]] = []  # (offset, end, name)
+    ending = sorted((buffer.last, buffer.name) for buffer in buffers if buffer.nbytes)
+    extents = {b.name: (plan.offsets[b.name], plan.offsets[b.name] + b.nbytes, b.name) for b in buffers}
+    ended = 0
+    for buffer in sorted((b for b in buffers if b.nbytes), key=lambda b: b.first):
+        while ending[ended][0] < buffer.first:
+            live.remove(extents[ending[ended][1]])
+            ended += 1
+        extent = extents[buffer.name]
+        insort(live, extent)
+        place = bisect_left(live, extent)
+        for left, right in zip(live[max(place - 1, 0) : place + 1], live[max(place, 1) : place + 2], strict=False):
+            if left[1] > right[0]:
+                raise ArenaError(f"{left[2]} and {right[2]} share bytes while both are alive at step {buffer.first}")
+
+
+def _refuse_impossible(buffers: Sequence[Buffer]) -> None:
+    seen = set()
+    for buffer in buffers:
+        if buffer.nbytes < 0 or buffer.first > buffer.last or buffer.name in seen:
+            raise ArenaError(f"cannot plan {buffer}: named twice, of negative size, or ending before it begins")
+        seen.add(buffer.name)
+
+
+def _aligned(nbytes: int, alignment: int) -> int:
+    return -(-nbytes // alignment) * alignment
+
+
+def _live_bytes(buffers: Sequence[Buffer], sizes: Sequence[int]) -> tuple[np.ndarray, int]:
+    """Bytes alive at each step from the first one on, and which step that is."""
+    if not buffers:
+        return np.zeros(0, np.int64), 0
+    start = min(buffer.first for buffer in buffers)
+    changes = np.zeros(max(buffer.last for buffer in buffers) - start + 2, np.int64)
+    for buffer, size in zip(buffers, sizes, strict=True):
+        changes[buffer.first - start] += size
+        changes[buffer.last - start + 1] -= size
+    return np.cumsum(changes)[:-1], start
+
+
+def _by_size(buffers: Sequence[Buffer], sizes: Sequence[int]) -> tuple[list[int], int]:
+    """Offsets and arena size, placing the largest first, each into the tightest gap among those alive with it."""
+    count = len(buffers)
+    order = sorted(range(count), key=lambda i: (-sizes[i], buffers[i].first - buffers[i].last, i))
+    offsets = [0] * count
+    first, last, begin, end = (np.zeros(count, np.int64) for _ in range(4))  # of those placed, by offset
+    placed, top = 0, 0
+    for index in order:
+        size = sizes[index]
+        if not size:
+            continue
+        together = np.flatnonzero((first[:placed] <= buffers[index].last) & (last[:placed] >= buffers[index].first))
+        reached = np.concatenate([[0], np.maximum.accumulate(end[together])])
+        gaps = begin[together] - reached[:-1]
+        fitting = np.flatnonzero(gaps >= size)
+        offset = int(reached[fitting[gaps[fitting].argmin()]] if fitting.size else reached[-1])
+        offsets[index] = offset
+        top = max(top, offset + size)
+        at = int(np.searchsorted(begin[:placed], offset))
+        row = (buffers[index].first, buffers[index].last, offset, offset + size)
+        for column, value in zip((first, last, begin, end), row, strict=True):
+            column[at + 1 : placed + 1] = column[at:placed].copy()
+            column[at] = value
+        placed += 1
+    return offsets, top
+
+
+def _by_replay(buffers: Sequence[Buffer], sizes: Sequence[int]) -> tuple[list[int], int]:
+    """Offsets and arena size, replaying the steps against a free list: the tightest free extent, else more arena."""
+    offsets = [0] * len(buffers)
+    # At a step what ended before it is freed first; then the largest begins first.
+    events = [(buffer.first, 1, -sizes[i], i) for i, buffer in enumerate(buffers) if sizes[i]]
+    events += [(buffer.last + 1, 0, 0, i) for i, buffer in enumerate(buffers) if sizes[i]]
+    free: list[tuple[int, int]] = []  # (offset, size), by offset, never touching each other
+    top = 0
+    for _, begins, _, index in sorted(events):
+        size = sizes[index]
+        if not begins:
+            _give_back(free, offsets[index], size)
+            continue
+        fitting = [(extent[1], at) for at, extent in enumerate(free) if extent[1] >= size]
+        if fitting:
+            _, at = min(fitting)
+            offset, room = free.pop(at)
+            if room > size:
+                free.insert(at, (offset + size, room - size))
+        else:
+            # The arena grows; free bytes at its end are used first.
+            offset = free.pop()[0] if free and sum(free[-1]) == top else top
+            top = offset + size
+        offsets[index] = offset
+    return offsets, top
+
+
+def _give_back(free: list[tuple[int, int]], offset: int, size: int) -> None:
+    """Return an extent to the free list, joined with its neighbours."""
+    at = bisect_left(free, (offset, 0))
+    if at < len(free) and free[at][0] == offset + size:
+        size += free.pop(at)[1]
+    if at and sum(free[at - 1]) == offset:
+        at -= 1
+        before = free.pop(at)
+        offset, size = before[0], before[1] + size
+    free.insert(at, (offset, size))
