@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mest.errors import DamagedError, InputError
+from mest.packaged import resolve_packaged
 from mest.ranking.forgetting import Indices
 from mest.ranking.restricted_pickle import MOST_BYTES, pickle_integer_arrays, read_integer_arrays
 
@@ -115,11 +116,13 @@ def write_ranking(path: Path, ranking: Ranking) -> None:
 
 
 def read_ranking(path: Path) -> Ranking:
-    """The ranking in a `.npz` or `.pkl` file; raises InputError if there is none, DamagedError if it is not one."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such ranking; give a .npz or .pkl file (mest train --write-ranking writes one)")
+    """The ranking in a `.npz` or `.pkl` file, here or among the packaged ones (`pkl/...`).
+
+    Raises InputError if there is none, DamagedError if it is not one.
+    """
     if path.suffix not in (".npz", ".pkl"):
-        raise InputError(f"{path}: a ranking is a .npz or .pkl file")
+        raise InputError(f"{path}: a ranking is a .npz or .pkl file; mest train --write-ranking writes one")
+    path = resolve_packaged(path)
     try:
         return _read_npz(path) if path.suffix == ".npz" else _read_pickle(path)
     except (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, MemoryError) as damaged:

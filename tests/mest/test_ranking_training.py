@@ -11,11 +11,12 @@ import pytest
 
 from mest.data import DataSpec, open_data
 from mest.errors import DamagedError, InputError
-from mest.ranking.ranking import rank, read_ranking, write_ranking
+from mest.ranking.ranking import check_ranking, rank, read_ranking, write_ranking
 from mest.train.observer import Observer
 from mest.train.recipe import build_config, build_execution
 from mest.train.trainer import train
 
+ROOT = Path(__file__).resolve().parents[2]
 SHORT = {"model": "digits", "data": "digits", "epochs": "3", "batch-size": "256", "sp-mask-update-freq": "1"}
 
 
@@ -98,3 +99,20 @@ def test_a_resumed_run_removes_the_same_samples_and_writes_the_same_ranking(tmp_
     assert samples_by_epoch(tmp_path / "rest") == samples_by_epoch(tmp_path / "whole")
     assert read_ranking(rest).indices.tolist() == read_ranking(whole).indices.tolist()
     assert read_ranking(rest).counts.tolist() == read_ranking(whole).counts.tolist()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "pkl").glob("*.[np][pk][zl]")), ids=lambda path: path.name)
+def test_a_ranking_in_pkl_says_what_made_it(path: Path) -> None:
+    """Each reads, has a command that names it, and where its data is at hand is taken for it; both forms agree."""
+    ranking = read_ranking(path)
+    made_from = ranking.provenance
+    assert made_from is not None
+    assert f"--write-ranking pkl/{path.stem}.npz" in made_from.command
+    assert f"--seed {made_from.seed}" in made_from.command
+    other = read_ranking(path.with_suffix(".pkl" if path.suffix == ".npz" else ".npz"))
+    assert other.provenance == made_from
+    assert np.array_equal(other.indices, ranking.indices)
+    assert np.array_equal(other.counts, ranking.counts)
+    if made_from.dataset == "digits":
+        data = open_data(DataSpec("digits"))
+        check_ranking(ranking, "digits", len(data.train), data.checksum)
