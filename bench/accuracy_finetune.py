@@ -104,8 +104,8 @@ def table(records: list[dict[str, Any]]) -> str:
     settings = records[0]["settings"]
     lines = [
         f"`mest train {settings['training']}`, exported, then `mest finetune {settings['finetune']}` on the digits as",
-        "another sensor sees them, or the same in PyTorch. Test accuracy in percent, mean ± standard deviation over (n)",
-        "seeds.",
+        "another sensor sees them, or the same in PyTorch. Test accuracy in percent, mean ± standard deviation over",
+        "(n) seeds.",
         "",
     ]
     lines += ["| scheme | before | native engine | PyTorch | native − PyTorch, points | its standard error |"]
