@@ -1,0 +1,14 @@
+/* What each instruction set offers the engine. */
+#ifndef MEST_ISA_H
+#define MEST_ISA_H
+
+#include "mest.h"
+#include "threads.h"
+
+typedef struct {
+    const char *name;
+    int lanes;
+    void (*run_step)(const MestProgram *, MestCall *, MestThreads *, int thread, int micro_batch, int index);
+} MestIsa;
+
+#endif
