@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from edge.cgroup import MemoryGroup, join_group
 from edge.errors import BudgetError, InputError
-from edge.memory import Meter, emulator, read_counters
+from edge.memory import Meter, read_counters
 
 KERNEL_BYTES = 4 << 20  # page tables and the like, which a control group counts and resident memory does not
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
@@ -19,7 +19,7 @@ _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(i?)(B?)\s*", re.IGNORE
 
 
 def parse_size(text: str) -> int:
-    """Bytes of a size such as 64MiB, 0.5GiB, 48M, 1.5MB or 1048576; K, M and G are powers of 1024, KB, MB, GB of 1000."""
+    """Bytes of a size such as 64MiB, 0.5GiB, 48M or 1048576; K, M and G are powers of 1024, KB, MB and GB of 1000."""
     match = _SIZE.fullmatch(text)
     if match is None:
         raise InputError(f"memory budget {text!r}: not a size; write a number with MiB or GiB, for example 64MiB")
@@ -54,32 +54,52 @@ class Guarantee:
 class Enforcement:
     """The limits that hold while a run is under a budget; `lift` takes them away again."""
 
-    def __init__(self, budget_bytes: int, meter: Meter, stack_bytes: int = 0) -> None:
-        """Limit this process to what is left of the budget now.
-
-        `stack_bytes` is address space that threads started later reserve without touching it.
-        """
+    def __init__(self, budget_bytes: int, meter: Meter) -> None:
+        """Join a control group, where one is granted, that limits this process to what is left of the budget now."""
         self.budget_bytes = budget_bytes
         self._meter = meter
         self._group: MemoryGroup | None = None
         self._old_limit: tuple[int, int] | None = None
-        self.guarantee = self._set(stack_bytes)
+        left = self._left()
+        if left is not None:
+            self._group = join_group(left + KERNEL_BYTES)
+        self._swap = "off" if self._group is not None and self._group.swap_off else _switch_swap_off()
 
-    def _set(self, stack_bytes: int) -> Guarantee:
-        name = emulator()
-        if name is not None:
-            return Guarantee((), f"none: {name} ignores limits; only the planned arena was checked", "unknown")
-        now = read_counters()
-        if now.resident is None or now.private is None:
-            return Guarantee((), "none: this system shows no resident size", "unknown")
-        left = self.budget_bytes - now.resident
-        if left <= 0:
+    def _left(self) -> int | None:
+        """Bytes of the budget that are not resident yet; None where neither limits nor counters can be trusted."""
+        resident = self._meter.resident
+        if resident is None:
+            return None
+        if resident >= self.budget_bytes:
             raise BudgetError(
-                f"memory budget {format_size(self.budget_bytes)}: the process already holds "
-                f"{format_size(now.resident)}; give more"
+                f"memory budget {format_size(self.budget_bytes)}: the process already holds {format_size(resident)}; "
+                "give more"
             )
+        return self.budget_bytes - resident
+
+    def limit_private(self, address_bytes: int = 0) -> None:
+        """Let private memory grow no further than what is left of the budget now, from what it is now.
+
+        `address_bytes` is address space that threads started later reserve without touching it.
+        """
+        left, private = self._left(), read_counters().private
+        if left is None or private is None:
+            return
+        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        limit = private + left + address_bytes
+        if hard != resource.RLIM_INFINITY:
+            limit = min(limit, hard)
+        try:
+            resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+        except (OSError, ValueError):
+            return
+        self._old_limit = self._old_limit or (soft, hard)
+
+    def guarantee(self) -> Guarantee:
+        """What holds now."""
+        if self._meter.reason is not None:
+            return Guarantee((), f"none: {self._meter.reason}; only the planned arena was checked", "unknown")
         limits, promises = [], []
-        self._group = join_group(left + KERNEL_BYTES)
         if self._group is not None:
             limits.append(self._group.version)
             promises.append(
@@ -87,23 +107,11 @@ class Enforcement:
                 f"that it cannot drop included, passes the budget by {format_size(KERNEL_BYTES)}, which are for the "
                 "kernel's own tables; the last saved state stays"
             )
-        if self._limit_private(now.private + left + stack_bytes):
+        if self._old_limit is not None:
             limits.append("RLIMIT_DATA")
             promises.append("RLIMIT_DATA: a request for private memory past the budget fails and ends the run cleanly")
         promises.append("the resident peak is checked after every step")
-        swap = "off" if self._group is not None and self._group.swap_off else _switch_swap_off()
-        return Guarantee(tuple(limits), "; ".join(promises), swap)
-
-    def _limit_private(self, nbytes: int) -> bool:
-        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        if hard != resource.RLIM_INFINITY:
-            nbytes = min(nbytes, hard)
-        try:
-            resource.setrlimit(resource.RLIMIT_DATA, (nbytes, hard))
-        except (OSError, ValueError):
-            return False
-        self._old_limit = (soft, hard)
-        return True
+        return Guarantee(tuple(limits), "; ".join(promises), self._swap)
 
     def check(self) -> None:
         """Raise BudgetError if more was ever resident than the budget allows."""

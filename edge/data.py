@@ -185,7 +185,7 @@ class NpzSource:
     def pixels(self, index: int, preprocess: Preprocess) -> np.ndarray:
         """The uint8 pixels `(h, w, c)` of one image; valid until the next call."""
         where = self._offset + index * self._buffer.nbytes
-        if os.preadv(self._file.fileno(), [memoryview(self._buffer).cast("B")], where) != self._buffer.nbytes:
+        if os.preadv(self._file.fileno(), [self._buffer.data.cast("B")], where) != self._buffer.nbytes:
             raise InputError(f"{self._path}: ends before image {index}; copy the file again")
         if preprocess.takes_pixels(self._buffer):
             return self._buffer

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def emulator() -> str | None:
     qemu answers for `/proc/self/exe` itself, but passes the same link of a thread through to the host.
     """
     try:
-        real = os.path.basename(os.readlink(f"/proc/self/task/{threading.get_native_id()}/exe"))
+        real = Path(f"/proc/self/task/{threading.get_native_id()}/exe").readlink().name
     except OSError:
         return None
     return real if real.startswith("qemu-") else None

@@ -117,7 +117,7 @@ def _write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> tuple[list[
             padding = bytes(-position % _ALIGNMENT)
             position += len(padding)
             entries.append({"name": name, "dtype": array.dtype.str, "shape": list(array.shape), "offset": position})
-            raw = memoryview(array.reshape(-1).view(np.uint8)) if array.size else memoryview(b"")
+            raw = array.reshape(-1).view(np.uint8).data
             for piece in (memoryview(padding), *_pieces(raw)):
                 digest.update(piece)
                 _write_all(file.fileno(), piece)
@@ -148,7 +148,7 @@ def _read_tensors(path: Path, described: Mapping[str, Any]) -> dict[str, np.ndar
                 array = np.empty(entry["shape"], dtype=np.dtype(entry["dtype"]))
                 gap = int(entry["offset"]) - position
                 digest.update(file.read(gap))
-                raw = memoryview(array.reshape(-1).view(np.uint8)) if array.size else memoryview(bytearray())
+                raw = array.reshape(-1).view(np.uint8).data
                 for piece in _pieces(raw):
                     if file.readinto(piece) != len(piece):
                         raise DamagedError(f"{path}: ends within {entry['name']}; it was truncated")

@@ -1,0 +1,1 @@
+"""The ort engine: onnxruntime-training through its C bindings, where its wheel exists."""

@@ -92,7 +92,8 @@ from edge.budget import Enforcement, memory_errors
 from edge.errors import BudgetError
 from edge.memory import Meter, read_counters
 enforcement = Enforcement((read_counters().resident or 0) + (24 << 20), Meter())
-assert "RLIMIT_DATA" in enforcement.guarantee.limits, enforcement.guarantee
+enforcement.limit_private()
+assert "RLIMIT_DATA" in enforcement.guarantee().limits, enforcement.guarantee()
 kept = bytearray(8 << 20)
 try:
     with memory_errors("pressing"):

@@ -1,0 +1,160 @@
+"""What onnxruntime-training will hold for a network, by the liveness of its graph.
+
+Its allocator is its own, so the sum of live bytes is a lower bound; `ALLOCATOR_FACTOR` and the sizes of a session
+were fitted to measured peaks (tests/edge/test_ort_footprint.py holds them to the measured ones).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any, Literal
+
+from edge.network import INPUT, Network
+from edge.network.operators import BatchNorm, Conv, Flatten, Linear, MaxPool, Operator, Relu, Relu6
+from edge.ort.optimizer import Optimizer
+from edge.plan.choices import Choices
+from edge.plan.footprint import ArenaPlan, Buffer, Footprint, Item, Kind
+
+ALLOCATOR_FACTOR = 1.15
+SESSION_BYTES = 6 << 20  # two sessions whatever the graph: allocators, thread pools, kernels' first use
+OPERATOR_BYTES = 40 << 10  # nodes, kernels and plans of both sessions, per operator of the network
+
+_Read = Literal["input", "output"]
+_NEEDED: dict[type[Operator], _Read] = {
+    Conv: "input",
+    Linear: "input",
+    BatchNorm: "input",
+    Relu: "output",
+    Relu6: "input",
+}
+
+
+def estimate(network: Network, choices: Choices, facts: Mapping[str, Any] | None = None) -> Footprint:
+    """All memory of an ort engine above the loaded library.
+
+    `facts` is the manifest's `ort.memory`: where it was measured at export, what the measured line
+    `fixed_bytes` + batch · `bytes_per_sample` has above the sum of the parts is the allocator's and the sessions'.
+    """
+    steps = _steps(network)
+    buffers = tuple(_buffers(network, choices.micro_batch))
+    live = _live_bytes(buffers, len(steps))
+    peak_step = max(range(len(steps)), key=live.__getitem__)
+    arena = ArenaPlan(
+        nbytes=int(live[peak_step] * ALLOCATOR_FACTOR),
+        naive_bytes=sum(buffer.nbytes for buffer in buffers),
+        peak_step=peak_step,
+        offsets={},
+    )
+    items = _items(network, choices)
+    measured = _measured_bytes(facts, choices.micro_batch)
+    found = arena.nbytes + sum(item.nbytes for item in items)
+    if measured > found:
+        items.append(Item("runtime", "allocator, measured at export", measured - found))
+    return Footprint(tuple(items), buffers, arena, steps)
+
+
+def _measured_bytes(facts: Mapping[str, Any] | None, batch: int) -> int:
+    fixed, per_sample = (facts or {}).get("fixed_bytes"), (facts or {}).get("bytes_per_sample")
+    return fixed + batch * per_sample if isinstance(fixed, int) and isinstance(per_sample, int) else 0
+
+
+def evaluation_bytes(network: Network, choices: Choices) -> int:
+    """What the evaluation session keeps beside the training session's memory."""
+    shapes = network.shapes()
+    sizes = [
+        prod(shapes[operator.name]) + sum(prod(shapes[name]) for name in operator.inputs)
+        for operator in network.operators
+    ]
+    largest = max(sizes, default=0) * 4 * choices.micro_batch
+    return int(largest * ALLOCATOR_FACTOR) + _dense_bytes(network)
+
+
+def _dense_bytes(network: Network) -> int:
+    """Bytes of the sparse weights that a graph builds dense while it runs."""
+    return sum(4 * p.size for p in network.sparse_parameters().values() if p.format not in ("masked", "channel"))
+
+
+def _items(network: Network, choices: Choices) -> list[Item]:
+    trained = sum(p.values.nbytes for p in network.parameters.values() if p.trainable)
+    fixed = sum(p.values.nbytes for p in network.parameters.values() if not p.trainable and "values" in p.tensors)
+    # ScatterND and Gather take one int64 per value, per block or per kernel.
+    indices = sum(8 * p.values.size for p in network.sparse_parameters().values() if p.format in ("csr", "pattern"))
+    indices += sum(8 * p.values.shape[0] for p in network.sparse_parameters().values() if p.format == "block")
+    items: list[tuple[Kind, str, int]] = [
+        ("weights", "parameters", trained + fixed),
+        ("indices", "indices", indices),
+        ("gradients", "accumulated gradients", trained),
+        ("optimizer", "optimizer state", trained * choices.optimizer.state_per_weight),
+        ("workspace", "optimizer scratch", Optimizer.SCRATCH_BYTES),
+        ("runtime", "sessions", SESSION_BYTES + OPERATOR_BYTES * len(network.operators)),
+    ]
+    return [Item(kind, name, nbytes) for kind, name, nbytes in items if nbytes]
+
+
+def _steps(network: Network) -> tuple[str, ...]:
+    names = [operator.name for operator in network.operators]
+    return (*names, "loss", *(f"{name} backward" for name in reversed(names)))
+
+
+def _buffers(network: Network, batch: int) -> list[Buffer]:
+    """Values, gradients and workspace of a step over `batch` samples with their first and last step."""
+    shapes, consumers = network.shapes(), network.consumers()
+    forward = {operator.name: number for number, operator in enumerate(network.operators)}
+    count = len(forward)
+    backward = {name: 2 * count - number for name, number in forward.items()}
+    buffers: list[Buffer] = []
+    for name, shape in shapes.items():
+        readers = consumers[name]
+        nbytes = 4 * batch * prod(shape)
+        producer = next((operator for operator in network.operators if operator.name == name), None)
+        if isinstance(producer, Flatten):
+            continue  # a view
+        first = forward.get(name, 0)
+        last = max([forward[reader.name] for reader in readers], default=count)
+        kind: Kind = "workspace"
+        needed = [backward[reader.name] for reader in readers if _NEEDED.get(type(reader)) == "input"]
+        if producer is not None and _NEEDED.get(type(producer)) == "output":
+            needed.append(backward[name])
+        if needed:
+            last, kind = max(needed), "saved activations"
+        if name != INPUT:
+            buffers.append(Buffer(name, kind, nbytes, first, last))
+            buffers.append(
+                Buffer(
+                    f"{name} gradient",
+                    "gradients",
+                    nbytes,
+                    min((backward[reader.name] for reader in readers), default=count),
+                    backward[name],
+                )
+            )
+        if isinstance(producer, MaxPool):
+            buffers.append(Buffer(f"{name} indices", "saved activations", 2 * nbytes, first, backward[name]))
+    for operator in network.weighted():
+        buffers += _weight_buffers(network, operator, forward[operator.name], backward[operator.name])
+    return buffers
+
+
+def _weight_buffers(network: Network, operator: Conv | Linear, forward: int, backward: int) -> list[Buffer]:
+    weight = network.parameters[operator.weight]
+    buffers = [Buffer(f"{operator.name} weight gradient", "gradients", 4 * weight.size, backward, backward)]
+    if weight.format in ("csr", "block", "pattern"):
+        buffers.append(Buffer(f"{operator.name} dense weight", "workspace", 4 * weight.size, forward, backward))
+    if isinstance(operator, Conv):
+        columns = 4 * prod(weight.shape[1:]) * prod(operator.shape[1:])
+        buffers.append(Buffer(f"{operator.name} columns", "workspace", columns, forward, forward))
+        buffers.append(Buffer(f"{operator.name} columns backward", "workspace", columns, backward, backward))
+    return buffers
+
+
+def _live_bytes(buffers: tuple[Buffer, ...], steps: int) -> list[int]:
+    change = [0] * (steps + 1)
+    for buffer in buffers:
+        change[buffer.first] += buffer.nbytes
+        change[buffer.last + 1] -= buffer.nbytes
+    live, total = [], 0
+    for delta in change[:steps]:
+        total += delta
+        live.append(total)
+    return live

@@ -1,0 +1,76 @@
+"""A sparse layer inside onnxruntime-training's memory: its values and indices as numpy views, free slots at the end.
+
+The tensors are those of the native network with absolute columns (see export/ort/represent.py for the graph): slots
+after the last row's end are free, hold zeros, and get no gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge.engine import MutationResult
+from edge.errors import DamagedError
+from edge.parameter import Parameter
+
+
+@dataclass(frozen=True)
+class Described:
+    """A sparse layer as the artifact describes it: its parameter, and the checkpoint's names of its tensors by role."""
+
+    parameter: Parameter
+    names: Mapping[str, str]  # values, and row_starts, columns, kernels, patterns or mask
+
+
+class SparseLayer:
+    """One layer's views. `values_name` is the trained parameter that the optimizer state belongs to."""
+
+    def __init__(self, described: Described, views: Mapping[str, np.ndarray]) -> None:
+        missing = [name for name in described.names.values() if name not in views]
+        if missing:
+            raise DamagedError(f"checkpoint: has no parameter {missing[0]}; export the artifact again")
+        self.parameter = described.parameter
+        self.name = described.parameter.name
+        self.values_name = described.names["values"]
+        self.tensors = {role: views[name] for role, name in described.names.items()}
+
+    @property
+    def weights(self) -> int:
+        """Number of weights, zeros included."""
+        return self.parameter.size
+
+    @property
+    def units(self) -> int:
+        """Number of kept units: rows of `values` in use."""
+        return int(self.tensors["row_starts"][-1])
+
+    def nonzeros(self) -> int:
+        """Number of weights inside the mask."""
+        if "mask" in self.tensors:
+            return int(np.count_nonzero(self.tensors["mask"]))
+        if "row_starts" in self.tensors:
+            return self.units * (self.tensors["values"].size // max(len(self.tensors["values"]), 1))
+        return self.parameter.nonzeros
+
+    def zeros_kept(self) -> bool:
+        """True if every weight outside the mask, and every free slot, is exactly zero."""
+        values = self.tensors["values"]
+        if "mask" in self.tensors:
+            return not np.any(values[self.tensors["mask"] == 0])
+        if "row_starts" in self.tensors:
+            return not np.any(values[self.units :])
+        return True
+
+    def mutate(
+        self,
+        prune_to: float,
+        grow_to: float,
+        seed: int,
+        gradient_weight: float,
+        gradient: np.ndarray | None,
+        state: Sequence[np.ndarray],
+    ) -> MutationResult:
+        """Prune and grow in place, optimizer state included."""
+        raise NotImplementedError

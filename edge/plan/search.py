@@ -1,0 +1,186 @@
+"""The choices that fit a budget at the least cost: exact ones first, those that change the result last."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from edge.budget import format_size
+from edge.errors import BudgetError, InputError
+from edge.plan.choices import BatchNorm, Choices, OptimizerChoice, Recompute
+from edge.plan.footprint import Footprint
+from edge.plan.memory import DataNeeds, MemoryPlan, make_plan
+
+_MIB = 1 << 20
+_RECOMPUTE: tuple[Recompute, ...] = ("none", "activations", "blocks")
+
+
+class Planned(Protocol):
+    """An engine seen from the planner: what it can do, what that takes, and nothing allocated."""
+
+    name: str
+    baseline_bytes: int  # interpreter and libraries
+    held_bytes: int  # what the artifact's description and the data index hold already
+    weight_layers: int  # trainable convolutions and linear layers as exported
+    has_batch_norm: bool
+
+    def refuses(self, choices: Choices) -> str | None:
+        """Why the engine cannot make these choices, or None if it can."""
+
+    def estimate(self, choices: Choices) -> Footprint:
+        """All memory above the baseline."""
+
+    def evaluation_bytes(self, choices: Choices) -> int:
+        """What evaluation adds to the footprint of training."""
+
+    def time_cost(self, choices: Choices) -> float:
+        """Time of a step relative to the fastest choices: a planning figure, not a measurement."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user wants; None leaves a choice to the search. `exact` forbids what changes the result."""
+
+    batch_size: int = 32
+    micro_batch: int | None = None
+    recompute: Recompute | None = None
+    batch_norm: BatchNorm | None = None
+    trainable: str | None = None
+    threads: int = 1
+    optimizer: OptimizerChoice = field(default_factory=OptimizerChoice)
+    label_smoothing: float = 0.0
+    densest_sparsity: dict[str, float] = field(default_factory=dict)
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise InputError(f"--batch-size {self.batch_size}: must be 1 or more")
+        if self.micro_batch is not None and not 1 <= self.micro_batch <= self.batch_size:
+            raise InputError(f"--micro-batch {self.micro_batch}: must be from 1 to the batch size {self.batch_size}")
+        if self.threads < 1:
+            raise InputError(f"--threads {self.threads}: must be 1 or more")
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    choices: Choices
+    fewer_layers: int  # 0: all as asked; larger: fewer
+    change: int  # 0 exact; 1 micro-batches under training batch norm; 2 batch norm frozen though not asked
+    time_cost: float
+
+
+def search(planned: Planned, request: Request, data: DataNeeds, budget_bytes: int | None) -> MemoryPlan:
+    """The first plan that fits, in the order: exact by time, then changed results by how much they change.
+
+    Without a budget that is the fastest exact plan. Raises BudgetError with the largest contributors and the smallest
+    budget that would do, InputError where the engine can make none of the choices asked for.
+    """
+    smallest: MemoryPlan | None = None
+    refusal: str | None = None
+    for candidate in sorted(_candidates(planned, request), key=lambda c: (c.fewer_layers, c.change, c.time_cost)):
+        reason = planned.refuses(candidate.choices)
+        if reason is not None:
+            refusal = refusal or reason
+            continue
+        plan = make_plan(
+            planned.name,
+            candidate.choices,
+            planned.estimate(candidate.choices),
+            planned.baseline_bytes,
+            data,
+            planned.held_bytes,
+            planned.evaluation_bytes(candidate.choices),
+            exact=candidate.change == 0 and candidate.fewer_layers == 0,
+            time_cost=candidate.time_cost,
+            notes=_notes(candidate, planned),
+        )
+        if budget_bytes is None or plan.peak_bytes <= budget_bytes:
+            return plan
+        if smallest is None or plan.peak_bytes < smallest.peak_bytes:
+            smallest = plan
+    if smallest is None or budget_bytes is None:
+        raise InputError(f"engine {planned.name}: {refusal or 'cannot make these choices'}")
+    raise BudgetError(_refusal(smallest, budget_bytes, request))
+
+
+def smallest_budget(plan: MemoryPlan) -> str:
+    """The plan's peak as an option value, rounded up to a tenth of a MiB."""
+    return f"{math.ceil(plan.peak_bytes * 10 / _MIB) / 10:.1f}MiB"
+
+
+def _refusal(smallest: MemoryPlan, budget_bytes: int, request: Request) -> str:
+    parts = ", ".join(f"{name} {format_size(nbytes)}" for name, nbytes in smallest.contributors()[:4])
+    exact = " (--exact forbids plans that change the result and need less)" if request.exact else ""
+    return (
+        f"memory budget {format_size(budget_bytes)} cannot be met by engine {smallest.engine}: the smallest plan needs "
+        f"{format_size(smallest.peak_bytes)}, of which {parts}; "
+        f"give --memory-budget {smallest_budget(smallest)} or more{exact}"
+    )
+
+
+def _candidates(planned: Planned, request: Request) -> Iterator[_Candidate]:
+    asked_norm: BatchNorm = request.batch_norm or "train"
+    norms: list[BatchNorm] = [asked_norm]
+    if request.batch_norm is None and planned.has_batch_norm and not request.exact:
+        norms.append("frozen")
+    for fewer, trainable in enumerate(_trainable(planned, request)):
+        for norm in norms:
+            for micro in _micro_batches(request):
+                split_norm = micro < request.batch_size and norm == "train" and planned.has_batch_norm
+                if split_norm and request.exact:
+                    continue
+                for recompute in _RECOMPUTE if request.recompute is None else (request.recompute,):
+                    choices = Choices(
+                        batch_size=request.batch_size,
+                        micro_batch=micro,
+                        recompute=recompute,
+                        batch_norm=norm,
+                        trainable=trainable,
+                        optimizer=request.optimizer,
+                        label_smoothing=request.label_smoothing,
+                        threads=request.threads,
+                        densest_sparsity=request.densest_sparsity,
+                    )
+                    change = 2 if norm != asked_norm else 1 if split_norm else 0
+                    yield _Candidate(choices, fewer, change, planned.time_cost(choices))
+
+
+def _micro_batches(request: Request) -> list[int]:
+    if request.micro_batch is not None:
+        return [request.micro_batch]
+    sizes = [request.batch_size]
+    while sizes[-1] > 1:
+        sizes.append((sizes[-1] + 1) // 2)
+    return sizes
+
+
+def _trainable(planned: Planned, request: Request) -> list[str]:
+    if request.trainable is not None or request.exact:
+        return [request.trainable or "all"]
+    counts, count = [], planned.weight_layers // 2
+    while count >= 1:
+        counts.append(f"last:{count}")
+        count //= 2
+    return ["all", *counts]
+
+
+def _notes(candidate: _Candidate, planned: Planned) -> tuple[str, ...]:
+    choices = candidate.choices
+    notes = []
+    whole = replace(choices, micro_batch=choices.batch_size)
+    if choices.recompute != "none":
+        slower = planned.time_cost(choices) / planned.time_cost(replace(choices, recompute="none")) - 1
+        notes.append(f"{choices.recompute} are recomputed in the backward pass: exact, about {slower:+.0%} time")
+    if choices.micro_batch < choices.batch_size:
+        slower = planned.time_cost(choices) / planned.time_cost(whole) - 1
+        effect = "changes the result: batch norm sees the smaller pieces" if candidate.change == 1 else "exact"
+        notes.append(
+            f"pieces of {choices.micro_batch} of {choices.batch_size} samples: {effect}, about {slower:+.0%} time"
+        )
+    if candidate.change == 2:
+        notes.append("batch norm is frozen: changes the result, statistics stay as exported")
+    if candidate.fewer_layers:
+        notes.append(f"only {choices.trainable} layers are trained: changes the result, less time")
+    return tuple(notes)

@@ -1,0 +1,148 @@
+"""An engine opened for an artifact within a budget: planned first, limited while it runs, measured throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from edge.artifact import Artifact, open_artifact
+from edge.batches import Batches
+from edge.budget import Enforcement, Guarantee, memory_errors
+from edge.engine import Engine
+from edge.engines import choose
+from edge.errors import BudgetError
+from edge.memory import Meter, read_counters
+from edge.plan.memory import DataNeeds
+from edge.plan.search import Request
+from edge.state import read_state
+
+STACK_ADDRESS_BYTES = 8 << 20  # address space that a thread's stack reserves
+HARNESS = "harness/"  # what the harness itself keeps in a state begins so
+
+
+class Board:
+    """The process seen from outside the network: its meter, and what it held before anything was loaded."""
+
+    def __init__(self) -> None:
+        self.meter = Meter()
+        self.start_bytes = read_counters().resident or 0
+
+
+class Session:
+    """An open engine with its plan. Use as a context manager: leaving it closes the engine and lifts the limits."""
+
+    def __init__(
+        self,
+        board: Board,
+        artifact: Artifact,
+        asked: str,
+        request: Request,
+        data: DataNeeds,
+        budget_bytes: int | None,
+    ) -> None:
+        """Choose, plan, limit and open. Raises BudgetError before anything is allocated if nothing fits."""
+        self.artifact = artifact
+        self.meter = board.meter
+        self.budget_bytes = budget_bytes
+        candidate, self.plan, self.why = choose(asked, artifact, request, data, budget_bytes, board.start_bytes)
+        self.meter.enter("load")
+        self._enforcement: Enforcement | None = None
+        try:
+            if budget_bytes is not None:
+                self._enforcement = Enforcement(budget_bytes, self.meter)
+                if candidate.opens_limited:
+                    self._enforcement.limit_private(STACK_ADDRESS_BYTES * self.plan.choices.threads)
+            with memory_errors("loading the network"):
+                self.engine: Engine = candidate.open(self.plan)
+            if self._enforcement is not None:
+                self._enforcement.check()
+                if not candidate.opens_limited:
+                    self._enforcement.limit_private()
+        except BaseException:
+            self._lift()
+            raise
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """Which limits hold."""
+        if self._enforcement is None:
+            return Guarantee((), "none: no budget was given", "unknown")
+        return self._enforcement.guarantee()
+
+    def check(self) -> None:
+        """Raise BudgetError if more was ever resident than the budget allows."""
+        if self._enforcement is not None:
+            self._enforcement.check()
+
+    @property
+    def within_budget(self) -> bool | None:
+        """True if the peak stayed within the budget without swap; None without a budget or a figure to trust."""
+        peak = self.meter.peak
+        if self.budget_bytes is None or peak is None:
+            return None
+        return peak <= self.budget_bytes and not self.meter.peak_swap
+
+    def restore(self, state: Path) -> dict:
+        """Continue from a state's weights; returns the harness's own arrays of it."""
+        with memory_errors("reading the state"):
+            tensors = read_state(state).tensors
+            self.engine.restore({name: array for name, array in tensors.items() if not name.startswith(HARNESS)})
+        return {name: array for name, array in tensors.items() if name.startswith(HARNESS)}
+
+    def accuracy(self, batches: Batches, samples: np.ndarray) -> float | None:
+        """Share of the samples that are classified correctly; None for no samples."""
+        if not len(samples):
+            return None
+        correct = 0
+        self.meter.enter("evaluate")
+        with memory_errors("evaluating"):
+            for images, labels in batches.in_turn(samples):
+                correct += int((self.engine.predict(images).argmax(axis=1) == labels).sum())
+                self.check()
+        return correct / len(samples)
+
+    def _lift(self) -> None:
+        if self._enforcement is not None:
+            self._enforcement.lift()
+
+    def close(self) -> None:
+        """Close the engine and lift the limits."""
+        self._lift()
+        self.engine.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_for_inference(
+    board: Board, path: Path, asked: str, budget_bytes: int | None, threads: int, data: DataNeeds, batch_size: int = 32
+) -> Session:
+    """A session for predictions alone: the largest batch up to `batch_size` that fits. A state brings its weights."""
+    artifact = open_artifact(path)
+    last: BudgetError | None = None
+    for size in _halves(batch_size):
+        request = Request(
+            batch_size=size, micro_batch=size, threads=threads, label_smoothing=artifact.manifest.label_smoothing
+        )
+        try:
+            session = Session(board, artifact, asked, request, data, budget_bytes)
+        except BudgetError as error:
+            last = error
+            continue
+        if artifact.state is not None:
+            session.restore(artifact.state)
+        return session
+    assert last is not None
+    raise last
+
+
+def _halves(size: int) -> Iterable[int]:
+    while size > 1:
+        yield size
+        size //= 2
+    yield 1

@@ -1,0 +1,87 @@
+"""`mest plan`: what fits a memory budget, before anything runs."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mest.cli import within_budget
+from mest.cli.command import Command as Base
+from mest.cli.command import Context
+
+
+class Command(Base):
+    """What fits a memory budget, before anything runs: the plan that fine-tuning would take, byte by byte.
+
+    With --board FILE, for a board whose 'mest board --json' was saved. Exits 3 if nothing fits, with the smallest
+    budget that would do.
+    """
+
+    name = "plan"
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("artifact", type=Path, help="the directory that 'mest export' wrote")
+        parser.add_argument("--board", type=Path, metavar="FILE", help="plan for the board whose facts FILE holds")
+        parser.add_argument("--data", help="count the index and the decoder of this data too")
+        within_budget.add_engine(parser)
+        within_budget.add_pins(parser)
+
+    def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
+        import numpy as np
+
+        from edge.artifact import open_artifact
+        from edge.board import board_baselines, read_board_file
+        from edge.data import open_source
+        from edge.engines import choose
+        from edge.plan.memory import DataNeeds, phase_peaks
+        from edge.schedule import densest_sparsity
+        from edge.session import Board
+
+        here = Board()
+        board = read_board_file(args.board) if args.board else None
+        artifact = open_artifact(args.artifact)
+        if board is not None and args.threads is None:
+            args.threads = board.get("cores") or 1
+        request = within_budget.request(args, artifact)
+        request = replace(
+            request, densest_sparsity=densest_sparsity(args.mutate or "none", artifact.mutation_targets())
+        )
+        needs = DataNeeds(image_bytes=4 * int(np.prod(artifact.shape)))
+        if args.data:
+            source = open_source(within_budget.data_path(args.data), artifact.class_names)
+            needs = replace(needs, samples=len(source.labels), decoder_bytes=source.decoder_bytes)
+            source.close()
+        budget = within_budget.budget_bytes(args)
+        baselines = None if board is None else board_baselines(board)
+        _, plan, why = choose(args.engine, artifact, request, needs, budget, here.start_bytes, baselines)
+        return {
+            "artifact": str(args.artifact),
+            "board": str(args.board) if args.board else None,
+            "engine": plan.engine,
+            "engine_reason": why,
+            "budget_bytes": budget,
+            "planned_peak_bytes": plan.peak_bytes,
+            "baseline_bytes": plan.baseline_bytes,
+            "arena_bytes": plan.footprint.arena.nbytes,
+            "naive_arena_bytes": plan.footprint.arena.naive_bytes,
+            "batch_size": plan.choices.batch_size,
+            "plan": plan.chosen(),
+            "contributors": [{"name": name, "bytes": nbytes} for name, nbytes in plan.contributors()],
+            "phases": dict(phase_peaks(plan)),
+        }
+
+    def show(self, result: dict[str, Any]) -> str:
+        size, chosen, budget = within_budget.size, result["plan"], result["budget_bytes"]
+        rows: list[tuple[str, Any]] = [
+            ("planned peak", size(result["planned_peak_bytes"]) + (f" of {size(budget)}" if budget else "")),
+            ("engine", f"{result['engine']} ({result['engine_reason']})"),
+            ("batch", f"{result['batch_size']}, in pieces of {chosen['micro_batch']}"),
+            ("recompute", chosen["recompute"]),
+            ("trained", f"{chosen['trainable']}, batch norm {chosen['batch_norm']}, {chosen['optimizer']}"),
+            ("result", "exact" if chosen["exact"] else "changed by the plan, see below"),
+            *((f"  {part['name']}", size(part["bytes"])) for part in result["contributors"]),
+            ("  (arena without reuse)", size(result["naive_arena_bytes"])),
+        ]
+        return "\n".join([within_budget.table(rows), *chosen["notes"]])

@@ -1,0 +1,39 @@
+"""`mest predict`: classes and scores for images."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from mest.cli import within_budget
+from mest.cli.command import Command as Base
+from mest.cli.command import Context
+
+
+class Command(Base):
+    """Classes and scores for images, by an artifact or by a state that fine-tuning wrote, within a memory budget."""
+
+    name = "predict"
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("model", type=Path, metavar="ART|STATE", help="an artifact or a state directory")
+        parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image files")
+        parser.add_argument("--top", type=int, default=5, help="classes to show for each image (default 5)")
+        within_budget.add_engine(parser)
+
+    def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
+        from edge.errors import InputError
+        from edge.predict import predict_files
+
+        if args.top < 1:
+            raise InputError(f"--top {args.top}: must be 1 or more")
+        budget, threads = within_budget.budget_bytes(args), within_budget.threads(args)
+        return predict_files(args.model, args.images, args.engine, budget, threads, args.top).to_json()
+
+    def show(self, result: dict[str, Any]) -> str:
+        lines = []
+        for prediction in result["predictions"]:
+            shown = ", ".join(f"{name} {score:.1%}" for name, score in prediction["scores"].items())
+            lines.append(f"{prediction['image']}: {shown}")
+        return "\n".join(lines)

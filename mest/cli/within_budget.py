@@ -1,0 +1,108 @@
+"""Options that every command with an engine and a budget shares, and how their answers are written for a person."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edge.artifact import Artifact
+    from edge.plan.choices import OptimizerChoice
+    from edge.plan.search import Request
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """--engine, --memory-budget and --threads."""
+    parser.add_argument("--engine", default="auto", help="auto, native or ort (default auto: the fastest that fits)")
+    parser.add_argument(
+        "--memory-budget",
+        metavar="SIZE",
+        help="the most resident memory the whole process may ever have, for example 64MiB (default: no budget)",
+    )
+    parser.add_argument("--threads", type=int, help="threads of the engine (default: one per core)")
+
+
+def add_pins(parser: argparse.ArgumentParser) -> None:
+    """What the plan would choose, for a user who wants it otherwise."""
+    pins = parser.add_argument_group("to pin the plan")
+    pins.add_argument("--batch-size", type=int, help="samples per optimizer step (default 32)")
+    pins.add_argument("--micro-batch", type=int, help="samples computed at once")
+    pins.add_argument(
+        "--recompute", choices=("none", "activations", "blocks"), help="what the backward pass recomputes"
+    )
+    pins.add_argument("--batch-norm", choices=("train", "frozen"), help="batch norm statistics (default train)")
+    pins.add_argument("--trainable", help="all, last:N, bias or a regular expression over parameter names")
+    pins.add_argument("--optimizer", choices=("sgd", "adamw"), help="default: as exported")
+    pins.add_argument("--momentum", type=float, help="of sgd (default: as exported)")
+    pins.add_argument("--nesterov", action="store_true", default=None, help="Nesterov momentum")
+    pins.add_argument("--weight-decay", type=float, help="default: as exported")
+    pins.add_argument("--label-smoothing", type=float, help="default: as exported")
+    pins.add_argument("--exact", action="store_true", help="forbid plans that change the result")
+    pins.add_argument("--mutate", choices=("none", "em", "ems"), help="prune and grow while training (default none)")
+
+
+def budget_bytes(args: argparse.Namespace) -> int | None:
+    """The budget in bytes, None without one."""
+    from edge.budget import parse_size
+
+    return None if args.memory_budget is None else parse_size(args.memory_budget)
+
+
+def threads(args: argparse.Namespace) -> int:
+    """The number of threads asked for, or one per core that this process may use."""
+    return args.threads if args.threads is not None else len(os.sched_getaffinity(0))
+
+
+def request(args: argparse.Namespace, artifact: Artifact) -> Request:
+    """What the planner is asked, with the optimizer and the label smoothing of the artifact where none is given."""
+    from edge.plan.search import Request
+
+    smoothing = artifact.manifest.label_smoothing if args.label_smoothing is None else args.label_smoothing
+    return Request(
+        batch_size=32 if args.batch_size is None else args.batch_size,
+        micro_batch=args.micro_batch,
+        recompute=args.recompute,
+        batch_norm=args.batch_norm,
+        trainable=args.trainable,
+        threads=threads(args),
+        optimizer=optimizer(args, artifact),
+        label_smoothing=smoothing,
+        exact=args.exact,
+    )
+
+
+def optimizer(args: argparse.Namespace, artifact: Artifact) -> OptimizerChoice:
+    """The optimizer as exported, with what the options change; another kind starts from that kind's defaults."""
+    from dataclasses import replace
+
+    from edge.plan.choices import OptimizerChoice
+
+    exported = artifact.optimizer
+    chosen = exported if args.optimizer in (None, exported.kind) else OptimizerChoice(kind=args.optimizer)
+    given = {name: getattr(args, name) for name in ("momentum", "nesterov", "weight_decay")}
+    return replace(chosen, **{name: value for name, value in given.items() if value is not None})
+
+
+def data_path(where: str) -> str:
+    """The digits that come with the package by their name; anything else as it is."""
+    if where != "digits":
+        return where
+    import mest
+
+    return str(Path(mest.__file__).parent / "data" / "digits.npz")
+
+
+def size(nbytes: int | None, reason: str | None = None) -> str:
+    """Bytes for a person."""
+    from edge.budget import format_size
+
+    return format_size(nbytes) if nbytes is not None else f"not known ({reason})" if reason else "not known"
+
+
+def table(rows: list[tuple[str, Any]]) -> str:
+    """Two columns, the first as wide as its longest word; rows without an answer are left out."""
+    shown = [(name, str(value)) for name, value in rows if value is not None]
+    width = max((len(name) for name, _ in shown), default=0)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in shown)
