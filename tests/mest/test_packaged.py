@@ -1,0 +1,45 @@
+"""Finding what is packaged by its path in the repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import mest.packaged
+from mest.errors import InputError
+from mest.packaged import resolve_packaged
+
+NAME = "profiles/resnet32_cifar/irr/resnet32_0.9.yaml"
+
+
+def test_found_from_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working directory does not matter."""
+    monkeypatch.chdir(tmp_path)
+    assert resolve_packaged(NAME).is_file()
+
+
+def test_a_file_as_given_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person's own file of the same path wins."""
+    own = tmp_path / NAME
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    assert resolve_packaged(NAME).read_text() == "mine"
+
+
+def test_found_inside_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no repository, the package carries its own copy."""
+    packaged = tmp_path / "site-packages" / "mest" / "_packaged" / NAME
+    packaged.parent.mkdir(parents=True)
+    packaged.write_text("packaged")
+    monkeypatch.setattr(mest.packaged, "__file__", str(tmp_path / "site-packages" / "mest" / "packaged.py"))
+    monkeypatch.chdir(tmp_path)
+    assert resolve_packaged(NAME) == packaged
+
+
+def test_nothing_outside_the_roots_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path that climbs out finds only what it names from here."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="no such file"):
+        resolve_packaged("profiles/../../outside.yaml")
