@@ -30,6 +30,7 @@ NAMES = RECONSTRUCT | FROM_BUFFER | {"numpy ndarray", "numpy dtype", "_codecs en
 INTEGERS = frozenset({"INT", "BININT", "BININT1", "BININT2"})
 TEXTS = frozenset({"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "STRING", "BINSTRING", "SHORT_BINSTRING"})
 BYTES = frozenset({"BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"})
+CONSTANTS = INTEGERS | TEXTS | BYTES
 LITERALS: dict[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 TUPLE_LENGTHS = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 ORDERS = {"<", ">", "|"}  # "|" is that of single bytes
@@ -61,7 +62,7 @@ class _Array:
 
     shape: tuple[int, ...] = ()
     dtype: _Dtype | None = None
-    data: bytes = b""
+    data: bytes | str = b""  # a text spells one byte with each character
     fortran: bool = False
 
     def build(self) -> npt.NDArray[np.int64]:
@@ -72,7 +73,7 @@ class _Array:
         dtype = np.dtype(self.dtype.code).newbyteorder("<" if self.dtype.order == "<" else ">")
         if len(self.data) != prod(self.shape) * dtype.itemsize:
             raise _Refused(f"{len(self.data)} bytes for an array of shape {self.shape}")
-        flat = np.frombuffer(self.data, dtype)
+        flat = np.frombuffer(self.data.encode("latin-1") if isinstance(self.data, str) else self.data, dtype)
         if flat.size and flat.max() > np.iinfo(np.int64).max:
             raise _Refused("integers above 63 bits")
         return flat.reshape(self.shape, order="F" if self.fortran else "C").astype(np.int64)
@@ -104,7 +105,7 @@ class _Machine:
         stack = self.stack
         if opcode in ("PROTO", "FRAME"):
             pass
-        elif opcode in INTEGERS | TEXTS | BYTES:
+        elif opcode in CONSTANTS:
             stack.append(bytes(argument) if isinstance(argument, bytearray) else argument)
         elif opcode in LITERALS:
             stack.append(LITERALS[opcode])
@@ -186,7 +187,7 @@ def _reduce(function: Any, arguments: Any) -> Any:
     if function.text == "numpy dtype" and arguments and isinstance(arguments[0], str):
         return _Dtype(arguments[0])
     if function.text == "_codecs encode" and len(arguments) == 2 and isinstance(arguments[0], str):
-        return arguments[0].encode("latin-1")  # how protocols 0 to 2 spell bytes
+        return arguments[0]  # how protocols 0 to 2 spell bytes; encoded once, when an array is built
     raise _Refused(f"a call of {function.text.replace(' ', '.')}")
 
 
@@ -197,8 +198,7 @@ def _set_state(value: Any, state: Any) -> None:
         _, shape, dtype, fortran, data = state
         if not isinstance(shape, tuple) or not isinstance(dtype, _Dtype) or not isinstance(data, (bytes, str)):
             raise _Refused("a malformed array")
-        value.shape, value.dtype, value.fortran = shape, dtype, bool(fortran)
-        value.data = data.encode("latin-1") if isinstance(data, str) else data
+        value.shape, value.dtype, value.fortran, value.data = shape, dtype, bool(fortran), data
     else:
         raise _Refused("a state for something that has none")
 

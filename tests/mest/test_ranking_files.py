@@ -7,6 +7,7 @@ import json
 import os
 import pickle  # noqa: TID251 - the tests forge what the reader must refuse
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,19 @@ def test_a_hostile_pickle_executes_nothing(tmp_path: Path, attack: str) -> None:
     assert not sign.exists()
     assert "\n" not in str(refused.value)
     assert len(str(refused.value)) < 400
+
+
+def test_a_small_file_cannot_ask_for_much_memory(tmp_path: Path) -> None:
+    """A text of a million characters, turned into bytes ten thousand times, is never turned at all."""
+    text = b"X" + struct.pack("<I", 1 << 20) + b"a" * (1 << 20) + b"q\x00"
+    turned = b"c_codecs\nencode\nq\x01" + b"h\x01h\x00\x8c\x06latin1\x86R" * 10_000
+    (tmp_path / "r.pkl").write_bytes(_raw(text, turned))
+    tracemalloc.start()
+    with pytest.raises(DamagedError):
+        read_ranking(tmp_path / "r.pkl")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 << 20
 
 
 @pytest.mark.parametrize("seed", range(40))
