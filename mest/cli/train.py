@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +73,8 @@ class Command(Base):
             import torch
 
             torch.set_num_threads(execution.threads)
+        if os.environ.get("RANK", "0") != "0":  # under torchrun one process speaks
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - open until the process ends
         watch, epoch_done = _progress(context)
         outcome = train(config, execution, options, Observer(context.stop, context.say, watch, epoch_done))
         if outcome.stopped:
@@ -83,10 +87,12 @@ class Command(Base):
     def show(self, result: dict[str, Any]) -> str:
         if "accuracy" not in result:
             return ""
+        peak = result["peak_bytes"][result["method"]] / result["peak_bytes"]["dense"]
         return (
             f"{result['run']}: {result['epochs']} epochs, test accuracy {result['accuracy']:.2%} "
             f"(epoch {result['best_epoch']}; last {result['accuracy_last']:.2%}), "
-            f"weight sparsity {result['sparsity']:.2%}"
+            f"weight sparsity {result['sparsity']:.2%}, {peak:.1%} of the dense training memory, "
+            f"{result['training_flops']['share']:.1%} of its operations"
         )
 
 

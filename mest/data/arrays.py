@@ -42,7 +42,9 @@ def read_npz(path: Path) -> tuple[ImagesInMemory, ImagesInMemory, tuple[str, ...
     classes = int(labels.max()) + 1
     names = tuple(str(name) for name in arrays.get("class_names", np.arange(classes)))
     if len(names) < max(2, classes) or len(np.unique(labels)) < 2:
-        raise InputError(f"npz:{path}: {len(np.unique(labels))} class(es) and {len(names)} names; at least 2 are needed")
+        raise InputError(
+            f"npz:{path}: {len(np.unique(labels))} class(es) and {len(names)} names; at least 2 are needed"
+        )
     test = arrays.get("test", np.arange(len(images)) % 5 == 4)
     if test.shape != labels.shape or test.dtype != np.bool_ or test.all() or not test.any():
         raise InputError(f"npz:{path}: test {test.dtype} {test.shape} must be bool, mark some images and leave some")

@@ -65,8 +65,8 @@ class ImagesInMemory(Images):
         if self.source is not None:
             return self.source
         digest = hashlib.sha256(str(self.array.shape).encode())
-        digest.update(np.ascontiguousarray(self.array))
-        digest.update(np.ascontiguousarray(self.labels, dtype="<i8"))
+        digest.update(np.ascontiguousarray(self.array).data)
+        digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
         return digest.hexdigest()
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mest.sparse import Sparsifier
+from mest.sparse.accounting import MethodBytes, peak_bytes, peak_bytes_by_method, training_flops
 from mest.train.epoch import Score
 from mest.train.session import Session
 
@@ -38,6 +41,37 @@ def summarise(session: Session, run: Path, best: Score, last: Score, best_epoch:
         "best_epoch": best_epoch,
         "validation_accuracy": session.best.accuracy if session.best and len(session.validation) else None,
         "sparsity": session.sparsifier.sparsity,
+        **_memory(session),
+        "training_flops": _flops(session),
         "samples": session.samples.summary(),
         "seconds": round(sum(record.seconds for record in session.history), 3),
     }
+
+
+def _memory(session: Session) -> dict[str, Any]:
+    """Bytes at the peak of every method for this run's targets, this run's own with its bounds, and their parts."""
+    config, sparsifier = session.config, session.sparsifier
+    floats = {"sgd": 1 if config.optimizer.momentum else 0}.get(config.optimizer.kind, 2)
+    parts: dict[str, MethodBytes] = {}
+    if not sparsifier.schedule.dense:
+        parts = peak_bytes_by_method(session.model, sparsifier.targets, config.epochs, optimizer_state=floats)
+    own = peak_bytes(session.model, sparsifier.targets, sparsifier.schedule, optimizer_state=floats)
+    parts[own.method] = own
+    return {
+        "peak_bytes": {name: each.total for name, each in parts.items()},
+        "peak_parts": {name: vars(each) for name, each in parts.items()},
+        "weight_bytes": own.weights,
+        "dense_weight_bytes": 4 * sum(parameter.numel() for parameter in session.model.parameters()),
+    }
+
+
+def _flops(session: Session) -> dict[str, float]:
+    """Multiply-adds × 2 for one sample, averaged over the run, against dense."""
+    device = next(session.model.parameters()).device
+    sample = torch.zeros(1, *session.spec.input, device=device)
+    steps = -(-len(session.samples.training) // session.config.optimizer.batch_size)
+    sparsifier = session.sparsifier
+    flops = training_flops(
+        session.model, sparsifier.targets, sparsifier.schedule, sample, steps_per_epoch=steps
+    )  # fmt: skip
+    return {"per_sample": flops.per_sample, "dense_per_sample": flops.dense_per_sample, "share": flops.share}

@@ -108,7 +108,7 @@ class Trainer:
         if self.process.world == 1:
             return self.session.model
         devices = [self.process.device] if self.process.device.type == "cuda" else None
-        return nn.parallel.DistributedDataParallel(self.session.model, device_ids=devices)
+        return nn.parallel.DistributedDataParallel(self.session.model, device_ids=devices, gradient_as_bucket_view=True)
 
     def _open_directory(self) -> None:
         session, out, resumed = self.session, self.execution.out, self.execution.resume
