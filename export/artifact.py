@@ -21,13 +21,13 @@ from export.graph import tensors
 from export.inference import write_inference
 from export.lower import lower
 from export.manifest import Facts, write_facts
-from export.observe import Observed, observe_ort
+from export.observe import Batch, Observed, native_missing, observe_native, observe_ort, observe_reference
 from export.ort.artifacts import missing, write_artifacts
 from export.ort.memory import live_memory, measured_memory
 from export.ort.represent import Represented, represent
 from export.sizes import LayerSize, layer_size
 from export.source import Source
-from export.verify import Expected, compare, expect, make_batch
+from export.verify import compare, expect, make_batch
 from mest.errors import InputError
 
 
@@ -100,7 +100,7 @@ def export_artifact(
         represented, ort_reason = _write_ort(built, optimizer, smoothing, options.room, folder)
         write_network(built.network, folder)
         say("comparing the engines with PyTorch")
-        observed = _observe(built, represented, expected, folder, ort_reason)
+        observed = _observe(built, represented, expected.batch, optimizer, smoothing, folder)
         agreement = {seen.engine: compare(expected, seen, built.kept, seen.engine != "ort") for seen in observed}
         memory = None
         if ort_reason is None:
@@ -111,7 +111,7 @@ def export_artifact(
             optimizer=optimizer,
             label_smoothing=smoothing,
             layers=_sizes(built, source),
-            represented=represented,
+            represented=represented or {},
             ort_reason=ort_reason,
             ort_memory=memory,
             kept=built.kept,
@@ -133,11 +133,11 @@ def _apply_masks(model: onnx.ModelProto, source: Source) -> None:
 
 def _write_ort(
     built: Built, optimizer: OptimizerChoice, smoothing: float, room: str, folder: Path
-) -> tuple[dict[str, Represented], str | None]:
+) -> tuple[dict[str, Represented] | None, str | None]:
     """The names of each sparse layer's parts in the written graphs, and why there are none, if so."""
     reason = missing()
     if reason is not None:
-        return {}, reason
+        return None, reason
     model = onnx.ModelProto.FromString(built.forward.SerializeToString())
     room_of = {name: slots(parameter, room) for name, parameter in built.compressed.items()}
     represented = represent(model, built.compressed, room_of)
@@ -148,20 +148,25 @@ def _write_ort(
     try:
         write_artifacts(model, trained, frozen, optimizer, smoothing, folder)
     except InputError as refused:
-        return {}, str(refused)
+        return None, str(refused)
     return represented, None
 
 
 def _observe(
     built: Built,
-    represented: dict[str, Represented],
-    expected: Expected,
+    represented: dict[str, Represented] | None,
+    batch: Batch,
+    optimizer: OptimizerChoice,
+    smoothing: float,
     folder: Path,
-    ort_reason: str | None,
 ) -> list[Observed]:
-    observed = []
-    if ort_reason is None:
-        observed.append(observe_ort(folder, expected.batch, built.compressed, represented))
+    """What every engine that is here makes of the batch; the plain numpy executor always is."""
+    observed = [observe_reference(built.network, batch, optimizer, smoothing)]
+    if represented is not None:
+        parts = {name: written.as_json() for name, written in represented.items()}
+        observed.append(observe_ort(folder, batch, built.network, parts))
+    if native_missing() is None:
+        observed.append(observe_native(built.network, batch, optimizer, smoothing))
     return observed
 
 

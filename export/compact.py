@@ -39,6 +39,15 @@ def compact(model: onnx.ModelProto, layers: Mapping[str, SparseLayer]) -> dict[s
     return _Compaction(model, layers).run() if layers else {}
 
 
+def cut(array: np.ndarray, kept: Kept | None) -> np.ndarray:
+    """A parameter of the whole network as the smaller one has it; None: nothing of it went."""
+    if kept is None:
+        return array
+    if kept.outputs is not None:
+        array = array[kept.outputs]
+    return array if kept.inputs is None else array[:, kept.inputs]
+
+
 class _Compaction:
     def __init__(self, model: onnx.ModelProto, layers: Mapping[str, SparseLayer]) -> None:
         self.graph = model.graph
@@ -107,7 +116,7 @@ class _Compaction:
             if kind == "channelwise":
                 self._need(name, wanted)
             elif kind == "flatten":
-                self._need(name, wanted.reshape(self._channels(name), -1).any(axis=1))
+                self._need(name, np.any(wanted.reshape(self._channels(name), -1), axis=1))
             elif kind == "layer":
                 self._need(name, self.read.get(node.input[1]))
             else:
@@ -181,5 +190,4 @@ class _Compaction:
 
 def _inputs_read(mask: np.ndarray) -> np.ndarray:
     """Which input channels (features of a linear layer) a mask keeps any weight of, bool (in,)."""
-    kept: np.ndarray = mask.any(axis=(0, *range(2, mask.ndim)))
-    return kept
+    return np.asarray(mask.any(axis=(0, *range(2, mask.ndim))))

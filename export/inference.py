@@ -30,3 +30,4 @@ def write_inference(model: onnx.ModelProto, folder: Path) -> None:
         location=WEIGHTS,
         size_threshold=0,
     )
+    (folder / WEIGHTS).chmod(0o644)  # onnx makes it readable by its owner alone

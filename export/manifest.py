@@ -12,7 +12,7 @@ import numpy as np
 
 from edge.manifest import Manifest, write_manifest
 from edge.plan.choices import OptimizerChoice
-from export.compact import Kept
+from export.compact import Kept, cut
 from export.observe import Observed
 from export.ort.loss import SCALE
 from export.ort.represent import Represented
@@ -66,7 +66,7 @@ def write_facts(facts: Facts, folder: Path) -> Manifest:
             "reason": facts.ort_reason,
             "room": facts.options.room,
             "loss_scale": SCALE,
-            "parameters": {name: _parts(written) for name, written in facts.represented.items()},
+            "parameters": {name: written.as_json() for name, written in facts.represented.items()},
             "memory": facts.ort_memory or {},
         },
         reference={
@@ -92,11 +92,10 @@ def tool_versions() -> dict[str, str]:
 
 
 def _write_reference(facts: Facts, path: Path) -> None:
-    """The batch with PyTorch's answers: logits, loss, and sum and sum of squares of every parameter's update."""
+    """The batch with PyTorch's answers: logits, loss, and how far (Euclidean) one step moves every parameter."""
     expected = facts.expected
     names = sorted({name for seen in facts.observed for name in seen.updated} & set(expected.updated))
-    seen = facts.observed[0]
-    updates = [seen.updated[name].astype(np.float64) for name in names]
+    moved = {name: cut(expected.updated[name] - expected.before[name], facts.kept.get(name)) for name in names}
     np.savez(
         path,
         images=expected.batch.images,
@@ -105,22 +104,8 @@ def _write_reference(facts: Facts, path: Path) -> None:
         logits=expected.logits.astype(np.float32),
         loss=np.float64(expected.loss),
         names=np.array(names),
-        sums=np.array([update.sum() for update in updates]),
-        squares=np.array([np.square(update).sum() for update in updates]),
+        moved=np.array([np.linalg.norm(moved[name]) for name in names]),
     )
-
-
-def _parts(written: Represented) -> dict[str, Any]:
-    indices = next(
-        (written.tensors[role] for role in ("columns", "kernels", "mask", "channels") if role in written.tensors), None
-    )
-    return {
-        "format": written.format,
-        "values": written.values,
-        "indices": indices,
-        **written.tensors,
-        "slots": written.slots,
-    }
 
 
 def _kept(kept: Kept) -> dict[str, Any]:

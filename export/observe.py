@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from edge.formats import decode, kept_mask
+from edge.formats import decode
+from edge.network import Network
 from edge.parameter import Parameter
-from export.ort.represent import Represented
+from edge.plan.choices import Choices, OptimizerChoice
+from edge.reference import Reference
 from export.ort.session import Session
+from export.rebuild import from_native, from_ort
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,42 +31,82 @@ class Batch:
 class Observed:
     """What one engine did. `updated` holds dense weights (a channel-sparse one as its stored, smaller self).
 
-    `nonzero_outside` names the weights that a step made other than zero where nothing may be.
+    `before` is the same before the step. `nonzero_outside` names the weights that the step made other than zero where
+    nothing may be.
     """
 
     engine: str
     logits: np.ndarray
     loss: float
+    before: dict[str, np.ndarray]
     updated: dict[str, np.ndarray]
     nonzero_outside: tuple[str, ...] = ()
 
 
-def observe_ort(
-    folder: Path, batch: Batch, compressed: Mapping[str, Parameter], represented: Mapping[str, Represented]
-) -> Observed:
-    """Run the onnxruntime-training artifacts of a folder."""
+def observe_ort(folder: Path, batch: Batch, network: Network, written: Mapping[str, Mapping[str, Any]]) -> Observed:
+    """Run the onnxruntime-training artifacts of a folder; `written` is the manifest's `ort.parameters`."""
     session = Session(folder)
     _, logits = session.evaluate(batch.images, batch.labels)
+    before = _weights(from_ort(network, written, session.parameters()))
     loss, _ = session.train_step(batch.images, batch.labels, batch.learning_rate)
-    hidden = {part for written in represented.values() for part in (written.values, *written.tensors.values())}
-    updated = {name: session.parameter(name) for name in session.names if name not in hidden}
+    after = session.parameters()
     outside = []
-    for name, written in represented.items():
-        parameter, values = compressed[name], session.parameter(written.values)
-        used = len(parameter.values)
-        if parameter.format == "channel":
-            updated[name] = values
-            continue
-        if parameter.format == "masked":
-            beyond = values[~kept_mask(parameter)]
+    for name, names in written.items():
+        values = after[names["values"]]
+        if names["format"] == "masked":
+            beyond = values[after[names["mask"]] == 0]
         else:
-            beyond = values[used:]
-        if np.any(beyond):
-            outside.append(name)
-        updated[name] = decode(replace(parameter, tensors={**parameter.tensors, "values": values[:used]}))
-    return Observed("ort", logits, loss, updated, tuple(outside))
+            beyond = values[int(after[names["row_starts"]][-1]) :] if "row_starts" in names else values[:0]
+        outside.extend([name] if np.any(beyond) else [])
+    return Observed("ort", logits, loss, before, _weights(from_ort(network, written, after)), tuple(outside))
 
 
-def dense_weight(parameter: Parameter) -> np.ndarray:
-    """A parameter as `Observed.updated` holds it."""
-    return parameter.values if parameter.format == "channel" else decode(parameter)
+def observe_reference(network: Network, batch: Batch, optimizer: OptimizerChoice, label_smoothing: float) -> Observed:
+    """Run the plain numpy executor of the native network, in float64."""
+    choices = _choices(batch, optimizer, label_smoothing)
+    engine = Reference(network, choices)
+    logits = engine.predict(batch.images)
+    loss = engine.train_step(batch.images, batch.labels, batch.learning_rate).loss
+    updated = {
+        name: engine.tensors[name][:, parameter.tensors["channels"]]
+        if parameter.format == "channel"
+        else engine.tensors[name]
+        for name, parameter in network.parameters.items()
+    }
+    outside = tuple(name for name, mask in engine.masks.items() if np.any(engine.tensors[name][~mask]))
+    return Observed("reference", logits, loss, _weights(network.parameters), updated, outside)
+
+
+def observe_native(network: Network, batch: Batch, optimizer: OptimizerChoice, label_smoothing: float) -> Observed:
+    """Run the native engine; its library must be available."""
+    from edge.native.engine import NativeEngine
+
+    engine = NativeEngine(network, _choices(batch, optimizer, label_smoothing))
+    try:
+        logits = np.array(engine.predict(batch.images))
+        loss = engine.train_step(batch.images, batch.labels, batch.learning_rate).loss
+        updated = _weights(from_native(network, engine.snapshot()))
+    finally:
+        engine.close()
+    return Observed("native", logits, loss, _weights(network.parameters), updated)
+
+
+def native_missing() -> str | None:
+    """Why the native engine cannot run here, or None if it can."""
+    from edge.native.engine import NativeEngine
+
+    usable, reason = NativeEngine.available()
+    return None if usable else reason
+
+
+def _choices(batch: Batch, optimizer: OptimizerChoice, label_smoothing: float) -> Choices:
+    count = len(batch.labels)
+    return Choices(batch_size=count, micro_batch=count, optimizer=optimizer, label_smoothing=label_smoothing)
+
+
+def _weights(parameters: Mapping[str, Parameter]) -> dict[str, np.ndarray]:
+    """Parameters as `Observed.updated` holds them, in memory of their own."""
+    return {
+        name: np.array(parameter.values) if parameter.format == "channel" else decode(parameter)
+        for name, parameter in parameters.items()
+    }

@@ -11,15 +11,18 @@ import torch
 from torch import nn
 
 from edge.plan.choices import OptimizerChoice
-from export.compact import Kept
+from export.compact import Kept, cut
 from export.observe import Batch, Observed
 from export.source import Source
 from mest.errors import MestError
 
 BATCH = 8
 LEARNING_RATE = {"sgd": 0.01, "adamw": 0.001}
-# A difference is accepted up to these shares of the value's own scale, or a multiple of PyTorch's own float32 error.
-LOGITS_SHARE, LOSS_SHARE, UPDATE_SHARE, WEIGHT_SHARE, FLOOR_FACTOR = 1e-4, 1e-5, 1e-3, 1e-6, 20.0
+# A difference is accepted up to these shares of: the logits, the loss, the parameter's own update, the largest update
+# of any parameter (sums over a batch lose digits by that scale), the parameter; and up to a multiple of PyTorch's own
+# float32 error.
+LOGITS_SHARE, LOSS_SHARE, UPDATE_SHARE, LARGEST_UPDATE_SHARE, WEIGHT_SHARE = 1e-4, 1e-5, 1e-3, 2e-5, 1e-6
+FLOOR_FACTOR = 20.0
 # One AdamW step moves every weight by the learning rate against the sign of its gradient; where the gradient is
 # rounding noise (a bias in front of batch norm) its sign is noise too.
 NOISE_SHARE = 1e-3
@@ -182,19 +185,22 @@ def compare(expected: Expected, observed: Observed, kept: Mapping[str, Kept], un
         ("logits", observed.logits, expected.logits, LOGITS_SHARE * scale + FLOOR_FACTOR * expected.floor[""]),
         ("loss", np.array(observed.loss), np.array(expected.loss), LOSS_SHARE * (1 + abs(expected.loss))),
     ]
+    moved = {name: expected.updated[name] - before for name, before in expected.before.items()}
+    largest = max(float(np.abs(moved[name]).max(initial=0.0)) for name in observed.updated if name in moved)
     for name, value in observed.updated.items():
         if name not in expected.updated:
             continue
         wanted = expected.updated[name]
         if not unbiased_variance:
             wanted = expected.biased_variance.get(name, wanted)
-        wanted, before = _cut(wanted, kept.get(name)), _cut(expected.before[name], kept.get(name))
+        wanted = cut(wanted, kept.get(name))
         if value.shape != wanted.shape:
             raise DisagreementError(f"engine {observed.engine}: {name} has shape {value.shape}, PyTorch {wanted.shape}")
-        tolerance = UPDATE_SHARE * float(np.abs(wanted - before).max(initial=0.0))
-        tolerance += WEIGHT_SHARE * float(np.abs(wanted).max(initial=0.0)) + FLOOR_FACTOR * expected.floor[name] + 1e-9
+        tolerance = UPDATE_SHARE * float(np.abs(cut(moved[name], kept.get(name))).max(initial=0.0))
+        tolerance += LARGEST_UPDATE_SHARE * largest + WEIGHT_SHARE * float(np.abs(wanted).max(initial=0.0))
+        tolerance += FLOOR_FACTOR * expected.floor[name] + 1e-9
         if name in expected.trusted:
-            trusted = _cut(expected.trusted[name], kept.get(name))
+            trusted = cut(expected.trusted[name], kept.get(name))
             value, wanted = value[trusted], wanted[trusted]
         pairs.append((name, value, wanted, tolerance))
     for name, value, wanted, tolerance in pairs:
@@ -206,11 +212,3 @@ def compare(expected: Expected, observed: Observed, kept: Mapping[str, Kept], un
             )
         worst = max(worst, difference / tolerance)
     return worst
-
-
-def _cut(array: np.ndarray, kept: Kept | None) -> np.ndarray:
-    if kept is None:
-        return array
-    if kept.outputs is not None:
-        array = array[kept.outputs]
-    return array if kept.inputs is None else array[:, kept.inputs]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import onnx
 
+from edge.ort.bindings import available, load_bindings
 from edge.plan.choices import OptimizerChoice
 from export.graph import producers, remove_unused, stamp
 from export.ort.average_pool import convolve_instead_of_pool
@@ -29,11 +29,8 @@ TRAINING, EVALUATION, OPTIMIZER, CHECKPOINT = (
 
 def missing() -> str | None:
     """Why the artifacts cannot be written here, or None if they can."""
-    if importlib.util.find_spec("onnxruntime") is None:
-        return "onnxruntime-training is not installed; on x86-64 Linux with Python up to 3.12: pip install mest[ort]"
-    if importlib.util.find_spec("onnxruntime.training") is None:
-        return "the installed onnxruntime cannot train; replace it: pip uninstall onnxruntime, pip install mest[ort]"
-    return None
+    usable, reason = available()
+    return None if usable else reason
 
 
 def write_artifacts(
@@ -50,8 +47,7 @@ def write_artifacts(
     in the checkpoint only. The graphs have two outputs, the loss and the logits. Raises InputError naming the operator
     that has no gradient, or an optimizer that onnxruntime-training cannot express.
     """
-    from onnxruntime.capi import _pybind_state as bindings
-
+    bindings = load_bindings()
     model = onnx.ModelProto.FromString(model.SerializeToString())
     logits = model.graph.output[0].name
     split_relu6(model)

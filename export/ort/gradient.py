@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import onnx
 from onnx import TensorProto, helper
 
+from edge.ort.bindings import load_bindings
 from export.graph import set_attributes, stamp
 
 RESET = "lazy_reset_grad"
@@ -25,8 +26,7 @@ def training_graphs(
     Requires that `trained` and `frozen` are initializers. Ensures that both graphs take them as inputs, in one order,
     and that nothing was folded into them. Raises RuntimeError where an operator has no gradient.
     """
-    from onnxruntime.capi import _pybind_state as bindings
-
+    bindings = load_bindings()
     options = bindings.SessionOptions()
     options.log_severity_level = 4
     forward = onnx.shape_inference.infer_shapes(model, strict_mode=True)

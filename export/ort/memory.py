@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import onnx
 
+import edge
 from export.ort.artifacts import TRAINING
 
 BATCHES = (2, 8)
@@ -19,7 +21,8 @@ SECONDS = 300
 _PROBE = """
 import json, sys
 import numpy as np
-from onnxruntime.capi import _pybind_state as bindings
+from edge.ort.bindings import load_bindings
+bindings = load_bindings()
 
 def resident(field):
     with open("/proc/self/status") as status:
@@ -52,10 +55,11 @@ def measured_memory(folder: Path, input: tuple[int, int, int]) -> dict[str, Any]
     """
     if not sys.platform.startswith("linux"):
         return None
+    environment = {**os.environ, "PYTHONPATH": str(Path(edge.__file__).parents[1]), "OPENBLAS_NUM_THREADS": "1"}
     peaks = []
     for batch in BATCHES:
         command = [sys.executable, "-c", _PROBE, str(folder), json.dumps(list(input)), str(batch)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, env=environment, check=False)
         if done.returncode:
             return None
         found = json.loads(done.stdout.splitlines()[-1])

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -43,6 +44,17 @@ class Represented:
     values: str
     tensors: dict[str, str]
     slots: int
+
+    def as_json(self) -> dict[str, Any]:
+        """As the manifest's `ort.parameters` has it; `indices` repeats the tensor that says where the values belong."""
+        indices = next(role for role in ("columns", "kernels", "mask", "channels") if role in self.tensors)
+        return {
+            "format": self.format,
+            "values": self.values,
+            "indices": self.tensors[indices],
+            "slots": self.slots,
+            **self.tensors,
+        }
 
 
 def represent(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edge.ort.bindings import load_bindings
 from export.ort.artifacts import CHECKPOINT, EVALUATION, OPTIMIZER, TRAINING
 
 
@@ -13,8 +14,7 @@ class Session:
     """The artifacts of one folder, ready to step. Images float32 (n, c, h, w), labels int64 (n,)."""
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
-        from onnxruntime.capi import _pybind_state as bindings
-
+        bindings = load_bindings()
         options = bindings.SessionOptions()
         options.enable_mem_pattern = False
         options.intra_op_num_threads = threads
@@ -36,6 +36,10 @@ class Session:
     def parameter(self, name: str) -> np.ndarray:
         """A copy of a parameter's present value."""
         return np.array(self._state.get_parameter(name).data.numpy())
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Copies of all of them."""
+        return {name: self.parameter(name) for name in self.names}
 
     def assign(self, name: str, value: np.ndarray) -> None:
         """Replace a parameter's value; shape and dtype stay."""

@@ -1,0 +1,85 @@
+"""The checks of an export, repeated anywhere: files, network, and every engine that is here on the stored batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge.errors import DamagedError
+from edge.manifest import read_manifest
+from edge.network import read_network
+from edge.plan.choices import OptimizerChoice
+from export.manifest import REFERENCE
+from export.observe import Batch, Observed, native_missing, observe_native, observe_ort, observe_reference
+from export.ort.artifacts import missing
+
+# Engines differ from the stored float64 answers by rounding, other processors by a little more; onnxruntime's running
+# variance is the biased one, n samples for PyTorch's n − 1, and eight is the fewest that a batch norm sees here.
+LOGITS_SHARE, LOSS_SHARE, MOVED_SHARE, VARIANCE_SHARE = 1e-3, 1e-4, 1e-2, 0.2
+
+
+def check_artifact(path: Path) -> dict[str, Any]:
+    """What was checked of an artifact, with the largest difference of each engine over what is allowed.
+
+    Raises DamagedError naming the file that was altered, or the engine, layer and numbers that differ.
+    """
+    manifest = read_manifest(path)
+    network = read_network(path)
+    batch, answers = _read_reference(path / REFERENCE)
+    optimizer = OptimizerChoice(**manifest.optimizer)
+    skipped: dict[str, str] = {}
+    observed = [observe_reference(network, batch, optimizer, manifest.label_smoothing)]
+    if not manifest.ort["available"]:
+        skipped["ort"] = f"the artifact has none: {manifest.ort['reason']}"
+    elif (reason := missing()) is not None:
+        skipped["ort"] = reason
+    else:
+        observed.append(observe_ort(path, batch, network, manifest.ort["parameters"]))
+    if (reason := native_missing()) is not None:
+        skipped["native"] = reason
+    else:
+        observed.append(observe_native(network, batch, optimizer, manifest.label_smoothing))
+    agreement = {seen.engine: _compare(path, seen, answers) for seen in observed}
+    return {
+        "artifact": str(path),
+        "files": sorted(manifest.files),
+        "layers": len(manifest.layers),
+        "sparsity": network.sparsity(),
+        "agreement": agreement,
+        "skipped": skipped,
+    }
+
+
+def _read_reference(path: Path) -> tuple[Batch, dict[str, Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            batch = Batch(stored["images"], stored["labels"], float(stored["learning_rate"]))
+            moved = dict(zip(stored["names"].tolist(), stored["moved"].tolist(), strict=True))
+            return batch, {"logits": stored["logits"], "loss": float(stored["loss"]), "moved": moved}
+    except (OSError, ValueError, KeyError) as wrong:
+        raise DamagedError(f"{path}: is not the reference batch that export wrote ({wrong})") from wrong
+
+
+def _compare(path: Path, seen: Observed, answers: dict[str, Any]) -> float:
+    if seen.nonzero_outside:
+        raise DamagedError(f"{path}: engine {seen.engine}: {seen.nonzero_outside[0]} is not zero outside its mask")
+    scale = float(np.abs(answers["logits"]).max()) + 1e-6
+    pairs = [
+        ("logits", float(np.abs(seen.logits - answers["logits"]).max()), LOGITS_SHARE * scale),
+        ("loss", abs(seen.loss - answers["loss"]), LOSS_SHARE * (1 + abs(answers["loss"]))),
+    ]
+    largest = max(answers["moved"].values(), default=0.0)
+    for name, wanted in answers["moved"].items():
+        if name in seen.updated:
+            step = seen.updated[name].astype(np.float64) - seen.before[name]
+            share = VARIANCE_SHARE if name.endswith("running_var") else MOVED_SHARE
+            pairs.append((name, abs(float(np.linalg.norm(step)) - wanted), share * wanted + 1e-3 * largest))
+    for name, difference, allowed in pairs:
+        if not difference <= allowed:
+            raise DamagedError(
+                f"{path}: engine {seen.engine}: {name} differs from the stored answer by {difference:.3g} "
+                f"(allowed {allowed:.3g}); export the artifact again"
+            )
+    return max(difference / allowed for _, difference, allowed in pairs)
