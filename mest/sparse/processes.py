@@ -17,7 +17,7 @@ def agree(masks: dict[str, Tensor]) -> dict[str, Tensor]:
         return masks
     flat = torch.cat([mask.flatten() for mask in masks.values()]).to(torch.uint8)
     if dist.get_backend() == "nccl" and not flat.is_cuda:
-        flat = flat.cuda()
+        flat = flat.to(torch.device("cuda", torch.cuda.current_device()))
     dist.broadcast(flat, src=0)
     parts = flat.to(torch.bool).split([mask.numel() for mask in masks.values()])
     return {

@@ -54,5 +54,5 @@ def test_bounds_that_round_to_one_count_still_swap_a_unit() -> None:
 @pytest.mark.parametrize("value", [1.0, -0.1, "1.2", float("nan"), "many"])
 def test_what_is_no_sparsity_is_refused(value: float | str) -> None:
     """One line that says what is allowed."""
-    with pytest.raises(InputError, match="such as 0.9"):
+    with pytest.raises(InputError, match=r"such as 0\.9"):
         check_sparsity(value, "sparsity")
