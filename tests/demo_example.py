@@ -50,7 +50,7 @@ def make_walk(out: Path, **changes: Any) -> Walk:
         folder.mkdir(parents=True, exist_ok=True)
     epoch = {"epoch": 0, "train_accuracy": 0.5, "validation_accuracy": None, "weight_sparsity": 0.9, "churn": 0.2}
     (settings.run / "metrics.jsonl").write_text(json.dumps(epoch) + "\n")
-    layer = {"name": "conv", "format": "block", "sparsity": 0.9, "bytes": 100, "dense_bytes": 900}
+    layer = {"name": "conv", "scheme": "block", "format": "block", "sparsity": 0.9, "bytes": 100, "dense_bytes": 900}
     manifest = {"layers": [layer], "ort": {"available": False, "reason": "no wheel for this Python"}}
     (settings.artifact / "manifest.json").write_text(json.dumps(manifest))
     write_record(RECORD, settings.state / "record.json")

@@ -78,7 +78,7 @@ def memory_over_step(line: Timeline, title: str, width: int = WIDE) -> Drawing:
         x, anchor = frame.left + (frame.right - frame.left) / 2, "middle"
     parts.append(label(f"peak {bytes_text(line.peak_bytes)} in {step}", x, reserved - 8, "mark strong halo", anchor))
     parts.append(label("start of the step", frame.left, 292, "soft"))
-    parts.append(label(f"{len(line.steps)} operators", frame.right, 292, "soft", "end"))
+    parts.append(label("end", frame.right, 292, "soft", "end"))
     legend, bottom = _legend(line, width, 316)
     top = ", ".join(f"{item.name} {bytes_text(item.nbytes)}" for item in line.contributors[:5])
     description = f"Peak {bytes_text(line.peak_bytes)} in {line.steps[line.peak_step]}. Largest: {top}."

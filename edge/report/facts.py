@@ -52,7 +52,7 @@ def _short(measured: Measured) -> str:
 
 
 def _baseline(measured: Measured) -> str:
-    return f"The process began with {reading_text(measured.baseline_bytes, bytes_text)}."
+    return f"The baseline was {reading_text(measured.baseline_bytes, bytes_text)}."
 
 
 def _accuracy(training: Training) -> Fact:

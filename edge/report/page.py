@@ -94,6 +94,10 @@ def memory(record: Record) -> str:
     return html.section(
         "What the memory went to",
         html.figure(partial(memory_over_step, line, "Memory over one training step, by kind"), caption),
+        html.figure(
+            partial(memory_over_step, line.without("runtime"), "The same without the runtime"),
+            "The same, closer: what the network adds to the runtime.",
+        ),
         html.details("The largest contributors at the peak", html.table(("Tensor", "Kind", "Size"), rows, numbers=1)),
         "<h3>Planned and measured</h3>",
         _planned_beside_measured(record),
@@ -174,8 +178,9 @@ def learning(training: Training) -> str:
 
 def time_by_operator(profile: Profile) -> str:
     """The operators that take the most time, forward and backward together, then every one of them."""
+    whole = f"A step takes {reading_text(profile.step_ms_median, time_text)} (median of {profile.steps})."
     if not profile.operators:
-        return html.section("Where the time went", html.paragraph(f"{profile.source}."))
+        return html.section("Where the time went", html.paragraph(f"{whole} {profile.source}."))
     total = sum(cost.milliseconds for cost in profile.operators) or 1
     grouped: dict[str, list[OperatorCost]] = {}
     for cost in profile.operators:
@@ -189,7 +194,7 @@ def time_by_operator(profile: Profile) -> str:
     ]
     return html.section(
         "Where the time went",
-        html.paragraph(f"{profile.source}; median of {profile.steps} steps; {time_text(total)} in all operators."),
+        html.paragraph(f"{whole} {profile.source}: {time_text(total)} in all operators."),
         html.figure(partial(bars, rows, "Time by operator"), caption),
         html.details(
             f"All {len(listing)} measurements",
@@ -219,8 +224,12 @@ def _piece(cost: OperatorCost, class_: str) -> Segment:
 def choices(record: Record) -> str:
     """What the plan chose and what each choice costs."""
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in record.plan.notes)
-    listed = f"<ul>{notes}</ul>" if notes else ""
-    return html.section("What the plan chose", listed, html.table(("Choice", "Value"), html.listing(record.choices)))
+    listed = f"<ul>{notes}</ul>" if notes else html.paragraph("The fastest plan fits; nothing was given up for memory.")
+    return html.section(
+        "What the plan chose",
+        listed,
+        html.details("Every choice", html.table(("Choice", "Value"), html.listing(record.choices))),
+    )
 
 
 def board(record: Record) -> str:

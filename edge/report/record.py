@@ -165,12 +165,15 @@ class OperatorCost:
 
 @dataclass(frozen=True)
 class Profile:
-    """Time by operator. `source` says how it was measured, or why an engine can show less."""
+    """Time of a step and by operator. `source` says how it was measured, or why an engine can show less.
+
+    `step_ms_median` is taken over as many steps again, without the clocks inside.
+    """
 
     source: str
     steps: int
+    step_ms_median: Reading
     operators: tuple[OperatorCost, ...] = ()
-    images_ms_median: Reading = field(default_factory=lambda: Reading(None, "not measured"))
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,9 @@ def above(reading: Reading, baseline: Reading) -> str:
 
 
 def _operators(profile: Profile) -> list[str]:
+    head = f"A step takes {reading_text(profile.step_ms_median, time_text)} (median of {profile.steps})"
+    if not profile.operators:
+        return [head, f"{profile.source}."]
     total = sum(cost.milliseconds for cost in profile.operators) or 1
     ranked = sorted(profile.operators, key=lambda cost: -cost.milliseconds)[:15]
     rows = [
@@ -70,7 +73,7 @@ def _operators(profile: Profile) -> list[str]:
     ]
     rest = len(profile.operators) - len(ranked)
     tail = [f"… and {rest} more in record.json"] if rest > 0 else []
-    return [f"Time by operator ({profile.source}; {profile.steps} steps)", *table(rows, "<<<>>"), *tail]
+    return [head, "", f"Time by operator ({profile.source})", *table(rows, "<<<>>"), *tail]
 
 
 def table(rows: Sequence[Sequence[str]], aligned: str) -> list[str]:

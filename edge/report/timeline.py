@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge.plan.footprint import Buffer, Item
 from edge.report.record import Plan
@@ -44,6 +44,17 @@ class Timeline:
     def peak_by_kind(self) -> dict[str, int]:
         """Bytes by kind at the peak, from the ground up, kinds without bytes left out."""
         return {kind: series[self.peak_step] for kind, series in self.by_kind.items() if series[self.peak_step]}
+
+    def without(self, kind: str) -> Timeline:
+        """The same moments without the bytes of one kind, which must not change over the step."""
+        series = self.by_kind.get(kind, (0,))
+        return replace(
+            self,
+            by_kind={name: values for name, values in self.by_kind.items() if name != kind},
+            totals=tuple(total - series[0] for total in self.totals),
+            contributors=tuple(item for item in self.contributors if item.kind != kind),
+            reserved_bytes=self.reserved_bytes - series[0],
+        )
 
 
 def timeline(plan: Plan) -> Timeline:

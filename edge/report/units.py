@@ -17,7 +17,7 @@ def bytes_text(nbytes: float | None) -> str:
     sign, size = ("−" if nbytes < 0 else ""), abs(nbytes)
     if size >= 1000 * MIB:
         return f"{sign}{size / (1024 * MIB):.2f} GiB"
-    if size >= 99.95 * 1024:
+    if size >= 999.95 * 1024:
         return f"{sign}{size / MIB:.1f} MiB"
     if size >= 1024:
         return f"{sign}{size / 1024:.1f} KiB"
@@ -56,4 +56,5 @@ def reading_text(reading: Reading, write: Callable[[float], str]) -> str:
 def limit_text(limit: Limit) -> str:
     """The limit that held, in words, without a final full stop."""
     size = f" at {bytes_text(limit.nbytes)}" if limit.nbytes is not None else ""
-    return f"{limit.kind}{size}: {limit.guarantee.rstrip('.')}"
+    promise = limit.guarantee.removeprefix(f"{limit.kind}: ").rstrip(".")
+    return f"{limit.kind}{size}: {promise}"

@@ -152,7 +152,7 @@ def _epochs(metrics: Path) -> tuple[Epoch, ...]:
 def _layers(manifest: Path) -> tuple[Layer, ...]:
     from edge.report.road import Layer
 
-    layers = json.loads(manifest.read_text(encoding="utf-8"))["layers"]
+    layers = [one for one in json.loads(manifest.read_text(encoding="utf-8"))["layers"] if one["scheme"]]
     return tuple(Layer(one["name"], one["format"], one["sparsity"], one["bytes"], one["dense_bytes"]) for one in layers)
 
 

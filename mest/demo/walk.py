@@ -24,11 +24,11 @@ class Settings:
     engine: str = "auto"
     scheme: str = "block"
     sparsity: float = 0.9
-    train_epochs: int = 40
+    train_epochs: int = 25
     tune_epochs: int = 10
     batch_size: int = 32
     lr: float = 0.02
-    threads: int = 2
+    threads: int = 1  # so small a network gains nothing from two
     sensor: Sensor = field(default_factory=Sensor)
 
     @property

@@ -69,6 +69,7 @@ RECORD = Record(
     profile=Profile(
         source="timed inside the engine's own step",
         steps=2,
+        step_ms_median=Reading(6.0),
         operators=(
             OperatorCost("conv1", "conv", "forward", 2.0, 8 * MIB),
             OperatorCost("conv1", "conv", "backward", 4.0, None),

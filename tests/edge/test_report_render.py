@@ -116,7 +116,7 @@ def test_a_record_without_training_and_profile_still_makes_a_page() -> None:
 
 def test_an_engine_that_cannot_time_its_operators_says_so() -> None:
     """The reason stands where the chart would be."""
-    record = replace(RECORD, profile=Profile("its profiler writes corrupt files in training", 0))
+    record = replace(RECORD, profile=Profile("its profiler writes corrupt files in training", 2, Reading(6.0)))
     assert "its profiler writes corrupt files in training." in render(record)
 
 
@@ -191,7 +191,7 @@ def test_ticks_are_round_and_cover_the_range(low: float, high: float) -> None:
 def test_quantities_read_as_a_person_writes_them() -> None:
     """One decimal, the unit that fits, and a word where there is no number."""
     assert [bytes_text(n) for n in (96, 2048, 512 * 1024, 5 * MIB, 3000 * MIB, None)] == [
-        "96 B", "2.0 KiB", "0.5 MiB", "5.0 MiB", "2.93 GiB", "not measured",
+        "96 B", "2.0 KiB", "512.0 KiB", "5.0 MiB", "2.93 GiB", "not measured",
     ]  # fmt: skip
     assert [time_text(t) for t in (0.25, 12.34, 4200, 200_000)] == ["250 µs", "12.3 ms", "4.2 s", "3 min 20 s"]
 

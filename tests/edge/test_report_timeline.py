@@ -69,3 +69,13 @@ def test_every_step_adds_up_over_its_kinds_and_never_exceeds_what_is_reserved() 
     for step, total in enumerate(line.totals):
         assert sum(series[step] for series in line.by_kind.values()) == total <= line.reserved_bytes
     assert line.totals == tuple(n * MIB for n in (32, 34, 36, 24))
+
+
+def test_a_kind_that_never_changes_can_be_left_out() -> None:
+    """Without the runtime every moment is lower by it, and the peak stays where it is."""
+    line = timeline(PLAN)
+    rest = line.without("runtime")
+    assert rest.totals == tuple(total - 20 * MIB for total in line.totals)
+    assert rest.reserved_bytes == line.reserved_bytes - 20 * MIB
+    assert rest.peak_step == line.peak_step
+    assert "runtime" not in {item.kind for item in rest.contributors}

@@ -1,0 +1,89 @@
+"""`mest profile`: peak memory and time by operator and by kind."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mest.cli import within_budget
+from mest.cli.command import Command as Base
+from mest.cli.command import Context, Stopped
+
+if TYPE_CHECKING:
+    from edge.report.record import Record
+
+
+class Command(Base):
+    """Peak memory and time by operator and by kind: a table here, and record.json, memory.svg and report.html in --out.
+
+    Runs a few training steps of an artifact or of a state, which stay as they are. Given the record.json that any run
+    left, it runs nothing and draws the same table, picture and page from it.
+    """
+
+    name = "profile"
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("artifact", type=Path, metavar="ART|STATE|RECORD", help="what to profile, or a record.json")
+        parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the directory to write into")
+        parser.add_argument("--data", help="images to train on (default: noise, which takes the same time and memory)")
+        parser.add_argument("--steps", type=int, default=10, help="steps to time (default 10)")
+        within_budget.add_engine(parser)
+        within_budget.add_pins(parser)
+
+    def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
+        record = self._record(args, context)
+        from edge.report.files import write_report  # after the run, whose memory it would count in
+
+        paths = write_report(record, args.out)
+        if context.stop():
+            raise Stopped(f"stopped early; {args.out} holds the report of the steps so far")
+        return {**summary(record), "files": {name: str(path) for name, path in paths.items()}}
+
+    def _record(self, args: argparse.Namespace, context: Context) -> Record:
+        from edge.report.record import read_record
+
+        if args.artifact.is_file():
+            return read_record(args.artifact)
+        from edge.profile import Job, profile
+
+        job = Job(
+            artifact=args.artifact,
+            scratch=args.out,
+            request=lambda artifact: within_budget.request(args, artifact),
+            engine=args.engine,
+            budget_bytes=within_budget.budget_bytes(args),
+            data=None if args.data is None else within_budget.data_path(args.data),
+            steps=args.steps,
+            mutate=args.mutate or "none",
+            seed=args.seed,
+        )
+        return profile(job, context.stop)
+
+    def show(self, result: dict[str, Any]) -> str:
+        from edge.report import terminal
+        from edge.report.record import read_record
+
+        text = terminal.render(read_record(Path(result["files"]["record.json"])))
+        return f"{text}\n\nReport: {result['files']['report.html']}"
+
+
+def summary(record: Record) -> dict[str, Any]:
+    """The figures of a record that a script asks for first; everything else is in record.json."""
+    from edge.report.timeline import timeline
+
+    line, taken = timeline(record.plan), record.profile
+    return {
+        "engine": record.engine,
+        "engine_reason": record.engine_reason,
+        "budget_bytes": record.budget_bytes,
+        "planned_peak_bytes": record.plan.peak_bytes,
+        "measured_peak_bytes": record.measured.peak_bytes.value,
+        "measured_reason": record.measured.peak_bytes.reason,
+        "baseline_bytes": record.measured.baseline_bytes.value,
+        "phases": {name: reading.value for name, reading in record.measured.phases.items()},
+        "peak_step": line.steps[line.peak_step],
+        "peak_by_kind": line.peak_by_kind(),
+        "step_ms_median": None if taken is None else taken.step_ms_median.value,
+        "operators_timed": 0 if taken is None else len(taken.operators),
+    }
