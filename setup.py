@@ -1,0 +1,111 @@
+"""Builds the native library into the package; without a compiler the install succeeds and says what is missing.
+
+Cross-build the wheel for 64-bit ARM Linux with the compiler that PyPI's `ziglang` packages:
+
+    MEST_CC="python -m ziglang cc -target aarch64-linux-gnu.2.28" pip wheel --no-deps -w dist .
+
+The library holds no Python code, so one wheel serves every Python: its tag is `py3-none-PLATFORM`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from setuptools import Command, Distribution, setup
+from setuptools.command.build_py import build_py
+
+try:
+    from setuptools.command.bdist_wheel import bdist_wheel
+except ImportError:
+    from wheel.bdist_wheel import bdist_wheel
+
+HERE = Path(__file__).resolve().parent
+
+
+def builder() -> ModuleType:
+    """edge/native/build.py, loaded alone: the package itself would need numpy."""
+    spec = importlib.util.spec_from_file_location("mest_native_build", HERE / "edge" / "native" / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def target_platform(build: ModuleType) -> str | None:
+    """The platform tag that a cross-compiler asks for; None if it builds for this machine."""
+    command = build.compiler()
+    machine = build.machine_of(command)
+    if machine == "other" or machine == {"arm64": "aarch64", "AMD64": "x86_64"}.get(platform.machine(), platform.machine()):
+        return None
+    glibc = re.search(r"-linux-gnu\.(\d+)\.(\d+)", " ".join(command))
+    return f"manylinux_{glibc[1]}_{glibc[2]}_{machine}" if glibc else f"linux_{machine}"
+
+
+class BuildNative(Command):
+    """Compile the native library beside its Python files, or into `--build-lib`."""
+
+    description = "build the native library"
+    user_options = [("build-lib=", None, "folder to build into; default: in place")]  # noqa: RUF012
+
+    def initialize_options(self) -> None:
+        self.build_lib = None
+
+    def finalize_options(self) -> None:
+        pass
+
+    def run(self) -> None:
+        build = builder()
+        target = Path(self.build_lib or HERE) / "edge" / "native" / build.LIBRARY_NAME
+        try:
+            machine = build.build(target)
+        except build.BuildError as error:
+            print(f"mest: the native engine is left out: {error}", file=sys.stderr)
+            target.unlink(missing_ok=True)
+        else:
+            print(f"mest: built {target} for {machine}")
+
+
+class BuildPy(build_py):
+    """Python files, then the library."""
+
+    def run(self) -> None:
+        super().run()
+        command = self.get_finalized_command("build_native")
+        command.build_lib = None if self.editable_mode else self.build_lib
+        command.run()
+
+
+class Wheel(bdist_wheel):
+    """A wheel for any Python 3 on the platform that the library was built for."""
+
+    def finalize_options(self) -> None:
+        build = builder()
+        try:
+            if self.plat_name is None:
+                self.plat_name = target_platform(build)
+            self.native = True
+        except build.BuildError:
+            self.native = False
+        super().finalize_options()
+        self.root_is_pure = not self.native
+
+    def get_tag(self) -> tuple[str, str, str]:
+        return ("py3", "none", super().get_tag()[2] if self.native else "any")
+
+
+class Platform(Distribution):
+    """A distribution that lies in the platform's folder when it holds the library."""
+
+    def has_ext_modules(self) -> bool:
+        try:
+            builder().compiler()
+        except Exception:
+            return False
+        return True
+
+
+setup(cmdclass={"build_native": BuildNative, "build_py": BuildPy, "bdist_wheel": Wheel}, distclass=Platform)
