@@ -14,7 +14,7 @@ from mest.train.durable import write_durably
 SCHEMA = "mest-checkpoint/1"
 KEYS = frozenset(
     {"schema", "config", "epoch", "model", "masks", "optimizer", "scheduler", "sparsifier", "generators"}
-    | {"samples", "best", "history", "data"}
+    | {"samples", "best", "history", "data", "options", "scaler"}
 )
 
 
@@ -46,4 +46,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     missing = KEYS - content.keys()
     if missing:
         raise DamagedError(f"{path}: an incomplete checkpoint without {', '.join(sorted(missing))}")
+    odd = [key for key in ("config", "options", "model", "masks") if not isinstance(content[key], dict)]
+    if odd:
+        raise DamagedError(f"{path}: {', '.join(odd)} of another form than a checkpoint has")
     return content

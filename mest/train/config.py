@@ -23,6 +23,8 @@ class SparseConfig:
     decay_epochs: tuple[int, ...] | None = None
     update_every_epochs: int = 5
     gradient_weight: float | None = None  # the λ of the score; None is the package's default
+    score: str | None = None  # None is what the method prescribes, as for growth
+    growth: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ class TrainConfig:
         """The config as JSON holds it; `flatten` of two such dictionaries tells where runs differ."""
         plain = asdict(self)
         # Where the images lie decides nothing; which they are is checked by their checksum.
-        plain["data"] = {"name": self.data.name, "image_size": self.data.image_size, "augment": self.data.augment}
+        kind = self.data.name.partition(":")[0]
+        plain["data"] = {"kind": kind, "image_size": self.data.image_size, "augment": self.data.augment}
         return dict(_listed(plain))
 
 

@@ -150,6 +150,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("sp-mask-update-freq", whole(1), "epochs from one mutation to the next (default 5)", ("mutate-every",)),
     Option("sp-lmd", number(0), "λ of the score |w| + λ·|gradient|", ("gradient-weight",)),
+    Option("score", text, "importance of a weight: magnitude, magnitude+gradient:λ, or one's own package.module:Class"),
+    Option("growth", text, "which weights grow: random, gradient, or one's own package.module:Class"),
     Option("sp-retrain", switch, "published: always the case here", bare="true"),
     Option("sp-prune-before-retrain", switch, "published: always the case here", bare="true"),
     Option("epochs", whole(1), "epochs to train (default 160)"),

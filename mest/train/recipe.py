@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mest.data import DataSpec
+from mest.data.dataset import TORCHVISION
 from mest.errors import InputError
 from mest.packaged import resolve_packaged
 from mest.sparse import parse_scheme
@@ -22,9 +23,8 @@ MUTATING = frozenset({"em", "ems", "set", "rigl"})
 # Options that act only with some methods.
 METHODS_OF = {
     **dict.fromkeys(("scheme", "sparsity", "distribution", "profile"), MUTATING | {"static"}),
-    **dict.fromkeys(("lower-bound", "upper-bound"), frozenset({"em", "ems"})),
-    **dict.fromkeys(("mask-update-decay-epoch", "sp-mask-update-freq"), MUTATING),
-    "sp-lmd": frozenset({"em", "ems"}),
+    **dict.fromkeys(("lower-bound", "upper-bound", "mask-update-decay-epoch", "sp-lmd"), frozenset({"em", "ems"})),
+    **dict.fromkeys(("sp-mask-update-freq", "score", "growth"), MUTATING),
     **dict.fromkeys(("sp-retrain", "sp-prune-before-retrain"), MUTATING | {"static"}),
 }
 
@@ -172,8 +172,12 @@ def _data(values: Mapping[str, Any], problems: Problems) -> DataSpec:
     augment = values.get("augment", "crop+flip" if values.get("data-augmentation") else "auto")
     if values.get("data-augmentation") and augment != "crop+flip":
         problems.add(f"--data-augmentation contradicts --augment {augment}")
+    name = values.get("data", "digits")
+    for key in ("data-dir", "download"):
+        if key in values and name not in TORCHVISION:
+            problems.add(f"--{key} does nothing with --data {name}; it acts with {', '.join(TORCHVISION)}")
     return DataSpec(
-        name=values.get("data", "digits"),
+        name=name,
         folder=Path(values.get("data-dir", "data")),
         download=values.get("download", False),
         image_size=values.get("image-size"),
@@ -198,7 +202,15 @@ def _sparse(values: Mapping[str, Any], method: str, epochs: int, problems: Probl
         decay_epochs=values.get("mask-update-decay-epoch"),
         update_every_epochs=values.get("sp-mask-update-freq", SparseConfig.update_every_epochs),
         gradient_weight=values.get("sp-lmd"),
+        score=values.get("score"),
+        growth=values.get("growth"),
     )
+    if bounds and config.sparsity != bounds[-1]:
+        problems.add(f"--sparsity {config.sparsity:g} contradicts the bounds, which end at {bounds[-1]:g}")
+    if config.decay_epochs and config.decay_epochs[-1] >= epochs:
+        problems.add(f"--mask-update-decay-epoch {config.decay_epochs[-1]}: must be below --epochs {epochs}")
+    if config.score is not None and config.gradient_weight is not None:
+        problems.add("--sp-lmd contradicts --score, which says how gradients count")
     for check in (lambda: parse_scheme(config.scheme), lambda: schedule_of(config, epochs)):
         try:
             check()

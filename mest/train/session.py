@@ -41,8 +41,8 @@ class Best:
 class Session:
     """Model, optimizer, masks, samples and history of a run; `epoch` epochs are complete.
 
-    Every other random choice (order, augmentation, mixup, dropout) is a function of seed and epoch, so a checkpoint
-    between two epochs needs no generator but those in the sparsifier.
+    Every random choice but the sparsifier's (order, augmentation, mixup, dropout) is a function of seed and epoch, so
+    a checkpoint between two epochs needs the seed and the state of the sparsifier's generator alone.
     """
 
     config: TrainConfig
@@ -70,7 +70,7 @@ class Session:
             "scheduler": {"epoch": self.epoch, "lr": lr},
             "scaler": self.scaler.state_dict(),
             "sparsifier": self.sparsifier.state_dict(),
-            "generators": {"seed": self.config.seed, "torch": torch.get_rng_state()},
+            "generators": {"seed": self.config.seed},
             "samples": self.samples.state_dict(),
             "best": vars(self.best) if self.best else None,
             "history": [record.as_dict() for record in self.history],
@@ -100,8 +100,7 @@ class Session:
             self.epoch = int(checkpoint["epoch"])
             self.best = Best(**checkpoint["best"]) if checkpoint["best"] else None
             self.history = [EpochRecord(**record) for record in checkpoint["history"]]
-            torch.set_rng_state(checkpoint["generators"]["torch"])
-        except (KeyError, TypeError, ValueError, RuntimeError) as wrong:
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as wrong:
             reason = str(wrong).splitlines()[0]
             raise DamagedError(f"{path}: its parts do not fit this run ({reason})") from wrong
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from mest.sparse import MagnitudeGradient, Schedule, Selection, Sparsifier, make_schedule, select_targets
+from mest.sparse import MagnitudeGradient, Schedule, Score, Selection, Sparsifier, make_schedule, select_targets
 from mest.train.config import SparseConfig, TrainConfig
 
 
@@ -25,8 +25,10 @@ def build_sparsifier(model: nn.Module, config: TrainConfig) -> Sparsifier:
     sparse = config.sparse
     schedule = schedule_of(sparse, config.epochs)
     targets = Selection({}) if schedule.dense else _targets(model, sparse)
-    score = None if sparse.gradient_weight is None else MagnitudeGradient(sparse.gradient_weight)
-    return Sparsifier(model, targets, schedule, score=score, seed=config.seed)
+    score: Score | str | None = sparse.score
+    if sparse.gradient_weight is not None:
+        score = MagnitudeGradient(sparse.gradient_weight)
+    return Sparsifier(model, targets, schedule, score=score, growth=sparse.growth, seed=config.seed)
 
 
 def _targets(model: nn.Module, config: SparseConfig) -> Selection:

@@ -10,6 +10,7 @@ from mest.errors import InputError
 from mest.train.config import Execution, OptimizerConfig, SparseConfig
 from mest.train.options import BY_NAME, OPTIONS
 from mest.train.recipe import build_config, build_execution, read_recipe
+from mest.train.sparsify import schedule_of
 
 RECIPES = Path(__file__).parents[2] / "profiles" / "recipes"
 
@@ -58,6 +59,10 @@ def test_published_options_mean_what_they_meant() -> None:
         ({"optimizer": "adam", "momentum": "0.9"}, ["--momentum does nothing without --optimizer sgd"]),
         ({"alpha": "0.2", "min-lr": "1"}, ["--alpha does nothing without --mixup", "--min-lr 1: must not exceed"]),
         ({"profile": "x.yaml", "sparsity": "0.9"}, ["--sparsity contradicts --profile"]),
+        ({"sparsity": "0.8", "lower-bound": "0.9", "upper-bound": "0.9"}, ["--sparsity 0.8 contradicts the bounds"]),
+        ({"epochs": "100", "mask-update-decay-epoch": "90-120"}, ["120: must be below --epochs 100"]),
+        ({"score": "magnitude", "sp-lmd": "1"}, ["--sp-lmd contradicts --score"]),
+        ({"data": "digits", "download": "true"}, ["--download does nothing with --data digits"]),
         ({"arch": "resnet", "depth": "18"}, ["--arch resnet --depth 32"]),
         ({"arch": "vgg", "depth": "19", "model": "vgg16"}, ["--model vgg16 contradicts"]),
         ({"keep-lowest-n": "5"}, ["--keep-lowest-n does nothing without --remove-n"]),
@@ -107,6 +112,7 @@ def test_packaged_recipes_parse_and_name_existing_profiles(path: Path) -> None:
     assert config.sparse.profile is not None
     assert (RECIPES.parents[1] / config.sparse.profile).is_file()
     assert config.sparse.method == ("ems" if "EM_S" in path.stem else "em")
+    assert [phase.from_epoch for phase in schedule_of(config.sparse, config.epochs).phases(0.9)] == [0, 90, 120]
 
 
 def test_there_is_a_recipe_for_every_published_script() -> None:

@@ -57,7 +57,7 @@ def same(left: Any, right: Any) -> bool:
     if isinstance(left, torch.Tensor):
         return torch.equal(left, right)
     if isinstance(left, dict):
-        keys = left.keys() - {"seconds", "torch"}
+        keys = left.keys() - {"seconds"}
         return left.keys() == right.keys() and all(same(left[key], right[key]) for key in keys)
     if isinstance(left, (list, tuple)):
         return len(left) == len(right) and all(same(a, b) for a, b in zip(left, right, strict=True))
