@@ -12,7 +12,7 @@ import numpy as np
 from edge.artifact import Artifact, open_artifact
 from edge.batches import Batches, Split, hold_out
 from edge.board import read_board
-from edge.budget import format_size
+from edge.budget import format_size, memory_errors
 from edge.data import Source, open_source
 from edge.digest import sha256
 from edge.errors import BudgetError, DamagedError, InputError
@@ -115,7 +115,8 @@ def finetune(
         request, engine = _request(job, artifact, facts, position)
         with _open(board, artifact, engine, request, data.needs(artifact), job) as session:
             say(_announce(session))
-            return _run(job, artifact, session, data, position, stop, watch)
+            with memory_errors("fine-tuning"):  # whatever else asks for memory
+                return _run(job, artifact, session, data, position, stop, watch)
     finally:
         source.close()
         if held is not None:

@@ -167,6 +167,7 @@ class FineTuning:
         while not self.position.finished and not stopped:
             stopped = self._epoch(stop, watch)
         after = None if stopped else self._accuracy()
+        self._session.check()
         return Outcome(self.position, stopped, after, self._engine.sparsity(), self._engine.zeros_kept(), self.timeline)
 
     def _move(self, **changes: Any) -> None:

@@ -18,6 +18,7 @@ from edge.plan.footprint import ArenaPlan, Buffer, Footprint, Item, Kind
 
 ALLOCATOR_FACTOR = 1.15
 SESSION_BYTES = 6 << 20  # two sessions whatever the graph: allocators, thread pools, kernels' first use
+EVALUATION_BYTES = 3 << 20  # the evaluation session's first run: its kernels and its own allocator
 OPERATOR_BYTES = 40 << 10  # nodes, kernels and plans of both sessions, per operator of the network
 
 _Read = Literal["input", "output"]
@@ -67,12 +68,7 @@ def evaluation_bytes(network: Network, choices: Choices) -> int:
         for operator in network.operators
     ]
     largest = max(sizes, default=0) * 4 * choices.micro_batch
-    return int(largest * ALLOCATOR_FACTOR) + _dense_bytes(network)
-
-
-def _dense_bytes(network: Network) -> int:
-    """Bytes of the sparse weights that a graph builds dense while it runs."""
-    return sum(4 * p.size for p in network.sparse_parameters().values() if p.format not in ("masked", "channel"))
+    return int(largest * ALLOCATOR_FACTOR) + EVALUATION_BYTES
 
 
 def _items(network: Network, choices: Choices) -> list[Item]:

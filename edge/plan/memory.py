@@ -10,8 +10,8 @@ from edge.plan.choices import Choices
 from edge.plan.footprint import Footprint, Item, by_kind
 
 STACK_BYTES = 128 << 10  # what a worker thread touches of its stack and of its allocator's first pages
-# What the interpreter gains while it runs, whatever the network: first calls, small buffers, the run's own records.
-INTERPRETER_GROWTH_BYTES = 1 << 20
+# What the process gains while it runs, whatever the network: code touched for the first time, the run's own records.
+INTERPRETER_GROWTH_BYTES = 5 << 19
 _PASSING = ("mutation", "saving")  # kinds that are held only while their phase runs, never at the same time
 
 
@@ -105,7 +105,7 @@ def make_plan(
     held += data.items(choices.batch_size)
     held.append(Item("runtime", "artifact and data index", held_bytes))
     held.append(Item("runtime", "threads", STACK_BYTES * (choices.threads - 1)))
-    held.append(Item("runtime", "interpreter", INTERPRETER_GROWTH_BYTES))
+    held.append(Item("runtime", "code and records", INTERPRETER_GROWTH_BYTES))
     passing: dict[str, int] = {"evaluation": evaluation_bytes} if evaluation_bytes else {}
     for item in footprint.items:
         if item.kind in _PASSING:
