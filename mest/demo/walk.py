@@ -102,8 +102,9 @@ def walk(settings: Settings, commands: Commands, say: Callable[[str], None]) -> 
         "--lr-scheduler", "cosine", "--eval-data", material.test, *seed,
     )  # fmt: skip
     say("5/5 reading digits that neither has seen")
-    after = commands.mest("eval", settings.state, "--data", material.test, "--engine", settings.engine)
-    read_after = commands.mest("predict", settings.state, *pictures)
+    same = ("--engine", finetune.result["engine"])  # a state holds one engine's tensors
+    after = commands.mest("eval", settings.state, "--data", material.test, *same)
+    read_after = commands.mest("predict", settings.state, *pictures, *same)
     return Walk(
         settings, material, budget, train, export, reference, finetune, after, read_before, read_after
     )  # fmt: skip
