@@ -13,7 +13,7 @@ from mest.errors import DamagedError, InputError
 from mest.train.checkpoint import KEYS, load_checkpoint, save_checkpoint
 from mest.train.durable import write_durably, write_json
 
-CONTENT = dict.fromkeys(KEYS) | {"model": {"weight": torch.arange(6.0)}, "epoch": 3}
+CONTENT = {name: {} for name in KEYS} | {"model": {"weight": torch.arange(6.0)}, "epoch": 3}
 
 
 def test_round_trip(tmp_path: Path) -> None:

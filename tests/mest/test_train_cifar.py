@@ -46,7 +46,7 @@ def photographs(tmp_path_factory) -> str:
 @pytest.mark.parametrize("scheme", ["irregular", "block", "pattern", "channel"])
 @pytest.mark.parametrize("method", ["em", "ems"])
 def test_resnet32_holds_its_phases_and_resumes(tmp_path: Path, photographs: str, scheme: str, method: str) -> None:
-    """Counts and zeros at every step, the target at the end, and a stop before a mutation with λ > 0 changes nothing."""
+    """Counts and zeros at every step, the target at the end; a stop before a mutation with λ > 0 changes nothing."""
     options = {"data": photographs, "model": "resnet32", "scheme": scheme, "method": method, "epochs": "4"}
     options |= {"sp-mask-update-freq": "1", "sp-lmd": "0.5"}
     config = build_config(options)
