@@ -59,9 +59,8 @@ class Built:
     frozen: tuple[str, ...]
 
 
-def build(source: Source, options: Options) -> Built:
-    """Capture the model and decide the form of every layer. Raises InputError for what cannot be exported."""
-    captured = capture(source.model, source.input)
+def build(source: Source, captured: Captured, options: Options) -> Built:
+    """Decide the form of every layer of a captured model. Raises InputError for what cannot be exported."""
     forward = onnx.ModelProto.FromString(captured.model.SerializeToString())
     _apply_masks(forward, source)
     channels = {name: layer for name, layer in source.layers.items() if layer.scheme == "channel"}
@@ -91,16 +90,17 @@ def export_artifact(
     optimizer = options.optimizer or source.optimizer
     smoothing = source.label_smoothing if options.label_smoothing is None else options.label_smoothing
     say("capturing the model")
-    built = build(source, options)
+    built = build(source, capture(source.model, source.input), options)
     batch = make_batch(source.input, len(source.class_names), optimizer.kind)
-    expected = expect(source, built.trained, batch, optimizer, smoothing)
+    held = () if options.format == "dense" else tuple(source.layers)
+    expected = expect(source, built.trained, held, batch, optimizer, smoothing)
     with whole_directory(out) as folder:
         say("writing the graphs")
         write_inference(built.forward, folder)
-        represented, ort_reason = _write_ort(built, optimizer, smoothing, options.room, folder)
+        represented, ort_reason = write_ort(built, optimizer, smoothing, options.room, folder)
         write_network(built.network, folder)
         say("comparing the engines with PyTorch")
-        observed = _observe(built, represented, expected.batch, optimizer, smoothing, folder)
+        observed = observe(built, represented, expected.batch, optimizer, smoothing, folder)
         agreement = {seen.engine: compare(expected, seen, built.kept, seen.engine != "ort") for seen in observed}
         memory = None
         if ort_reason is None:
@@ -131,10 +131,10 @@ def _apply_masks(model: onnx.ModelProto, source: Source) -> None:
             tensor.CopyFrom(onnx.numpy_helper.from_array(masked.astype(np.float32), tensor.name))
 
 
-def _write_ort(
+def write_ort(
     built: Built, optimizer: OptimizerChoice, smoothing: float, room: str, folder: Path
 ) -> tuple[dict[str, Represented] | None, str | None]:
-    """The names of each sparse layer's parts in the written graphs, and why there are none, if so."""
+    """Write the onnxruntime-training files; return each sparse layer's names there, or None and why there are none."""
     reason = missing()
     if reason is not None:
         return None, reason
@@ -152,7 +152,7 @@ def _write_ort(
     return represented, None
 
 
-def _observe(
+def observe(
     built: Built,
     represented: dict[str, Represented] | None,
     batch: Batch,

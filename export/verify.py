@@ -54,11 +54,16 @@ def make_batch(input: tuple[int, int, int], classes: int, kind: str, seed: int =
 
 
 def expect(
-    source: Source, trained: Sequence[str], batch: Batch, optimizer: OptimizerChoice, label_smoothing: float
+    source: Source,
+    trained: Sequence[str],
+    held: Sequence[str],
+    batch: Batch,
+    optimizer: OptimizerChoice,
+    label_smoothing: float,
 ) -> Expected:
-    """What one step of PyTorch makes of the batch, masks applied to weights and gradients."""
-    exact = _step(source, trained, batch, optimizer, label_smoothing, torch.float64)
-    rounded = _step(source, trained, batch, optimizer, label_smoothing, torch.float32)
+    """What one step of PyTorch makes of the batch. Layers that are `held` have their gradients masked."""
+    exact = _step(source, trained, held, batch, optimizer, label_smoothing, torch.float64)
+    rounded = _step(source, trained, held, batch, optimizer, label_smoothing, torch.float32)
     floor = {name: float(np.abs(rounded.updated[name] - value).max()) for name, value in exact.updated.items()}
     floor[""] = float(np.abs(rounded.logits - exact.logits).max())
     return Expected(
@@ -86,6 +91,7 @@ class _Step:
 def _step(
     source: Source,
     trained: Sequence[str],
+    held: Sequence[str],
     batch: Batch,
     choice: OptimizerChoice,
     label_smoothing: float,
@@ -124,10 +130,10 @@ def _step(
         )
     loss = nn.functional.cross_entropy(model(images), labels, label_smoothing=label_smoothing)
     loss.backward()
-    for name, mask in masks.items():
+    for name in held:
         gradient = weights[name].grad
         if gradient is not None:
-            gradient.mul_(mask)
+            gradient.mul_(masks[name])
     gradients = {name: weights[name].grad for name in trained}
     optimizer.step()
     updated = _arrays(model)

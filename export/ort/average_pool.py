@@ -32,7 +32,7 @@ def convolve_instead_of_pool(model: onnx.ModelProto) -> int:
         result = output if counted else f"{output}.sum"
         node.op_type = "Conv"
         node.input.append(f"{output}.kernel")
-        node.output[0] = result
+        node.output[0] = node.name = result
         set_attributes(node, **dict.fromkeys(values))
         set_attributes(node, kernel_shape=kernel, strides=strides, pads=pads, group=channels)
         if not counted:
