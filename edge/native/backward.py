@@ -119,8 +119,8 @@ class Backward:
         if not self._wants_sums(node):
             return
         if node not in self._summed:
-            name, extra = f"{node.name} gradient sums", (self._sums(node),)
-            self.steps.emit(Spec("norm_grad_sums", name, node, g=self._grad(node), norm=node, extra=extra))
+            name, sums = f"{node.name} gradient sums", (self._sums(node),)
+            self.steps.emit(Spec("norm_grad_sums", name, node, g=self._grad(node), norm=node, extra=sums))
         extra = (sums_buffer(node, True), norm_buffer(node), slope_buffer(node))
         name, frozen = f"{node.name} gradient slopes", self.forward.frozen
         self.steps.emit(Spec("norm_grad_finish", name, node, norm=node, frozen=frozen, extra=extra))
@@ -151,7 +151,8 @@ class Backward:
         if (weight_grad or bias_grad) and forward.threads > 1 and forward.groups * cut.tiles > 1:
             floats = layout.capacity * weight_grad + layout.parameter.rows * bias_grad
             partial = forward.scratch(f"{node.name} partial gradients", floats)
-        out, accumulate, sums, extra = None, 0, None, ()
+        out, accumulate, sums = None, 0, None
+        extra: tuple[str, ...] = ()
         if input_grad:
             out, accumulate = self._target(value)
             if layout.parameter.format == "channel":
@@ -226,7 +227,9 @@ class Backward:
         if value.node not in self.model.needs:
             return
         out, accumulate = self._target(value)
-        sums, extra = self._sums_on_the_way(value.node, out) if value.image == value.node.image == node.image else (None, ())
+        sums, extra = (
+            self._sums_on_the_way(value.node, out) if value.image == value.node.image == node.image else (None, ())
+        )
         self.steps.emit(
             Spec(
                 "push_grad",
@@ -255,7 +258,8 @@ class Backward:
                 heir = writers[0]
         summed: Node | None = None
         if node.norm or node.act:
-            sums, extra = None, ()
+            sums = None
+            extra: tuple[str, ...] = ()
             for value in readers:
                 sums, extra = self._sums_on_the_way(value.node, shared)
                 if sums:

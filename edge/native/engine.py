@@ -81,7 +81,7 @@ class NativeEngine:
         return name.decode()
 
     def train_step(self, images: np.ndarray, labels: np.ndarray, learning_rate: float) -> StepResult:
-        """One optimizer step; the last micro-batch may be smaller. A loss that is not finite leaves the weights alone."""
+        """One optimizer step; the last micro-batch may be smaller. A loss that is not finite changes no weight."""
         images, labels = self._checked(images, labels)
         call = structs.Call(labels=labels.ctypes.data, batch=len(labels), learning_rate=learning_rate)
         call.update_count = self._steps_done
@@ -96,7 +96,14 @@ class NativeEngine:
         return StepResult(call.loss / len(images), call.correct)
 
     def _train(
-        self, size: int, images: np.ndarray, labels: np.ndarray, call: structs.Call, pieces: int, first: bool, last: bool
+        self,
+        size: int,
+        images: np.ndarray,
+        labels: np.ndarray,
+        call: structs.Call,
+        pieces: int,
+        first: bool,
+        last: bool,
     ) -> None:
         program = self._program(size)
         listing = program.listing
@@ -203,7 +210,7 @@ class NativeEngine:
             self._verify(lowered)
 
     def snapshot(self) -> dict[str, np.ndarray]:
-        """`NAME/values`, index lists, `NAME/gradient`, `NAME/state0..`, and `optimizer/steps`; views until the next call."""
+        """`NAME/values`, index lists, `NAME/gradient`, `NAME/state0..`, `optimizer/steps`; views until the next call."""
         arrays: dict[str, np.ndarray] = {}
         for name, tensor in self._tensors.items():
             found = tensor.arrays()
@@ -276,7 +283,9 @@ class NativeEngine:
             )
         classes = self._model.network.classes
         if int(labels.min()) < 0 or int(labels.max()) >= classes:
-            raise InputError(f"labels from {labels.min()} to {labels.max()}: this network has classes 0 to {classes - 1}")
+            raise InputError(
+                f"labels from {labels.min()} to {labels.max()}: this network has classes 0 to {classes - 1}"
+            )
         return images, labels
 
 
@@ -309,7 +318,9 @@ def _allocate(model: Model) -> tuple[np.ndarray, dict[str, Tensor]]:
     return gradients, tensors
 
 
-def _update(choices: Choices, tensors: Mapping[str, Tensor]) -> tuple[structs.Update, list[tuple[structs.Param, Tensor]]]:
+def _update(
+    choices: Choices, tensors: Mapping[str, Tensor]
+) -> tuple[structs.Update, list[tuple[structs.Param, Tensor]]]:
     """The update step's description and the C struct of every trained tensor."""
     trained = [tensor for tensor in tensors.values() if tensor.trained]
     params = (structs.Param * len(trained))()

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from edge.native.layout import padded, state_items
+from edge.native.mutation import passing_bytes
 from edge.native.program import Listing, Model, prediction_listing, training_listing
 from edge.plan.arena import check_arena, plan_arena
 from edge.plan.footprint import ArenaPlan, Footprint, Item
 
 ALIGNMENT = 64
-# A mutation's passing arrays per weight of the largest layer: scores, order, and the lists being rebuilt.
-MUTATION_BYTES_PER_WEIGHT = 48
 STRUCT_BYTES_PER_STEP = 1500  # the C structs of a step
 
 
@@ -37,11 +36,14 @@ def footprint_of(model: Model, train: Planned, predict: Planned) -> Footprint:
     items = _parameter_items(model)
     steps = len(train.listing.specs) + len(predict.listing.specs)
     items.append(Item("runtime", "step list", steps * STRUCT_BYTES_PER_STEP))
-    if model.choices.densest_sparsity:
-        largest = max(layout.capacity for layout in model.layouts.values())
-        items.append(Item("mutation", "scores and lists", MUTATION_BYTES_PER_WEIGHT * largest))
+    mutating = [layout for name, layout in model.layouts.items() if name in model.choices.densest_sparsity]
+    if mutating:
+        items.append(Item("mutation", "scores and lists", max(passing_bytes(layout) for layout in mutating)))
     return Footprint(
-        tuple(items), train.listing.buffers, replace(arena, nbytes=nbytes), tuple(spec.name for spec in train.listing.specs)
+        tuple(items),
+        train.listing.buffers,
+        replace(arena, nbytes=nbytes),
+        tuple(spec.name for spec in train.listing.specs),
     )
 
 

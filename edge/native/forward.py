@@ -99,7 +99,9 @@ class Forward:
             left, right = (self.value(value) for value in node.inputs)
             numbers = {"act": node.store_act}
             norm = node if adds_sums else None
-            self.steps.emit(Spec("add", label, node, a=left, b=right, out=name, norm=norm, extra=extra, numbers=numbers))
+            self.steps.emit(
+                Spec("add", label, node, a=left, b=right, out=name, norm=norm, extra=extra, numbers=numbers)
+            )
         else:  # copy, select
             assert first is not None
             self.steps.emit(

@@ -1,6 +1,6 @@
 """How a convolution's work is cut: tiles of output rows, parts of the channels, and the scratch a thread needs.
 
-The layout is that of src/ops/conv_geometry.h; the library computes these sizes again and refuses a program that differs.
+The layout is that of src/ops/conv_geometry.h; the library computes the sizes again and refuses a program that differs.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class Window:
 
     @property
     def taps(self) -> int:
+        """Weights per input channel."""
         return self.kernel[0] * self.kernel[1]
 
 
@@ -53,7 +54,15 @@ def sample_groups(micro_batch: int) -> tuple[int, int]:
 
 
 def cut_work(
-    window: Window, read: int, fmt: int, height: int, entries: int, groups: int, samples: int, threads: int, backward: bool
+    window: Window,
+    read: int,
+    fmt: int,
+    height: int,
+    entries: int,
+    groups: int,
+    samples: int,
+    threads: int,
+    backward: bool,
 ) -> Cut:
     """The cut that takes least time for given threads, by counting vectors packed and multiplied.
 
@@ -72,7 +81,9 @@ def cut_work(
     return best[1]
 
 
-def _cut(window: Window, read: int, fmt: int, entries: int, samples: int, tile_rows: int, parts: int, backward: bool) -> Cut:
+def _cut(
+    window: Window, read: int, fmt: int, entries: int, samples: int, tile_rows: int, parts: int, backward: bool
+) -> Cut:
     (kernel_h, kernel_w), (stride_h, stride_w), (dilation_h, dilation_w) = window.kernel, window.stride, window.dilation
     (top, left), (_, in_h, in_w), (rows, out_h, out_w) = window.padding, window.input, window.output
     reach_h = (kernel_h - 1) * dilation_h // stride_h
@@ -117,7 +128,9 @@ def _cost(
     """Relative time of the slowest thread, in vectors of 16 floats loaded."""
     rows, _, out_w = window.output
     stride_area = window.stride[0] * window.stride[1]
-    weights = rows * (read // window.groups) * window.taps if fmt == DENSE else entries * (height if fmt == BLOCK else 1)
+    weights = (
+        rows * (read // window.groups) * window.taps if fmt == DENSE else entries * (height if fmt == BLOCK else 1)
+    )
     run = out_w * samples
     whole = (cut.tile_rows - 1) * cut.plane_w * samples + run
     separate = cut.tile_rows * _vectors(run)

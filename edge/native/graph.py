@@ -125,4 +125,3 @@ def _image(shape: tuple[int, ...]) -> Image:
 def _same(value: Value) -> Value:
     """The value in its node's own shape."""
     return Value(value.node, value.node.image)
-

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
-from math import prod
 
 from edge.errors import InputError
 from edge.native.geometry import Window
@@ -13,6 +11,7 @@ from edge.network import Conv, Linear, Network
 from edge.parameter import Parameter
 from edge.plan.choices import Choices
 from edge.plan.footprint import Item, Kind
+from edge.units import kept_units, unit_weights
 
 _KINDS = {"dense": DENSE, "channel": DENSE, "csr": CSR, "pattern": CSR, "masked": CSR, "block": BLOCK}
 
@@ -21,7 +20,7 @@ _KINDS = {"dense": DENSE, "channel": DENSE, "csr": CSR, "pattern": CSR, "masked"
 class WeightLayout:
     """Sizes of one weight. `capacity` counts values, `entries` non-zeros or blocks, both at their most.
 
-    A masked weight is held as csr, a pattern's kept cells too; a channel weight is a dense one that reads fewer channels.
+    A masked weight is held as csr, a pattern's kept cells too; a channel weight is a dense one of fewer channels.
     """
 
     parameter: Parameter
@@ -36,10 +35,12 @@ class WeightLayout:
 
     @property
     def entries(self) -> int:
+        """Non-zeros or blocks, at their most; 0 for a dense weight."""
         return 0 if self.kind == DENSE else self.capacity // self.height
 
     @property
     def parities(self) -> int:
+        """Phases of the stride."""
         return self.window.stride[0] * self.window.stride[1]
 
     def index_items(self) -> dict[str, int]:
@@ -95,28 +96,14 @@ def weight_layout(
         )
     read, capacity = window.input[0], parameter.nonzeros
     densest = choices.densest_sparsity.get(parameter.name)
+    if densest is not None and parameter.sparse:
+        capacity = max(capacity, kept_units(parameter, densest) * unit_weights(parameter))
     if parameter.format == "channel":
-        read = int(parameter.tensors["channels"].size)
-        if densest is not None:
-            read = max(read, kept_units(parameter.shape[1], densest))
-        capacity = read * (parameter.size // parameter.shape[1])
-    elif densest is not None and kind != DENSE:
-        unit = {"block": height, "pattern": 4}.get(parameter.format, 1)
-        units = parameter.rows * parameter.shape[1] if parameter.format == "pattern" else parameter.size // unit
-        if parameter.format == "pattern":
-            kept = min(units, kept_units(parameter.size, densest) // 4)
-        else:
-            kept = kept_units(units, densest)
-        capacity = max(capacity, kept * unit)
+        read = capacity * parameter.shape[1] // parameter.size
     largest = max(parameter.columns, group_rows * window.taps)
     return WeightLayout(
         parameter, window, kind, height, read, capacity, 2 if largest <= 1 << 16 else 4, trained, needs_input_grad
     )
-
-
-def kept_units(units: int, sparsity: float) -> int:
-    """max(1, floor((1 - sparsity) * units)) in exact decimals."""
-    return max(1, int((1 - Decimal(repr(sparsity))) * units))
 
 
 def state_items(name: str, values: int, trained: bool, choices: Choices) -> list[Item]:
@@ -130,8 +117,3 @@ def state_items(name: str, values: int, trained: bool, choices: Choices) -> list
 def padded(nbytes: int) -> int:
     """The next multiple of 64."""
     return nbytes + -nbytes % 64
-
-
-def image_floats(image: tuple[int, ...]) -> int:
-    """Floats of a value per sample."""
-    return prod(image)

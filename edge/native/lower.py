@@ -90,7 +90,7 @@ class Lowered:
             assert spec.a
             step.pool = self._keep(_pool(spec.node, spec.a.image[1:]))
         elif spec.op.startswith("select"):
-            assert spec.node and isinstance(spec.node.operator, Select)
+            assert spec.node
             self._select(step, spec.node)
         elif spec.op == "update":
             step.update = self._keep(self._update)
@@ -107,7 +107,9 @@ class Lowered:
         return structs.View(self._at(view.data), mean, scale, shift, node.read_act, *view.image)
 
     def _grad(self, grad: GradSpec) -> structs.Grad:
-        found = structs.Grad(data=self._at(grad.data), channels=grad.image[0], height=grad.image[1], width=grad.image[2])
+        found = structs.Grad(
+            data=self._at(grad.data), channels=grad.image[0], height=grad.image[1], width=grad.image[2]
+        )
         if grad.stored is None:
             return found
         node = grad.node
@@ -141,7 +143,9 @@ class Lowered:
         return found
 
     def _conv(self, spec: Spec) -> structs.Conv:
-        assert spec.node and spec.node.operator and spec.cut
+        assert spec.node
+        assert spec.node.operator
+        assert spec.cut
         names = spec.node.operator.parameters()
         weight = self._tensors[names["weight"]]
         assert isinstance(weight, Weight)
@@ -165,7 +169,11 @@ class Lowered:
             x_rows=cut.x_rows,
             d_rows=cut.d_rows,
         )
-        for name, (down, across) in {"kernel": window.kernel, "stride": window.stride, "dilation": window.dilation}.items():
+        for name, (down, across) in {
+            "kernel": window.kernel,
+            "stride": window.stride,
+            "dilation": window.dilation,
+        }.items():
             setattr(found, f"{name}_h", down)
             setattr(found, f"{name}_w", across)
         found.pad_top, found.pad_left = window.padding

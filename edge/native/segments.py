@@ -28,7 +28,7 @@ def cut_segments(nodes: Sequence[Node]) -> list[Segment]:
         reach = max(others, default=0)
         closed = reach <= position and node.base is node
         convolutions = sum(member.kind == "conv" for member in nodes[begin : position + 1])
-        if closed and convolutions >= CONVOLUTIONS or position == len(nodes) - 1:
+        if (closed and convolutions >= CONVOLUTIONS) or position == len(nodes) - 1:
             segments.append(Segment(tuple(nodes[begin : position + 1]), (node,)))
             begin = position + 1
     return segments

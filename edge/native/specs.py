@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from edge.native.geometry import Cut
@@ -64,7 +64,7 @@ class Spec:
     scratch_floats: int = 0
     partial_grads: str | None = None
     extra: tuple[str, ...] = ()
-    numbers: dict[str, float] = field(default_factory=dict)
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
     def buffers(self) -> Iterator[str]:
         """Every buffer that the step touches."""

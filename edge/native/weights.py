@@ -84,6 +84,10 @@ class Weight(Tensor):
                 self.indices["starts"][:] = array.astype(np.uint32) * np.uint32(self._values_per_row_entry)
             else:
                 self.indices[name][: array.size] = array
+        self._derive()
+
+    def _derive(self) -> None:
+        """The cells of patterns, and the lists by input channel."""
         if "kernels" in self.indices:
             kernels = self.count // 4
             cells = self.indices["kernels"][:kernels, None].astype(np.uint32) * np.uint32(9)
@@ -111,6 +115,21 @@ class Weight(Tensor):
             return {}
         return {"row_starts": self.indices["starts"], "columns": self.indices["columns"][: self.entries]}
 
+    def lists_with_room(self) -> dict[str, np.ndarray]:
+        """The lists of `own_indices` with the free slots behind them, to be changed in place and then adopted."""
+        if "kernels" in self.indices:
+            whole = {name: self.indices[name] for name in ("kernels", "patterns")}
+            return {"row_starts": self.indices["starts"] // np.uint32(4), **whole}
+        if "channels" in self.indices:
+            return {"channels": self.indices["channels"]}
+        return {"row_starts": self.indices["starts"], "columns": self.indices["columns"]}
+
+    def adopt_lists(self, lists: Mapping[str, np.ndarray]) -> None:
+        """Take over `lists_with_room` after `count` was set: derive what follows from them."""
+        if "kernels" in self.indices:
+            self.indices["starts"][:] = lists["row_starts"] * np.uint32(4)
+        self._derive()
+
     @property
     def read(self) -> int:
         """Input channels that the layer reads now."""
@@ -124,7 +143,7 @@ class Weight(Tensor):
         height, taps = layout.height, window.taps
         starts, columns = self.indices["starts"], self.indices["columns"][: self.entries].astype(np.int32)
         group_units = layout.parameter.rows // window.groups // height
-        unit = np.repeat(np.arange(starts.size - 1, dtype=np.int32), np.diff(starts.astype(np.int64)))
+        unit = np.repeat(np.arange(starts.size - 1, dtype=np.int32), starts[1:].astype(np.int64) - starts[:-1])
         channel, tap = columns // taps, columns % taps
         channel += unit // group_units * (window.input[0] // window.groups)
         tap_y, tap_x = tap // window.kernel[1] * window.dilation[0], tap % window.kernel[1] * window.dilation[1]

@@ -90,7 +90,9 @@ class Builder:
         bias: bool = False,
     ) -> str:
         """A convolution with a random weight."""
-        kernel, stride, dilation = (pair if isinstance(pair, tuple) else (pair, pair) for pair in (kernel, stride, dilation))
+        kernel, stride, dilation = (
+            pair if isinstance(pair, tuple) else (pair, pair) for pair in (kernel, stride, dilation)
+        )
         padding = padding if isinstance(padding, tuple) else (padding,) * 4
         number = len(self.operators)
         shape = (out, self.shapes[value][0] // groups, *kernel)

@@ -86,7 +86,9 @@ class Referee:
         for start in range(0, len(images), size):
             x, y = torch.from_numpy(images[start : start + size]), torch.from_numpy(labels[start : start + size])
             logits = self.forward(x, True)
-            loss = F.cross_entropy(logits, y, label_smoothing=self.choices.label_smoothing, reduction="sum") / len(images)
+            loss = F.cross_entropy(logits, y, label_smoothing=self.choices.label_smoothing, reduction="sum") / len(
+                images
+            )
             loss.backward()
             total += loss.item()
         for name, mask in self.masks.items():
@@ -100,7 +102,9 @@ class Referee:
     def tensors(self) -> dict[str, np.ndarray]:
         """Every parameter now, and `NAME:grad` of those trained, dense."""
         found = {name: value.detach().numpy() for name, value in self.values.items()}
-        found |= {f"{name}:grad": v.grad.numpy() for name, v in self.values.items() if v.requires_grad and v.grad is not None}
+        found |= {
+            f"{name}:grad": v.grad.numpy() for name, v in self.values.items() if v.requires_grad and v.grad is not None
+        }
         return found
 
 
