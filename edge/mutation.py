@@ -19,8 +19,8 @@ from edge.parameter import Parameter
 from edge.units import absent, best, best_by_row, growth_by_row, mutation_counts, unit_grid, unit_weights
 
 # Bytes that a mutation needs for a moment, per unit (numbers, scores, orders) and per weight (scores, one moved array).
-BYTES_PER_UNIT = 44
-BYTES_PER_WEIGHT = 12
+BYTES_PER_UNIT = 18
+BYTES_PER_WEIGHT = 9
 BYTES_PER_ROW = 160
 BYTES_AT_LEAST = 8192
 

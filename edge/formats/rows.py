@@ -49,5 +49,5 @@ def check_indices(row_starts: np.ndarray, indices: np.ndarray, limit: int, what:
             raise FormatError(f"{what} in {rows} reach {int(part.max())}, allowed are 0 to {limit - 1}")
         falls = np.flatnonzero(part[1:] <= part[:-1]) + begin + 1
         # Between rows an index may fall: only an entry that begins a row.
-        if not np.isin(falls, row_starts[first : last + 1]).all():
+        if (row_starts[np.searchsorted(row_starts, falls)] != falls).any():
             raise FormatError(f"{what} in rows {first} to {last - 1} do not ascend")

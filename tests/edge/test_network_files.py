@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -51,6 +53,26 @@ def test_tensors_stay_readable_after_their_pages_are_released(written: Path) -> 
     before = network.parameters["stem.weight"].values.copy()
     network.release()
     np.testing.assert_array_equal(network.parameters["stem.weight"].values, before)
+
+
+def test_reading_and_mutating_load_no_large_module(written: Path) -> None:
+    """numpy.ma and numpy.random cost megabytes that a board would hold for the whole run."""
+    code = """
+import sys
+from pathlib import Path
+import numpy as np
+before = set(sys.modules)  # older versions of numpy load some of these themselves
+from edge.formats.csr import absolute_columns
+from edge.manifest import read_manifest
+from edge.mutation import Slots, mutate
+from edge.network import read_network
+weight = read_network(Path(sys.argv[1])).parameters["irregular.weight"]
+indices = {"row_starts": weight.tensors["row_starts"].copy(), "columns": absolute_columns(weight)}
+mutate(weight, Slots(weight.values.copy(), indices, weight.nonzeros), 0.8, 0.75, 1)
+print([name for name in ("numpy.ma", "numpy.random", "fractions", "decimal", "PIL", "torch") if name in {*sys.modules} - before])
+"""
+    run = subprocess.run([sys.executable, "-c", code, str(written)], capture_output=True, text=True, check=False)
+    assert (run.stdout, run.stderr) == ("[]\n", "")
 
 
 def test_questions_about_a_network() -> None:
