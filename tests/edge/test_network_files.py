@@ -69,7 +69,8 @@ from edge.network import read_network
 weight = read_network(Path(sys.argv[1])).parameters["irregular.weight"]
 indices = {"row_starts": weight.tensors["row_starts"].copy(), "columns": absolute_columns(weight)}
 mutate(weight, Slots(weight.values.copy(), indices, weight.nonzeros), 0.8, 0.75, 1)
-print([name for name in ("numpy.ma", "numpy.random", "fractions", "decimal", "PIL", "torch") if name in {*sys.modules} - before])
+heavy = {"numpy.ma", "numpy.random", "fractions", "decimal", "PIL", "torch"}
+print(sorted(heavy & sys.modules.keys() - before))
 """
     run = subprocess.run([sys.executable, "-c", code, str(written)], capture_output=True, text=True, check=False)
     assert (run.stdout, run.stderr) == ("[]\n", "")
