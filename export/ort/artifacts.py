@@ -60,6 +60,7 @@ def write_artifacts(
         raise InputError("--trainable: no parameter is left to train; name at least one")
     frozen = [name for name in dict.fromkeys((*frozen, ZERO, SCALE)) if name in present]
 
+    update = optimizer_model(optimizer, len(trained))
     try:
         training, evaluation = training_graphs(stamp(model), trained, frozen)
     except Exception as failed:
@@ -70,7 +71,7 @@ def write_artifacts(
     bindings.save_checkpoint(
         [tensors[name] for name in trained], [tensors[name] for name in frozen], str(folder / CHECKPOINT), False
     )
-    onnx.save(optimizer_model(optimizer, len(trained)), folder / OPTIMIZER)
+    onnx.save(update, folder / OPTIMIZER)
 
 
 def _refusal(model: onnx.ModelProto, failed: BaseException) -> str:
