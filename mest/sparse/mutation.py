@@ -51,7 +51,7 @@ def first_mask(scheme: Scheme, score: Tensor, count: int) -> Tensor:
 def prune(scheme: Scheme, mask: Tensor, score: Tensor, count: int) -> Tensor:
     """Bool mask with the `count` best units of `mask`, or all of them if it has fewer; a kept unit keeps its cells."""
     alive = scheme.alive(mask)
-    if count >= int(alive.sum()):
+    if count >= int(alive.count_nonzero()):
         return mask.clone()
     kept = scheme.keep(scheme.unit_scores(score * mask), alive, count)
     return mask & scheme.expand(kept, tuple(mask.shape))
@@ -73,7 +73,7 @@ def grow(
     does not return at once unless nothing else is left.
     """
     alive = scheme.alive(mask)
-    if count <= int(alive.sum()):
+    if count <= int(alive.count_nonzero()):
         return mask.clone()
     priority = growth.priority(scheme, weight, gradient, generator)
     just_removed = scheme.alive(before) & ~alive
@@ -85,7 +85,7 @@ def grow(
 def changes(scheme: Scheme, before: Tensor, pruned: Tensor, after: Tensor) -> LayerMutation:
     """The counts of a mutation from its three masks."""
     # Pruning only removes and growing only adds, so that counts tell all.
-    had, left, has = (int(scheme.alive(mask).sum()) for mask in (before, pruned, after))
+    had, left, has = (int(scheme.alive(mask).count_nonzero()) for mask in (before, pruned, after))
     weights = scheme.unit_weights(tuple(before.shape))
     return LayerMutation(
         pruned_weights=(had - left) * weights,

@@ -83,7 +83,7 @@ class Scheme(ABC):
 
     def grow(self, priority: Tensor, alive: Tensor, total: int) -> Tensor:
         """Bool grid of the dead units that bring the living ones to `total`: those of highest priority."""
-        return best(priority, ~alive, total - int(alive.sum()))
+        return best(priority, ~alive, total - int(alive.count_nonzero()))
 
     def index_bytes(self, shape: Shape, kept: int) -> int:
         """Bytes of indices in the compressed form with `kept` units. One's own scheme: a bit per unit."""

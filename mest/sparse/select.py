@@ -20,11 +20,11 @@ def best(scores: Tensor, eligible: Tensor, count: int) -> Tensor:
         return torch.zeros_like(eligible)
     threshold = _largest(scores, eligible, count)
     reached = eligible & (scores >= threshold)
-    if int(reached.sum()) == count:
+    if int(reached.count_nonzero()) == count:
         return reached
     above = eligible & (scores > threshold)
     equal = (reached & ~above).flatten()
-    first = equal.cumsum(0) <= count - above.sum()
+    first = equal.cumsum(0) <= count - above.count_nonzero()
     return above | (equal & first).view(above.shape)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -76,10 +77,12 @@ class Sparsifier:
         self._upkeeps: list[Upkeep] = []
         self._expected_nonzeros: dict[str, int] = {}
         self._generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for name in self.targets:
-                self.masks[name] = first_mask(self._scheme(name), self._score(name, None), self._target_units(name))
-            self._set_masks(self.masks)
+        first = {
+            name: first_mask(self._scheme(name), self._score(name, None), self._target_units(name))
+            for name in self.targets
+        }
+        self._set_masks(first)
+        self._clear()
 
     # --- what a training loop calls ---
 
@@ -137,7 +140,7 @@ class Sparsifier:
     def sparsity(self) -> float:
         """Zeros ÷ weights over the sparse layers; 0 without any."""
         weights = sum(mask.numel() for mask in self.masks.values())
-        return 1 - sum(int(mask.sum()) for mask in self.masks.values()) / weights if weights else 0.0
+        return 1 - sum(int(mask.count_nonzero()) for mask in self.masks.values()) / weights if weights else 0.0
 
     @property
     def zeros_kept(self) -> bool:
@@ -152,9 +155,9 @@ class Sparsifier:
                 scheme=self._scheme(name),
                 shape=tuple(mask.shape),
                 target_sparsity=float(self._target(name)),
-                sparsity=1 - int(mask.sum()) / mask.numel(),
+                sparsity=1 - int(mask.count_nonzero()) / mask.numel(),
                 weights=mask.numel(),
-                kept_weights=int(mask.sum()),
+                kept_weights=int(mask.count_nonzero()),
                 units=self._scheme(name).units(tuple(mask.shape)),
                 kept_units=self._kept_units(name),
             )
@@ -241,6 +244,8 @@ class Sparsifier:
             for name, (count, _) in units.items()
         }
         pruned = self._set_masks(pruned)
+        self._clear()
+        # What grows was zero already: the masks are all that changes.
         grown = self._set_masks({name: self._grown(name, before[name], count) for name, (_, count) in units.items()})
         if self.growth.needs_dense_gradient:
             self._gradients.clear()
@@ -253,22 +258,27 @@ class Sparsifier:
         return grow(self._scheme(name), self.masks[name], before, weight, gradient, self.growth, count, self._generator)
 
     def _set_masks(self, masks: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The masks, agreed on by all processes and in force: weights, gradients and state outside them are zero."""
+        """The masks as all processes agree on them, in force from the next step on."""
         agreed = agree(masks)
         self.masks.update(agreed)
-        with torch.no_grad():
-            for name, mask in agreed.items():
-                self._parameters[name].mul_(mask)
-                if name in self._gradients and not self.growth.needs_dense_gradient:
-                    self._gradients[name].mul_(mask)
         for upkeep in self._upkeeps:
-            upkeep.refresh()
+            upkeep.forget()
         return agreed
+
+    @torch.no_grad()
+    def _clear(self) -> None:
+        """Weights, gradients and state outside the masks become zero now."""
+        for name, mask in self.masks.items():
+            self._parameters[name].mul_(mask)
+            if name in self._gradients and not self.growth.needs_dense_gradient:
+                self._gradients[name].mul_(mask)
+        for upkeep in self._upkeeps:
+            upkeep.clear()
 
     def _score(self, name: str, gradient: Tensor | None) -> Tensor:
         weight = self._parameters[name].detach().float()
         score = self.score(weight, gradient.float() if gradient is not None else None)
-        if not bool(torch.isfinite(score).all()):
+        if not math.isfinite(float(score.sum())):
             raise InputError(
                 f"{name}: weights or gradients are not finite, so none can be ranked; lower the learning rate"
             )
@@ -302,7 +312,7 @@ class Sparsifier:
         return phase_counts(self._scheme(name), self._shape(name), phase)
 
     def _kept_units(self, name: str) -> int:
-        return int(self._scheme(name).alive(self.masks[name]).sum())
+        return int(self._scheme(name).alive(self.masks[name]).count_nonzero())
 
     # --- checks ---
 

@@ -27,7 +27,7 @@ class Upkeep:
     ) -> None:
         """Registers the hooks.
 
-        `masks` is shared with the owner, who replaces its tensors and then calls `refresh`. `observe_dense` sees the
+        `masks` is shared with the owner, who replaces its tensors and then calls `forget`. `observe_dense` sees the
         gradients by layer before they are masked, `observe` after; both in the scale of the loss, not of a scaler.
         """
         self.optimizer = optimizer
@@ -45,9 +45,8 @@ class Upkeep:
         for handle in self._handles:
             handle.remove()
 
-    def refresh(self) -> None:
-        """Takes over changed masks: weights, gradients and state of removed weights become zero now."""
-        self.forget()
+    def clear(self) -> None:
+        """Makes weights, gradients and state of removed weights zero now."""
         gradients = {name: weight.grad for name, weight in self.layers.items() if weight.grad is not None}
         self._mask(list(gradients), list(gradients.values()))
         self._after_step()
