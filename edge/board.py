@@ -213,7 +213,7 @@ def _versions() -> dict[str, str]:
     versions = {"python": sys.version.split()[0]}
     for place in sys.path:
         try:
-            names = os.listdir(place or ".")
+            names = [entry.name for entry in Path(place or ".").iterdir()]
         except OSError:
             continue
         for name in names:

@@ -218,12 +218,12 @@ def _pixels_on_disk(archive: ZipFile, path: Path, spool: Path | None) -> tuple:
         if info.file_size != header + int(np.prod(shape, dtype=np.int64)):
             raise InputError(f"{path}: the array 'images' is cut short; copy the file again")
         if info.compress_type:
-            unpacked = tempfile.TemporaryFile(dir=spool or path.parent)
+            unpacked = tempfile.TemporaryFile(dir=spool or path.parent)  # noqa: SIM115 - open as long as the source
             while piece := member.read(_COPY_BYTES):
                 unpacked.write(piece)
             unpacked.flush()
             return unpacked, 0, shape
-    file = open(path, "rb", buffering=0)
+    file = open(path, "rb", buffering=0)  # noqa: SIM115 - open as long as the source
     file.seek(info.header_offset + 26)
     lengths = np.frombuffer(file.read(4), dtype="<u2")
     return file, info.header_offset + 30 + int(lengths.sum()) + header, shape

@@ -12,6 +12,7 @@ from edge.libraries import ENGINES, engine_available, load_library
 from edge.memory import read_counters
 from edge.network import select_trainable
 from edge.network.operators import BatchNorm
+from edge.ort.footprint import densest_units
 from edge.plan.choices import Choices
 from edge.plan.footprint import Footprint
 from edge.plan.memory import DataNeeds, MemoryPlan
@@ -101,7 +102,20 @@ class OrtPlanned(_Asked):
                 f"label smoothing {choices.label_smoothing:g}; the training graph was exported with "
                 f"{manifest.label_smoothing:g}: use that, export again, or use --engine native"
             )
-        return self._trainable_refusal(choices)
+        return self._mutation_refusal(choices) or self._trainable_refusal(choices)
+
+    def _mutation_refusal(self, choices: Choices) -> str | None:
+        parts = self.artifact.manifest.ort.get("parameters", {})
+        for name, sparsity in choices.densest_sparsity.items():
+            parameter = self.network.parameters[name]
+            if name not in parts:
+                return f"{name} is stored {parameter.format}, which its graph cannot mutate; use --engine native"
+            if parameter.format != "masked" and densest_units(parameter, sparsity) > parts[name]["slots"]:
+                return (
+                    f"{name} has room for {parts[name]['slots']} units, mutation grows it past that; "
+                    "export with --mutate ems, or use --mutate em"
+                )
+        return None
 
     def estimate(self, choices: Choices) -> Footprint:
         """All memory above the baseline, by the liveness of the graph."""

@@ -10,11 +10,14 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any, Literal
 
+from edge.mutation import mutation_bytes
 from edge.network import INPUT, Network
 from edge.network.operators import BatchNorm, Conv, Flatten, Linear, MaxPool, Operator, Relu, Relu6
 from edge.ort.optimizer import Optimizer
+from edge.parameter import Parameter
 from edge.plan.choices import Choices
 from edge.plan.footprint import ArenaPlan, Buffer, Footprint, Item, Kind
+from edge.units import mutation_counts, unit_weights
 
 ALLOCATOR_FACTOR = 1.15
 SESSION_BYTES = 6 << 20  # two sessions whatever the graph: allocators, thread pools, kernels' first use
@@ -85,7 +88,16 @@ def _items(network: Network, choices: Choices) -> list[Item]:
         ("workspace", "optimizer scratch", Optimizer.SCRATCH_BYTES),
         ("runtime", "sessions", SESSION_BYTES + OPERATOR_BYTES * len(network.operators)),
     ]
+    mutated = {name: network.parameters[name] for name in choices.densest_sparsity}
+    at_once = [mutation_bytes(p, densest_units(p, choices.densest_sparsity[name])) for name, p in mutated.items()]
+    items.append(("mutation", "largest layer", max(at_once, default=0)))
     return [Item(kind, name, nbytes) for kind, name, nbytes in items if nbytes]
+
+
+def densest_units(parameter: Parameter, weight_sparsity: float) -> int:
+    """Units that a sparse weight has at a sparsity, or now if those are more."""
+    now = parameter.nonzeros // unit_weights(parameter)
+    return max(now, mutation_counts(parameter, weight_sparsity, weight_sparsity)[1])
 
 
 def _steps(network: Network) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from edge.engine import MutationResult
 from edge.errors import DamagedError
+from edge.mutation import Slots, mutate
 from edge.parameter import Parameter
 
 
@@ -35,6 +36,8 @@ class SparseLayer:
         self.name = described.parameter.name
         self.values_name = described.names["values"]
         self.tensors = {role: views[name] for role, name in described.names.items()}
+        # A weight exported dense has nothing that keeps its zeros; what was zero is remembered, so that it can be said.
+        self._zeros = np.packbits(self.tensors["values"] == 0) if self.parameter.format == "dense" else None
 
     @property
     def weights(self) -> int:
@@ -52,6 +55,8 @@ class SparseLayer:
             return int(np.count_nonzero(self.tensors["mask"]))
         if "row_starts" in self.tensors:
             return self.units * (self.tensors["values"].size // max(len(self.tensors["values"]), 1))
+        if self._zeros is not None:
+            return int(np.count_nonzero(self.tensors["values"]))
         return self.parameter.nonzeros
 
     def zeros_kept(self) -> bool:
@@ -61,6 +66,8 @@ class SparseLayer:
             return not np.any(values[self.tensors["mask"] == 0])
         if "row_starts" in self.tensors:
             return not np.any(values[self.units :])
+        if self._zeros is not None:
+            return not np.any(values.reshape(-1)[np.unpackbits(self._zeros, count=values.size).astype(bool)])
         return True
 
     def mutate(
@@ -72,5 +79,9 @@ class SparseLayer:
         gradient: np.ndarray | None,
         state: Sequence[np.ndarray],
     ) -> MutationResult:
-        """Prune and grow in place, optimizer state included."""
-        raise NotImplementedError
+        """Prune and grow in place, optimizer state included; see `edge.mutation`."""
+        indices = {role: array for role, array in self.tensors.items() if role != "values"}
+        units = self.parameter.size if "mask" in indices else self.units
+        slots = Slots(self.tensors["values"], indices, units, state, gradient)
+        done = mutate(self.parameter, slots, prune_to, grow_to, seed, gradient_weight)
+        return MutationResult(done.removed_weights, done.grown_weights)

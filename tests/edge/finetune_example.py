@@ -85,10 +85,10 @@ def _mask(weight, scheme: str) -> np.ndarray:
     if scheme == "block":
         columns = per * height * width
         kept = np.zeros(out // 4 * columns, bool)
-        kept[random.choice(kept.size, round(0.2 * kept.size), replace=False)] = True
+        kept[random.choice(kept.size, kept.size // 5, replace=False)] = True
         return np.repeat(kept.reshape(out // 4, 1, columns), 4, axis=1).reshape(weight.shape)
     kept = np.zeros(weight.numel(), bool)
-    kept[random.choice(kept.size, round(0.2 * kept.size), replace=False)] = True
+    kept[random.choice(kept.size, kept.size // 5, replace=False)] = True
     return kept.reshape(weight.shape)
 
 

@@ -33,6 +33,11 @@ def folder(tmp_path):
     return tmp_path / "set"
 
 
+def read_all(folder):
+    source = FolderSource(folder, NAMES)
+    return [source.pixels(index, PLAIN) for index in range(len(source.labels))]
+
+
 def test_a_folder_gives_its_images_and_classes(folder):
     """Sorted by class and name, labels in the artifact's order."""
     source = FolderSource(folder, ("owl", "cat", "dog"))
@@ -53,9 +58,7 @@ def test_an_unreadable_image_is_named(folder, content):
     """Zero bytes or rubbish: the file's name and what to do."""
     (folder / "dog" / "bad.png").write_bytes(content)
     with pytest.raises(InputError, match=r"bad\.png.*remove or replace"):
-        source = FolderSource(folder, NAMES)
-        for index in range(len(source.labels)):
-            source.pixels(index, PLAIN)
+        read_all(folder)
 
 
 def test_an_image_larger_than_the_decoder_planned_is_refused(folder):
