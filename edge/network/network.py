@@ -84,8 +84,13 @@ class Network:
 
     def release(self) -> None:
         """Hand the resident pages of the mapped file back to the system; tensors stay readable, for a read."""
-        if self.mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
-            self.mapping.madvise(mmap.MADV_DONTNEED)
+        release_pages(self.mapping)
+
+
+def release_pages(mapping: mmap.mmap | None) -> None:
+    """Give up the resident pages of a mapped file, where the system can; a later access reads them again."""
+    if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def dense_shape(operator: Operator, parameters: Mapping[str, Parameter]) -> Shape:

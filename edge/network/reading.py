@@ -14,7 +14,7 @@ import numpy as np
 from edge.errors import DamagedError
 from edge.fields import Fields, read_json
 from edge.formats import FormatError, check_parameter
-from edge.network.network import INPUT, Network, dense_shape
+from edge.network.network import INPUT, Network, dense_shape, release_pages
 from edge.network.operators import OPERATORS, Conv, Operator, Shape, ShapeError
 from edge.parameter import SCHEMES, Parameter
 
@@ -62,7 +62,6 @@ def read_network(directory: str | Path) -> Network:
         mapping=mapping,
     )
     check_network(network)
-    network.release()
     return network
 
 
@@ -224,6 +223,7 @@ def _read_parameters(described: dict[str, Fields], mapping: mmap.mmap | None, bi
         except FormatError as error:
             source.fail(str(error))
         parameters[name] = parameter
+        release_pages(mapping)  # what was looked at
     extents.sort()
     for (_, end, before), (start, _, after) in pairwise(extents):
         if start < end:
