@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import MISSING, fields, is_dataclass
 from functools import lru_cache
 from types import UnionType
@@ -80,6 +81,7 @@ def _union(allowed: tuple[Any, ...], value: Any, where: str) -> Any:
 
 def _plain(wanted: type, value: Any, where: str) -> Any:
     accepted: tuple[type, ...] = (int, float) if wanted is float else (wanted,)
-    if not isinstance(value, accepted) or (isinstance(value, bool) and wanted is not bool):
+    fits = isinstance(value, accepted) and (wanted is bool or not isinstance(value, bool))
+    if not fits or (isinstance(value, float) and not math.isfinite(value)):
         raise DamagedError(f"{where}: {value!r} where {wanted.__name__} is expected")
     return value

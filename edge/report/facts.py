@@ -81,4 +81,5 @@ def _largest(record: Record) -> Fact:
     ranked = sorted(line.peak_by_kind().items(), key=lambda pair: -pair[1])
     total = sum(nbytes for _, nbytes in ranked) or 1
     detail = ", ".join(f"{kind} {bytes_text(nbytes)} ({percent_text(nbytes / total)})" for kind, nbytes in ranked[:3])
-    return Fact("Where did the memory go?", f"Mostly {ranked[0][0]}", f"At the planned peak: {detail}.")
+    answer = f"Mostly {ranked[0][0]}" if ranked else "Nothing was planned"
+    return Fact("Where did the memory go?", answer, f"At the planned peak: {detail or 'nothing'}.")

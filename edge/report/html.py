@@ -144,7 +144,7 @@ def listing(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """Nested facts as rows of name and text; the unit is read from the end of the name."""
     rows = []
     for name, value in facts.items():
-        words = name.replace("_", " ")
+        words = name.removesuffix("_bytes").removesuffix("_ms").replace("_", " ")
         if isinstance(value, dict) and set(value) == {"value", "reason"}:
             text = _fact(name, value["value"]) if value["value"] is not None else f"not known: {value['reason']}"
             rows.append((words, text))
@@ -157,7 +157,7 @@ def listing(facts: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _fact(name: str, value: Any) -> str:
     if value is None:
-        return "not known"
+        return "not shown"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):

@@ -42,8 +42,6 @@ WHY_TOOLS_DISAGREE = (
     "A plan counts what will be used; the kernel counts whole pages that have been touched. So a measured peak a "
     "little below the plan is normal: not every planned byte is touched at the same time.",
 )
-
-
 # Where the picture of a step comes from: what an engine decides itself can only be estimated beforehand.
 PLAN_SOURCE = {
     "native": "Every tensor has its fixed place in the arena, so this is what the engine holds.",
@@ -234,8 +232,18 @@ def choices(record: Record) -> str:
 
 def board(record: Record) -> str:
     """The machine, and the versions that ran on it."""
-    rows = html.listing({**record.board, **({"versions": record.versions} if record.versions else {})})
-    return html.section("The board", html.details("All facts of this machine", html.table(("Fact", "Value"), rows)))
+    facts = {name: value for name, value in record.board.items() if name != "schema"}
+    if "emulated" in facts:
+        facts["emulated"] = facts["emulated"] or "no"
+    limits = facts.get("limits")
+    if isinstance(limits, dict):
+        facts["limits"] = {name: bytes_text(x) if isinstance(x, int) else x or "none" for name, x in limits.items()}
+    rows = html.listing({**facts, "versions": record.versions})
+    said = "What the system does not show is said to be so, and nothing is guessed in its place."
+    return html.section(
+        "The board",
+        html.details("All facts of this machine", html.table(("Fact", "Value"), rows), html.paragraph(said)),
+    )
 
 
 def explanations() -> str:

@@ -97,7 +97,7 @@ def render(road: Road) -> str:
         *page.sections(road.record),
         _commands(road.stages),
     ]
-    foot = "Every number on this page was measured during the run that it describes."
+    foot = "Every number on this page comes from the run that it describes; none was typed in."
     return html.page(road.title, road.lead, body, foot)
 
 

@@ -73,7 +73,7 @@ def timeline(plan: Plan) -> Timeline:
         changes[buffer.kind][first] += buffer.nbytes
         changes[buffer.kind][last + 1] -= buffer.nbytes
     by_kind = {kind: _running(change[:count]) for kind, change in changes.items() if any(change)}
-    totals = tuple(sum(moment) for moment in zip(*by_kind.values(), strict=True))
+    totals = tuple(sum(series[step] for series in by_kind.values()) for step in range(count))
     peak = max(range(count), key=totals.__getitem__)
     alive = [Item(b.kind, b.name, b.nbytes) for b in plan.buffers if _alive(b, peak, count)]
     contributors = sorted([*items, *alive], key=lambda item: -item.nbytes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from mest.cli.command import Context, Stopped
 from mest.errors import InputError
 
 if TYPE_CHECKING:
+    from edge.report.record import Record
     from edge.report.road import Contender, Epoch, Layer, Road, Sample
     from mest.demo.checks import Check
     from mest.demo.walk import Walk
@@ -125,9 +127,19 @@ def build_road(walked: Walk, found: tuple[Check, ...]) -> Road:
         layers=_layers(settings.artifact / "manifest.json"),
         contenders=_contenders(walked),
         stages=tuple(Stage(" ".join(done.words), done.seconds) for done in walked.commands),
-        record=read_record(settings.state / "record.json"),
+        record=_to_the_end(read_record(settings.state / "record.json"), walked),
         notes=notes(walked),
     )
+
+
+def _to_the_end(record: Record, walked: Walk) -> Record:
+    """The record with the peak that the command printed as its last act: writing the record itself takes memory too."""
+    from edge.report.record import Reading
+
+    peak = walked.finetune.result["measured_peak_bytes"]
+    if peak is None:
+        return record
+    return replace(record, measured=replace(record.measured, peak_bytes=Reading(peak)))
 
 
 def _samples(walked: Walk) -> tuple[Sample, ...]:

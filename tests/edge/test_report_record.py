@@ -43,6 +43,7 @@ def test_a_reading_has_a_value_or_a_reason_and_never_both() -> None:
         (lambda d: d["plan"]["items"][0].update(kind="magic"), r"record.plan.items\[0\].kind: 'magic'"),
         (lambda d: d["measured"].update(peak_bytes={"value": None}), "record.measured.peak_bytes: a reading"),
         (lambda d: d.update(training=[1]), "record.training: list"),
+        (lambda d: d["training"]["steps"][0].update(loss=float("nan")), r"record.training.steps\[0\].loss: nan"),
         (lambda d: d["training"].update(zeros_kept=1), "record.training.zeros_kept: 1"),
     ],
 )

@@ -17,7 +17,7 @@ from edge.report import terminal
 from edge.report.charts import NARROW, WIDE, Series, bars, curves, memory_over_step
 from edge.report.files import write_report
 from edge.report.page import render
-from edge.report.record import Profile, Reading, Record
+from edge.report.record import Plan, Profile, Reading, Record
 from edge.report.svg import Drawing, ticks
 from edge.report.timeline import timeline
 from edge.report.units import bytes_text, time_text
@@ -112,6 +112,17 @@ def test_a_record_without_training_and_profile_still_makes_a_page() -> None:
     bare = replace(RECORD, training=None, profile=None, budget_bytes=None, versions={}, board={})
     assert "What it learnt" not in render(bare)
     assert "How much memory did it take?" in terminal.render(bare)
+
+
+def test_an_empty_plan_and_strange_board_facts_still_make_a_page() -> None:
+    """Nothing planned is said to be nothing; limits that are no numbers are shown as they are."""
+    empty = replace(
+        RECORD, plan=Plan(0, 0, 0, 0), board={"limits": {"a": None, "b": "odd", "c": MIB}, "emulated": None}
+    )
+    page = " ".join(read(render(empty)).words)
+    for fact in ("Nothing was planned", "limits a none", "limits b odd", "limits c 1.0 MiB", "emulated no"):
+        assert fact in page
+    assert "Nothing was planned" in terminal.render(empty)
 
 
 def test_an_engine_that_cannot_time_its_operators_says_so() -> None:
