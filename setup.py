@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib.util
 import platform
 import re
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -39,7 +40,9 @@ def target_platform(build: ModuleType) -> str | None:
     """The platform tag that a cross-compiler asks for; None if it builds for this machine."""
     command = build.compiler()
     machine = build.machine_of(command)
-    if machine == "other" or machine == {"arm64": "aarch64", "AMD64": "x86_64"}.get(platform.machine(), platform.machine()):
+    if machine == "other" or machine == {"arm64": "aarch64", "AMD64": "x86_64"}.get(
+        platform.machine(), platform.machine()
+    ):
         return None
     glibc = re.search(r"-linux-gnu\.(\d+)\.(\d+)", " ".join(command))
     return f"manylinux_{glibc[1]}_{glibc[2]}_{machine}" if glibc else f"linux_{machine}"
@@ -70,10 +73,13 @@ class BuildNative(Command):
 
 
 class BuildPy(build_py):
-    """Python files, then the library."""
+    """Python files, the profiles and rankings that the package resolves by path, then the library."""
 
     def run(self) -> None:
         super().run()
+        if not self.editable_mode:
+            for folder in ("profiles", "pkl"):
+                shutil.copytree(HERE / folder, Path(self.build_lib) / "mest" / "_packaged" / folder, dirs_exist_ok=True)
         command = self.get_finalized_command("build_native")
         command.build_lib = None if self.editable_mode else self.build_lib
         command.run()
