@@ -47,6 +47,8 @@ def encode_parameter(
     mask = np.ones(weight.shape, bool) if mask is None else mask
     if mask.shape != weight.shape or mask.dtype != bool:
         raise FormatError(f"{name}: a mask of {mask.dtype} {list(mask.shape)} does not fit {list(weight.shape)}")
+    if weight.dtype != np.float32:
+        raise FormatError(f"{name}: weights are {weight.dtype}; formats hold float32")
     if np.any(weight[~mask]):
         raise FormatError(f"{name}: weights outside the mask are not zero; apply the mask first")
     if format == "auto":

@@ -1,5 +1,6 @@
 """The native network: what export writes, engines run and reports describe. See docs/network-format.md."""
 
+from edge.network.checking import check_network
 from edge.network.network import INPUT, Network, batch_norms_of
 from edge.network.operators import (
     OPERATORS,
@@ -18,7 +19,7 @@ from edge.network.operators import (
     Select,
     ShapeError,
 )
-from edge.network.reading import check_network, read_network
+from edge.network.reading import read_network
 from edge.network.trainable import select_trainable
 from edge.network.writing import write_network
 from edge.parameter import SCHEMES, Parameter

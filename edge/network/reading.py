@@ -14,18 +14,16 @@ import numpy as np
 from edge.errors import DamagedError
 from edge.fields import Fields, read_json
 from edge.formats import FormatError, check_parameter
-from edge.network.network import INPUT, Network, dense_shape, release_pages
-from edge.network.operators import OPERATORS, Conv, Operator, Shape, ShapeError
+from edge.network.checking import DESCRIPTION, MAX_DIMENSION, MAX_ELEMENTS, check_network
+from edge.network.network import Network, release_pages
+from edge.network.operators import OPERATORS, Operator
 from edge.parameter import SCHEMES, Parameter
 
 SCHEMA = "mest-network/1"
-DESCRIPTION = "network.json"
 TENSORS = "network.bin"
 ALIGNMENT = 64  # bytes
 
 MAX_DESCRIPTION_BYTES = 4 * 2**20
-MAX_DIMENSION = 2**24
-MAX_ELEMENTS = 2**31 - 1  # flat positions are int32
 MAX_BIN_BYTES = 2**40
 DTYPES = {name: np.dtype(name).newbyteorder("<") for name in ("float32", "int32", "uint8", "uint16", "uint32")}
 
@@ -63,98 +61,6 @@ def read_network(directory: str | Path) -> Network:
     )
     check_network(network)
     return network
-
-
-def check_network(network: Network) -> None:
-    """Raise DamagedError unless operators and parameters fit together; tensors are checked by their formats."""
-    if not network.operators:
-        raise DamagedError(f"{DESCRIPTION}: no operators; export the artifact again")
-    shapes: dict[str, Shape] = {INPUT: network.input}
-    unread: dict[str, Operator | None] = {}
-    roles: dict[str, str] = {}
-    for operator in network.operators:
-        fields_ = Fields({}, DESCRIPTION, f"operator {operator.name!r}")
-        if operator.name in shapes:
-            fields_.fail("an earlier value has the same name")
-        if len(operator.inputs) != operator.arity:
-            fields_.fail(f"{operator.op} takes {operator.arity} inputs, not {len(operator.inputs)}")
-        for name in operator.inputs:
-            if name not in shapes:
-                fields_.fail(f"no earlier operator writes its input {name!r}")
-            unread.pop(name, None)
-        for role, name in operator.parameters().items():
-            if name not in network.parameters:
-                fields_.fail(f"its {role} {name!r} is not among the parameters")
-            if roles.setdefault(name, role) != role:
-                fields_.fail(f"its {role} {name!r} is also used as {roles[name]}")
-        _check_shape(operator, network, shapes, fields_)
-        _check_roles(operator, network, shapes, fields_)
-        shapes[operator.name] = operator.shape
-        unread[operator.name] = operator
-    last = network.operators[-1]
-    if last.shape != (network.classes,):
-        Fields({}, DESCRIPTION, f"operator {last.name!r}").fail(
-            f"the last operator must write the logits [{network.classes}], not {list(last.shape)}"
-        )
-    del unread[last.name]
-    if unread:
-        Fields({}, DESCRIPTION, f"operator {min(unread)!r}").fail("nothing reads its value")
-    unused = network.parameters.keys() - roles.keys()
-    if unused:
-        Fields({}, DESCRIPTION, f"parameter {min(unused)!r}").fail("no operator uses it")
-
-
-def _check_shape(operator: Operator, network: Network, shapes: dict[str, Shape], place: Fields) -> None:
-    """The stated shape must be the one that follows from inputs and parameters, and be of bounded size."""
-    try:
-        weight = dense_shape(operator, network.parameters)
-        inferred = operator.output_shape(*(shapes[name] for name in operator.inputs), weight=weight)
-    except ShapeError as error:
-        place.fail(str(error))
-    if inferred != operator.shape:
-        place.fail(f"shape {list(operator.shape)} is stated, {list(inferred)} follows from its inputs")
-    if prod(inferred) > MAX_ELEMENTS:
-        place.fail(f"a value of shape {list(inferred)} is too large")
-
-
-def _check_roles(operator: Operator, network: Network, shapes: dict[str, Shape], place: Fields) -> None:
-    """Each parameter must have the kind, shape and format that its role allows."""
-    source = shapes[operator.inputs[0]]
-    for role, name in operator.parameters().items():
-        parameter = network.parameters[name]
-        if role == "weight":
-            if parameter.values.dtype != np.float32:
-                place.fail(f"its weight {name!r} is not float32")
-            if isinstance(operator, Conv):
-                _check_groups(operator, parameter, place)
-            continue
-        if role == "channels":
-            _check_channels(parameter, source, place)
-            continue
-        expected = operator.shape[:1]
-        if parameter.shape != expected or parameter.format != "dense" or parameter.sparse:
-            place.fail(f"its {role} {name!r} must be dense and of shape {list(expected)}, not {list(parameter.shape)}")
-        if parameter.values.dtype != np.float32:
-            place.fail(f"its {role} {name!r} is not float32")
-        if role in ("mean", "variance") and parameter.trainable:
-            place.fail(f"its {role} {name!r} cannot be trainable")
-
-
-def _check_groups(operator: Conv, parameter: Parameter, place: Fields) -> None:
-    if operator.groups > 1 and parameter.format == "channel":
-        place.fail("format channel needs a convolution without groups")
-    if parameter.format == "block" and (operator.shape[0] // operator.groups) % (parameter.height or 1):
-        place.fail(f"blocks of {parameter.height} rows reach over groups of {operator.shape[0] // operator.groups}")
-
-
-def _check_channels(parameter: Parameter, source: Shape, place: Fields) -> None:
-    values = parameter.values
-    if values.dtype != np.int32 or parameter.format != "dense" or parameter.trainable or parameter.sparse:
-        place.fail(f"its channels {parameter.name!r} must be a dense int32 list that is not trainable")
-    if int(values.min()) < 0 or int(values.max()) >= source[0]:
-        place.fail(f"its channels {parameter.name!r} are not all from 0 to {source[0] - 1}")
-    if not np.diff(np.sort(values)).all():
-        place.fail(f"its channels {parameter.name!r} list one twice")
 
 
 def _read_operator(source: Fields) -> Operator:

@@ -11,8 +11,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from edge.formats import check_parameter
+from edge.network.checking import DESCRIPTION, check_network
 from edge.network.network import Network
-from edge.network.reading import ALIGNMENT, DESCRIPTION, DTYPES, SCHEMA, TENSORS, check_network
+from edge.network.reading import ALIGNMENT, DTYPES, SCHEMA, TENSORS
 from edge.parameter import Parameter
 
 

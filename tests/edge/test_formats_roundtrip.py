@@ -247,8 +247,23 @@ def test_what_cannot_be_held_is_refused_with_the_reason() -> None:
         encode_parameter("w", weight, np.zeros_like(mask), scheme="irregular")
     with pytest.raises(FormatError, match="does not remember"):
         encode_parameter("w", weight, mask, scheme="irregular", format="dense")
+    with pytest.raises(FormatError, match="float64; formats hold float32"):
+        encode_parameter("w", weight.astype(np.float64), mask, scheme="irregular")
     with pytest.raises(FormatError, match="needs a scheme"):
         encode_parameter("w", weight, mask)
+
+
+@pytest.mark.parametrize(("scheme", "form"), [*NATIVE.items(), ("irregular", "masked")])
+def test_a_layer_without_any_weight_is_held(scheme: str, form: str) -> None:
+    """No unit kept: indices are empty, and zeros come back."""
+    shape = (8, 5, 3, 3)
+    weight, mask = np.zeros(shape, np.float32), np.zeros(shape, bool)
+    height = 4 if scheme == "block" else None
+    parameter = encode_parameter("w", weight, mask, scheme=scheme, height=height, format=form)
+    check_parameter(parameter)
+    assert parameter.nbytes == encoded_bytes(mask, form, height)
+    assert parameter.nonzeros == 0
+    assert not decode(parameter).any()
 
 
 DAMAGE = [
