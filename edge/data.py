@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -218,6 +217,8 @@ def _pixels_on_disk(archive: ZipFile, path: Path, spool: Path | None) -> tuple:
         if info.file_size != header + int(np.prod(shape, dtype=np.int64)):
             raise InputError(f"{path}: the array 'images' is cut short; copy the file again")
         if info.compress_type:
+            import tempfile  # only here: it brings random numbers and three decompressors along
+
             unpacked = tempfile.TemporaryFile(dir=spool or path.parent)  # noqa: SIM115 - open as long as the source
             while piece := member.read(_COPY_BYTES):
                 unpacked.write(piece)
