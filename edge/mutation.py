@@ -152,10 +152,10 @@ def _scores(parameter: Parameter, slots: Slots, units: np.ndarray, gradient_weig
     if not np.isfinite(scores).all():
         raise InputError(f"{parameter.name}: weights or gradients are not finite; lower the learning rate")
     if parameter.format == "channel":
-        of_channels = scores.reshape(parameter.rows, units.size, -1)
+        of_channels = scores.reshape(parameter.rows, units.size, unit_weights(parameter) // parameter.rows)
         return np.asarray(np.einsum("ouk,ouk->u", of_channels, of_channels))
     if parameter.format in ("block", "pattern"):
-        of_units = scores.reshape(units.size, -1)
+        of_units = scores.reshape(units.size, unit_weights(parameter))
         return np.asarray(np.einsum("uk,uk->u", of_units, of_units))
     return scores
 

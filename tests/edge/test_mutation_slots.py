@@ -303,6 +303,24 @@ def test_what_cannot_mutate_is_refused_and_left_alone() -> None:
         mutate(block, held.slots, 0.92, 0.9, 1)
 
 
+@pytest.mark.parametrize(("scheme", "form"), CASES)
+def test_a_layer_grows_from_nothing(scheme: str, form: str) -> None:
+    """No unit in use: the layer reaches the stated sparsity."""
+    held = hold(scheme, form=form, densest=0.8)
+    empty = np.zeros(held.parameter.shape, np.float32)
+    options = {"height": 4} if scheme == "block" else {}
+    held.parameter = encode_parameter(
+        "w", empty, empty > 0, scheme=scheme, target_sparsity=0.9, format=held.parameter.format, **options
+    )
+    for array in (held.slots.values, *held.slots.state, *held.slots.indices.values()):
+        array[...] = 0
+    held.slots = Slots(held.slots.values, held.slots.indices, 0, held.slots.state)
+    done = held.step(0.9, 0.8, 1)
+    check_parameter(held.stored())
+    assert done.units == kept_units(held.parameter, 0.8)
+    assert kept_mask(held.stored()).sum() == done.grown_weights == done.units * unit_weights(held.parameter)
+
+
 def test_a_single_unit_starts_again_elsewhere() -> None:
     """With one unit kept a mutation swaps it."""
     weight = np.zeros((2, 8), np.float32)
