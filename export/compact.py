@@ -10,7 +10,7 @@ what is removed was multiplied by zero or read by nobody.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -24,10 +24,14 @@ CHANNELWISE = frozenset({"Relu", "Clip", "MaxPool", "AveragePool", "GlobalAverag
 
 @dataclass(frozen=True)
 class Kept:
-    """Which entries of a parameter are left, ascending, along its output and its input channels; None: all of them."""
+    """Which entries of a parameter are left, ascending, along its output and its input channels; None: all of them.
+
+    `offered`: for a layer behind a Gather, the input channels that are there to be read.
+    """
 
     outputs: np.ndarray | None
     inputs: np.ndarray | None
+    offered: np.ndarray | None = None
 
 
 def compact(model: onnx.ModelProto, layers: Mapping[str, SparseLayer]) -> dict[str, Kept]:
@@ -156,6 +160,8 @@ class _Compaction:
         read: np.ndarray = np.flatnonzero(self.read[weight]) if weight in self.read else present
         wanted = read if len(read) else present[:1]
         self._cut(weight, outputs, wanted)
+        if len(wanted) != len(present):
+            self.changed[weight] = replace(self.changed[weight], offered=present)
         for name in node.input[2:]:
             self._cut(name, outputs, None)
         gather = self._gather(node, 0, wanted, f"{weight}.channels")

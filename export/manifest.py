@@ -109,10 +109,7 @@ def _write_reference(facts: Facts, path: Path) -> None:
 
 
 def _kept(kept: Kept) -> dict[str, Any]:
-    return {
-        "outputs": None if kept.outputs is None else kept.outputs.tolist(),
-        "inputs": None if kept.inputs is None else kept.inputs.tolist(),
-    }
+    return {name: None if entries is None else entries.tolist() for name, entries in vars(kept).items()}
 
 
 def _other_bytes(facts: Facts) -> int:

@@ -1,4 +1,4 @@
-"""`mest export`: a run becomes an artifact."""
+"""`mest export`: a run becomes an artifact, and what a board trained becomes a run again."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ class Command(Base):
 
     Captures the model as ONNX, stores every sparse layer compressed, builds the training graphs of onnxruntime-training
     and the native network, and runs one batch through PyTorch and every engine: an artifact whose engines disagree is
-    not written.
+    not written. Given a state that mest finetune wrote, it goes the other way: to a run directory that mest train
+    --resume and mest eval take, with an inference.onnx.
     """
 
     name = "export"
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("run", type=Path, help="the directory of mest train")
-        parser.add_argument("--out", type=Path, required=True, help="the artifact directory to write")
+        parser.add_argument("run", type=Path, help="the directory of mest train, or a state of mest finetune")
+        parser.add_argument("--out", type=Path, required=True, help="the artifact (or run) directory to write")
         parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="which weights of the run")
         parser.add_argument(
             "--format",
@@ -42,7 +43,18 @@ class Command(Base):
             help="room that the onnxruntime-training tensors leave for mutation on the board; ems needs a fifth more",
         )
 
+        parser.add_argument(
+            "--original", type=Path, help="for a state: the run that was exported, if it is not where it was"
+        )
+
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
+        from edge.state import is_state
+
+        if is_state(args.run):
+            from export.restore import restore_run
+
+            context.say("restoring the run")
+            return restore_run(args.run, args.out, args.original)
         from dataclasses import asdict, replace
 
         from edge.plan.choices import OptimizerChoice
@@ -64,6 +76,11 @@ class Command(Base):
         return {"artifact": str(args.out), **asdict(export_artifact(source, args.out, options, context.say))}
 
     def show(self, result: dict[str, Any]) -> str:
+        if "restored" in result:
+            return (
+                f"{result['restored']} parameters of the state (engine {result['engine']}) restored into run "
+                f"{result['run']}, the rest from {result['original']}; inference.onnx beside it"
+            )
         from export.sizes import table
 
         lines = [table(result["layers"], result["sizes"])]
