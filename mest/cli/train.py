@@ -29,7 +29,7 @@ class Command(Base):
     name = "train"
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
-        from mest.train.options import OPTIONS
+        from mest.train.options import GROUPS
 
         parser.add_argument("--recipe", type=Path, metavar="FILE", help="YAML with any of these options")
         parser.add_argument("--out", "--save-model", type=Path, metavar="RUN", help="the run directory to write")
@@ -40,18 +40,20 @@ class Command(Base):
             metavar="CHECKPOINT",
             help="continue from a checkpoint or run directory; without a path, continue --out",
         )
-        for option in OPTIONS:
-            flags = [f"-{option.short}"] if option.short else []
-            flags += [f"--{name}" for name in option.names]
-            bare = {} if option.bare is None else {"nargs": "?", "const": option.bare}
-            parser.add_argument(
-                *flags,
-                dest=f"option {option.key}",
-                default=argparse.SUPPRESS,
-                metavar=option.key.rsplit("-", 1)[-1].upper(),
-                help=option.help.replace("%", "%%"),
-                **bare,  # type: ignore[arg-type]
-            )
+        for title, options in GROUPS.items():
+            group = parser.add_argument_group(title)
+            for option in options:
+                flags = [f"-{option.short}"] if option.short else []
+                flags += [f"--{name}" for name in option.names]
+                bare = {} if option.bare is None else {"nargs": "?", "const": option.bare}
+                group.add_argument(
+                    *flags,
+                    dest=f"option {option.key}",
+                    default=argparse.SUPPRESS,
+                    metavar=option.key.rsplit("-", 1)[-1].upper(),
+                    help=option.help.replace("%", "%%"),
+                    **bare,  # type: ignore[arg-type]
+                )
 
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
         from mest.train.checkpoint import load_checkpoint

@@ -14,11 +14,8 @@ from torch import Tensor
 
 from mest.errors import DamagedError, InputError
 
-RESAMPLING = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "nearest": Image.Resampling.NEAREST,
-}
+# Pillow's numbers for them: its enumeration came with 9.1.
+RESAMPLING = {"nearest": 0, "bilinear": 2, "bicubic": 3}
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def image_size(given: str) -> int | tuple[int, int]:
 
 SPARSITY = number(0, 1, open_high=True)
 
-OPTIONS: tuple[Option, ...] = (
+MODEL_AND_DATA = (
     Option("model", text, "digits, resnet20, resnet32, vgg16, vgg19, torchvision:NAME or package.module:factory"),
     Option("arch", one_of("resnet", "vgg"), "published: with --depth, the model"),
     Option("depth", whole(1), "published: 20 or 32 for resnet, 16 or 19 for vgg"),
@@ -130,6 +130,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("augment", one_of("auto", "none", "crop", "flip", "crop+flip"), "random shifts and mirror images"),
     Option("data-augmentation", switch, "published: the same as --augment crop+flip", bare="true"),
     Option("validation-fraction", number(0, 0.9), "part of the training images that chooses the best checkpoint (0.1)"),
+)
+SPARSITY_OPTIONS = (
     Option("method", one_of("em", "ems", "set", "rigl", "static", "dense"), "how the zeros move (default em)"),
     Option(
         "scheme",
@@ -154,10 +156,11 @@ OPTIONS: tuple[Option, ...] = (
     Option("growth", text, "which weights grow: random, gradient, or one's own package.module:Class"),
     Option("sp-retrain", switch, "published: always the case here", bare="true"),
     Option("sp-prune-before-retrain", switch, "published: always the case here", bare="true"),
+)
+OPTIMIZATION = (
     Option("epochs", whole(1), "epochs to train (default 160)"),
     Option("batch-size", whole(1), "samples in each optimizer step, all processes together (default 64)"),
     Option("accumulate", whole(1), "backward passes that one optimizer step is split into (default 1)"),
-    Option("test-batch-size", whole(1), "samples at a time in evaluation (default 256)"),
     Option("optimizer", one_of("sgd", "adam", "adamw"), "sgd, adam or adamw (default sgd)", ("optmzr",)),
     Option("lr", number(0, open_low=True), "the highest learning rate (default 0.1; 0.001 for adam and adamw)"),
     Option("momentum", number(0, 1, open_high=True), "sgd's momentum (default 0.9)"),
@@ -179,6 +182,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("label-smoothing", number(0, 1, open_high=True), "label smoothing (default 0)", ("smooth-eps",)),
     Option("mixup", switch, "mix pairs of images", bare="true"),
     Option("alpha", number(0, open_low=True), "mixup: the ratio is drawn from Beta(alpha, alpha) (default 0.3)"),
+)
+LESS_DATA = (
     Option(
         "remove-n", text, "how many of the easiest training samples go: 12000, or in rounds 6000-6000, or 0.2 of all"
     ),
@@ -191,9 +196,12 @@ OPTIONS: tuple[Option, ...] = (
     Option("input-dir", text, "published: folder of --sorting-file"),
     Option("output-dir", text, "published: folder that the ranking is also written to"),
     Option("output-name", text, "published: its name there, without .pkl"),
+)
+RUNNING = (
     Option("amp", switch, "mixed precision: bfloat16 on a CPU, float16 with loss scaling on a GPU", bare="true"),
     Option("device", text, "auto, cpu, cuda or cuda:N (default auto)"),
     Option("no-cuda", switch, "published: the same as --device cpu", bare="true"),
+    Option("test-batch-size", whole(1), "samples at a time in evaluation (default 256)"),
     Option("workers", whole(0, 64), "processes that load images ahead (default 0)", short="j"),
     Option("threads", whole(1, 1024), "threads of one process (default: PyTorch's choice)"),
     Option("seed", whole(0, 2**63 - 1), "seed of every random choice (default 0)"),
@@ -201,4 +209,12 @@ OPTIONS: tuple[Option, ...] = (
     Option("log-filename", text, "published: metrics.jsonl is also written here"),
 )
 
+GROUPS = {
+    "model and data": MODEL_AND_DATA,
+    "sparsity": SPARSITY_OPTIONS,
+    "optimization": OPTIMIZATION,
+    "less data": LESS_DATA,
+    "running": RUNNING,
+}
+OPTIONS: tuple[Option, ...] = tuple(option for group in GROUPS.values() for option in group)
 BY_NAME: dict[str, Option] = {name: option for option in OPTIONS for name in option.names}

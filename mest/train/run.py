@@ -104,7 +104,8 @@ def load_run(path: str | Path, which: str = "best") -> LoadedRun:
         raise DamagedError(f"{file}: its weights are not those of {spec.name} ({reason})") from wrong
     model.eval()
     layers = [
-        {**layer, "sparsity": 1 - int(masks[name].sum()) / masks[name].numel()} for name, layer in targets.items()
+        {**layer, "nonzeros": int(masks[name].sum()), "sparsity": 1 - int(masks[name].sum()) / masks[name].numel()}
+        for name, layer in targets.items()
     ]
     return LoadedRun(
         path, model, masks, config, spec, preprocess, class_names, layers, checksum, epoch, which

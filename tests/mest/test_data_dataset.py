@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from mest.data import DataSpec, open_data, split_validation
@@ -155,6 +156,32 @@ def test_torchvision_data_are_not_downloaded_unasked(tmp_path: Path) -> None:
     pytest.importorskip("torchvision", reason="torchvision is not installed")
     with pytest.raises(InputError, match="--data-dir, or add --download"):
         open_data(DataSpec("cifar10", folder=tmp_path))
+
+
+def test_torchvision_data_come_as_arrays(monkeypatch, tmp_path: Path) -> None:
+    """Colour arrays with lists of labels and grey tensors alike; the published normalisation where there is one."""
+    datasets = pytest.importorskip("torchvision.datasets", reason="torchvision is not installed")
+
+    class Colour:
+        classes = ("a", "b")
+
+        def __init__(self, root: str, train: bool, download: bool) -> None:
+            count = 6 if train else 4
+            self.data = np.full((count, 32, 32, 3), 9, np.uint8)
+            self.targets = [0, 1] * (count // 2)
+
+    class Grey(Colour):
+        def __init__(self, root: str, train: bool, download: bool) -> None:
+            super().__init__(root, train, download)
+            self.data = torch.from_numpy(self.data[:, :28, :28, 0].copy())
+
+    monkeypatch.setattr(datasets, "CIFAR10", Colour)
+    monkeypatch.setattr(datasets, "FashionMNIST", Grey)
+    colour, grey = (open_data(DataSpec(name, folder=tmp_path)) for name in ("cifar10", "fashion_mnist"))
+    assert (colour.train.shape, len(colour.train), len(colour.test)) == ((3, 32, 32), 6, 4)
+    assert colour.preprocess.mean == (0.4914, 0.4822, 0.4465)
+    assert (colour.augment.padding, colour.augment.flip) == (4, True)
+    assert (grey.train.shape, grey.preprocess.mode, grey.class_names) == ((1, 28, 28), "L", ("a", "b"))
 
 
 def test_validation_takes_the_same_part_of_each_class() -> None:

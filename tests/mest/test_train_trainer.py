@@ -105,6 +105,7 @@ VARIANTS = {
         "sp-lmd": "0.1",
         "label-smoothing": "0.1",
     },
+    "best in the middle": {"method": "em", "lr": "0.3", "lr-scheduler": "constant"},
     "rigl": {"method": "rigl", "accumulate": "2"},
     "less data": {"method": "ems", "remove-n": "20-20", "remove-data-epoch": "2-4", "restore-every": "1"},
 }
@@ -131,6 +132,8 @@ def test_stopping_after_any_epoch_changes_nothing(tmp_path: Path, few: str, vari
     assert outcome.summary is not None
     assert through.summary["accuracy"] == outcome.summary["accuracy"]
     assert len((tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()) == 6
+    if variant == "best in the middle":
+        assert 0 < through.summary["best_epoch"] < 5
 
 
 def test_a_stop_in_the_middle_of_an_epoch_keeps_the_one_before(tmp_path: Path, few: str) -> None:
