@@ -11,12 +11,13 @@ from mest.sparse.growth import GradientGrowth, Growth, RandomGrowth, parse_growt
 from mest.sparse.irregular import Irregular
 from mest.sparse.layers import Layer, Selection, Target, layers_of, select_targets
 from mest.sparse.mutation import LayerMutation, Mutation
+from mest.sparse.own_loop import sparsify
 from mest.sparse.pattern import Pattern
 from mest.sparse.profile import Profile, read_profile
 from mest.sparse.schedule import METHODS, Phase, Schedule, dense, em, ems, make_schedule, rigl, set_, static
 from mest.sparse.scheme import Scheme, parse_scheme, register_scheme
 from mest.sparse.score import Magnitude, MagnitudeGradient, Score, parse_score, register_score
-from mest.sparse.sparsifier import LayerState, Sparsifier, sparsify
+from mest.sparse.sparsifier import LayerState, Sparsifier
 
 __all__ = [
     "METHODS",

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mest.errors import DamagedError, InputError
-from mest.sparse.counts import Number, exact, kept_units, phase_counts
+from mest.sparse.counts import exact, kept_units, phase_counts
 from mest.sparse.growth import Growth, parse_growth
-from mest.sparse.layers import Target, bare, layer_problem, layers_of, select_targets
+from mest.sparse.layers import Target, bare, layer_problem, layers_of
 from mest.sparse.mutation import Mutation, changes, first_mask, grow, prune
 from mest.sparse.processes import agree
-from mest.sparse.profile import Profile
-from mest.sparse.schedule import PAPER_EPOCHS, Bounds, Schedule, make_schedule
+from mest.sparse.schedule import Schedule
 from mest.sparse.scheme import Scheme
-from mest.sparse.score import MagnitudeGradient, Score, parse_score
+from mest.sparse.score import Score, parse_score
 from mest.sparse.upkeep import Upkeep
 
 
@@ -145,7 +143,7 @@ class Sparsifier:
     @property
     def zeros_kept(self) -> bool:
         """True if every weight outside the masks is exactly zero."""
-        return not any(bool(weight.detach()[~self.masks[name]].any()) for name, weight in self._parameters.items())
+        return not any(bool(weight.detach()[~self._mask(name)].any()) for name, weight in self._parameters.items())
 
     def layers(self) -> tuple[LayerState, ...]:
         """Requested and achieved sparsity of every sparse layer."""
@@ -186,6 +184,8 @@ class Sparsifier:
         """
         if not isinstance(state, Mapping) or state.get("schema") != "mest-sparsifier/1":
             raise DamagedError("not the state of a sparsifier; give what Sparsifier.state_dict() returned")
+        if missing := {"identity", "epoch", "finished", "masks", "gradients", "generator", "nonzeros"} - state.keys():
+            raise DamagedError(f"the sparsifier's state lacks {', '.join(sorted(missing))}; it is damaged")
         theirs, ours = state["identity"], self._identity()
         if odd := [key for key in ours if theirs.get(key) != ours[key]]:
             listed = "; ".join(f"{key} was {theirs.get(key)} and is now {ours[key]}" for key in odd)
@@ -268,16 +268,16 @@ class Sparsifier:
     @torch.no_grad()
     def _clear(self) -> None:
         """Weights, gradients and state outside the masks become zero now."""
-        for name, mask in self.masks.items():
-            self._parameters[name].mul_(mask)
+        for name, weight in self._parameters.items():
+            weight.mul_(self._mask(name))
             if name in self._gradients and not self.growth.needs_dense_gradient:
-                self._gradients[name].mul_(mask)
+                self._gradients[name].mul_(self.masks[name])
         for upkeep in self._upkeeps:
             upkeep.clear()
 
     def _score(self, name: str, gradient: Tensor | None) -> Tensor:
         weight = self._parameters[name].detach().float()
-        score = self.score(weight, gradient.float() if gradient is not None else None)
+        score = self.score(weight, None if gradient is None else gradient.to(weight))
         if not math.isfinite(float(score.sum())):
             raise InputError(
                 f"{name}: weights or gradients are not finite, so none can be ranked; lower the learning rate"
@@ -357,46 +357,3 @@ class Sparsifier:
                     f"{name}: the model's weights are not those that the sparsifier's state was saved with; make the"
                     " sparsifier first, then load the model's state, the optimizer's and the sparsifier's"
                 )
-
-
-def sparsify(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    *,
-    scheme: str | Scheme = "block",
-    sparsity: Number | None = None,
-    profile: str | Path | Profile | Mapping[str, object] | None = None,
-    distribution: str = "uniform",
-    method: str = "ems",
-    epochs: int = PAPER_EPOCHS,
-    update_every_epochs: int = 5,
-    lower_bound: Bounds | None = None,
-    upper_bound: Bounds | None = None,
-    decay_epochs: str | Sequence[int] | None = None,
-    gradient_weight: float | None = None,
-    score: str | Score | None = None,
-    growth: str | Growth | None = None,
-    seed: int = 0,
-) -> Sparsifier:
-    """The sparsifier that holds `model` sparse in every step of `optimizer`; call its `start_epoch` and `finish`.
-
-    Give `sparsity` or `profile`, as `select_targets` reads them; the other options are those of `make_schedule`.
-    Raises InputError, all problems with the layers at once.
-    """
-    targets = select_targets(model, scheme, profile=profile, sparsity=sparsity, distribution=distribution)
-    schedule = make_schedule(
-        method,
-        epochs,
-        update_every_epochs=update_every_epochs,
-        lower_bound=lower_bound,
-        upper_bound=upper_bound,
-        decay_epochs=decay_epochs,
-    )
-    if sparsity is not None and schedule.bounds and schedule.target(sparsity) != exact(sparsity):
-        end = float(schedule.target(sparsity))
-        raise InputError(f"sparsity {sparsity} and bounds that end at {end}: give equal ones, or no bounds")
-    if gradient_weight is not None:
-        if score is not None:
-            raise InputError("give either a score or a gradient weight")
-        score = MagnitudeGradient(gradient_weight)
-    return Sparsifier(model, targets, schedule, score=score, growth=growth, seed=seed).attach(optimizer)
