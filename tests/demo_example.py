@@ -46,14 +46,15 @@ def make_walk(out: Path, **changes: Any) -> Walk:
     """A walk whose files lie in `out`; `changes` go into the answer of finetune."""
     settings = Settings(out)
     material = make_material(out / "data", settings.sensor, settings.seed)
-    for folder in (settings.run, settings.artifact, settings.state):
+    for folder in (settings.run, settings.artifact, settings.state, settings.profile):
         folder.mkdir(parents=True, exist_ok=True)
     epoch = {"epoch": 0, "train_accuracy": 0.5, "validation_accuracy": None, "weight_sparsity": 0.9, "churn": 0.2}
     (settings.run / "metrics.jsonl").write_text(json.dumps(epoch) + "\n")
     layer = {"name": "conv", "scheme": "block", "format": "block", "sparsity": 0.9, "bytes": 100, "dense_bytes": 900}
     manifest = {"layers": [layer], "ort": {"available": False, "reason": "no wheel for this Python"}}
     (settings.artifact / "manifest.json").write_text(json.dumps(manifest))
-    write_record(RECORD, settings.state / "record.json")
+    for folder in (settings.state, settings.profile):
+        write_record(RECORD, folder / "record.json")
     labels = [{"class": sample.label} for sample in material.samples]
     done = Done("x", ("mest", "x", "--option"), 1.0, {}, frozenset({"numpy", "edge"}))
     reference = {
@@ -72,6 +73,7 @@ def make_walk(out: Path, **changes: Any) -> Walk:
         reference=replace(done, result=reference),
         finetune=replace(done, result={**TUNED, **changes}),
         after=replace(done, result={"accuracy": 0.9}),
+        profile=done,
         read_before=replace(done, result={"predictions": [{"class": "wrong"}, *labels[1:]]}),
         read_after=replace(done, result={"predictions": labels}),
     )

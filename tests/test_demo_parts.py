@@ -98,6 +98,20 @@ def test_a_command_that_fails_passes_on_its_reason_and_its_code(modules: Path) -
         Commands(modules / "logs", never).module("refuses")
 
 
+def test_a_command_that_a_signal_ended_fails_with_the_shells_code(modules: Path) -> None:
+    """Killed is 137, as a shell says it."""
+    (modules / "dies.py").write_text("import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(CommandFailed, match="ended with code 137") as failed:
+        Commands(modules / "logs", never).module("dies")
+    assert failed.value.exit_code == 137
+
+
+def test_a_command_that_ends_while_the_user_stops_is_an_interruption(modules: Path) -> None:
+    """Ctrl-C reaches both; whoever is first, it is no failure."""
+    with pytest.raises(Interrupted):
+        Commands(modules / "logs", lambda: True).module("refuses")
+
+
 def test_a_stop_ends_the_command_that_runs(modules: Path) -> None:
     """The child does not outlive the demo."""
     with pytest.raises(Interrupted):

@@ -107,7 +107,6 @@ def notes(walked: Walk) -> tuple[str, ...]:
 def build_road(walked: Walk, found: tuple[Check, ...]) -> Road:
     """The facts of the page, gathered from what the commands said and left behind."""
     from edge.report.facts import Fact
-    from edge.report.record import read_record
     from edge.report.road import Road, Stage
 
     settings = walked.settings
@@ -127,15 +126,20 @@ def build_road(walked: Walk, found: tuple[Check, ...]) -> Road:
         layers=_layers(settings.artifact / "manifest.json"),
         contenders=_contenders(walked),
         stages=tuple(Stage(" ".join(done.words), done.seconds) for done in walked.commands),
-        record=_to_the_end(read_record(settings.state / "record.json"), walked),
+        record=_record(walked),
         notes=notes(walked),
     )
 
 
-def _to_the_end(record: Record, walked: Walk) -> Record:
-    """The record with the peak that the command printed as its last act: writing the record itself takes memory too."""
-    from edge.report.record import Reading
+def _record(walked: Walk) -> Record:
+    """The record of fine-tuning with the times by operator of the profile.
 
+    Its peak is the one that the command printed as its last act: writing the record takes memory too.
+    """
+    from edge.report.record import Reading, read_record
+
+    record = read_record(walked.settings.state / "record.json")
+    record = replace(record, profile=read_record(walked.settings.profile / "record.json").profile)
     peak = walked.finetune.result["measured_peak_bytes"]
     if peak is None:
         return record

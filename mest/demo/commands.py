@@ -71,8 +71,11 @@ class Commands:
         seconds = time.perf_counter() - start
         said, imported = split_log(log.read_text(encoding="utf-8", errors="replace"))
         log.write_text(said, encoding="utf-8")
+        if self.stop():  # a terminal's Ctrl-C reaches the command as well, which may have ended before we looked
+            raise Interrupted
         if process.returncode != 0:
-            raise CommandFailed(_failure(words, said, process.returncode, log), process.returncode)
+            code = process.returncode if process.returncode > 0 else 128 - process.returncode  # as a shell says it
+            raise CommandFailed(_failure(words, said, code, log), code)
         return Done(name, words, seconds, json.loads(output), imported)
 
     def _wait(self, process: subprocess.Popen[str]) -> str:
@@ -83,8 +86,7 @@ class Commands:
             except subprocess.TimeoutExpired:
                 if self.stop():
                     process.terminate()
-                    process.communicate()
-                    raise Interrupted from None
+                    return process.communicate()[0]
 
 
 def split_log(text: str) -> tuple[str, frozenset[str]]:

@@ -42,6 +42,11 @@ class Settings:
         return self.out / "artifact"
 
     @property
+    def profile(self) -> Path:
+        """The directory of the profile."""
+        return self.out / "profile"
+
+    @property
     def state(self) -> Path:
         """The state directory."""
         return self.out / "state"
@@ -59,6 +64,7 @@ class Walk:
     reference: Done
     finetune: Done
     after: Done
+    profile: Done
     read_before: Done
     read_after: Done
 
@@ -72,6 +78,7 @@ class Walk:
             self.read_before,
             self.finetune,
             self.after,
+            self.profile,
             self.read_after,
         )
 
@@ -105,8 +112,12 @@ def walk(settings: Settings, commands: Commands, say: Callable[[str], None]) -> 
     same = ("--engine", finetune.result["engine"])  # a state holds one engine's tensors
     after = commands.mest("eval", settings.state, "--data", material.test, *same)
     read_after = commands.mest("predict", settings.state, *pictures, *same)
+    profile = commands.mest(
+        "profile", settings.artifact, "--out", settings.profile, "--data", material.learn, *limit,
+        *same, "--threads", settings.threads, "--batch-size", settings.batch_size,
+    )  # fmt: skip
     return Walk(
-        settings, material, budget, train, export, reference, finetune, after, read_before, read_after
+        settings, material, budget, train, export, reference, finetune, after, profile, read_before, read_after
     )  # fmt: skip
 
 
