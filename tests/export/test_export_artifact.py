@@ -1,4 +1,4 @@
-"""The artifact directory: whole or absent, refused when engines disagree, loaded by stock tools, damage found by name."""
+"""The artifact directory: whole or absent, refused when engines disagree, read by stock tools, damage found by name."""
 
 from __future__ import annotations
 
