@@ -79,6 +79,8 @@ def mutate(
     scheme and for weights that are not finite, before anything is changed.
     """
     _refuse_unfit(parameter)
+    if not all(array.flags.c_contiguous for array in (slots.values, *slots.state, *slots.indices.values())):
+        raise ValueError(f"{parameter.name}: arrays that are changed in place must be contiguous")
     count_left, count_grown = mutation_counts(parameter, prune_to, grow_to)
     units = _units(parameter, slots)
     scores = _scores(parameter, slots, units, gradient_weight)
