@@ -209,8 +209,8 @@ class Sparsifier:
         return {
             "layers": {name: f"{self._scheme(name)} {float(self._target(name))}" for name in self.targets},
             "schedule": repr(self.schedule),
-            "score": repr(self.score),
-            "growth": repr(self.growth),
+            "score": f"{self.score.name} {vars(self.score)}",
+            "growth": f"{self.growth.name} {vars(self.growth)}",
         }
 
     # --- gradients for the next mutation ---

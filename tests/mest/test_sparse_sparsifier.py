@@ -13,7 +13,7 @@ from torch import nn
 
 from mest import sparsify
 from mest.errors import DamagedError, InputError
-from mest.sparse import Irregular, Magnitude, Schedule, Sparsifier, Target, ems, make_schedule, select_targets
+from mest.sparse import Irregular, Magnitude, Schedule, Score, Sparsifier, Target, ems, make_schedule, select_targets
 from mest.sparse.counts import kept_units
 
 SCHEMES = ("irregular", "block", "pattern", "channel")
@@ -386,6 +386,34 @@ def test_a_foreign_state_is_refused() -> None:
     late.load_state_dict(state)
     with pytest.raises(InputError, match="make the sparsifier first"):
         late.start_epoch(1)
+
+
+class Plain(Score):
+    """A score of one's own that is no dataclass."""
+
+    name = "plain"
+
+    def __call__(self, weight: torch.Tensor, gradient: torch.Tensor | None) -> torch.Tensor:
+        return weight.square()
+
+
+def test_rules_of_ones_own_resume() -> None:
+    """What tells two rules apart is their name and their values, not where they lie in memory."""
+    model = small_model()
+    states = [sparsify(model, sgd(model), sparsity=0.9, epochs=20, score=Plain()) for _ in range(2)]
+    states[1].load_state_dict(states[0].state_dict())
+    with pytest.raises(InputError, match="score was plain"):
+        sparsify(model, sgd(model), sparsity=0.9, epochs=20).load_state_dict(states[0].state_dict())
+
+
+def test_a_state_that_lacks_a_part_is_damaged() -> None:
+    """And says which."""
+    model = small_model()
+    sparsifier = sparsify(model, sgd(model), sparsity=0.9, epochs=20)
+    state = sparsifier.state_dict()
+    del state["masks"]
+    with pytest.raises(DamagedError, match="lacks masks"):
+        sparsifier.load_state_dict(state)
 
 
 def test_a_diverged_model_is_not_ranked() -> None:
