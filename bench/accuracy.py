@@ -111,8 +111,12 @@ def run_cell(
     if out.exists() and not last.is_file():
         shutil.rmtree(out)  # ended before its first checkpoint
     execution = build_execution(options | carrying_out, out, last if last.is_file() else None)
+    began = time.process_time()
     outcome = train(build_config(options), execution, options, Observer(stop=stop))
-    return None if outcome.stopped or outcome.summary is None else result_of(out, outcome.summary)
+    if outcome.stopped or outcome.summary is None:
+        return None
+    in_one_go = execution.resume is None
+    return result_of(out, outcome.summary) | {"cpu_seconds": time.process_time() - began if in_one_go else None}
 
 
 def result_of(run: Path, summary: dict[str, Any]) -> dict[str, Any]:

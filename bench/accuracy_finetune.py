@@ -40,8 +40,8 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     file = args.out / "records.jsonl"
     done = read(file)
-    for scheme in args.schemes:
-        for seed in args.seeds:
+    for seed in args.seeds:
+        for scheme in args.schemes:
             if not any(record["scheme"] == scheme and record["seed"] == seed for record in done):
                 record = compare(scheme, seed, args.work / f"{scheme}-{seed}")
                 with open(file, "a") as records:

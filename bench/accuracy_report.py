@@ -15,6 +15,11 @@ TITLES = {"dense": "dense", "static": "static", "set": "SET", "rigl": "RigL", "e
 CLAIMED_METHODS = ("ems", "em", "static")
 CLAIMED_SCHEMES = ("irregular", "pattern", "block", "channel")
 
+REMOVAL = (
+    "Training EM&S without a part of the data, against the same run with all of it. Time is that of the processor, "
+    "data and evaluation included, or of the clock on a GPU."
+)
+
 Record = dict[str, Any]
 
 
@@ -49,7 +54,7 @@ def markdown(records: Sequence[Record], about: str) -> str:
         lines += ["", "The paper's orderings, here:", "", *orders]
     removal = removal_table(records)
     if removal:
-        lines += ["", "Training EM&S without a part of the data, against the same run with all of it:", "", *removal]
+        lines += ["", REMOVAL, "", *removal]
     return "\n".join(lines) + "\n"
 
 
@@ -105,9 +110,11 @@ def _judged(where: str, found: dict[str, list[float]], titles: dict[str, str]) -
         return []
     pairs = []
     for (better, high, first), (worse, low, second) in pairwise(means):
-        noise = max([stdev(values) for values in (first, second) if len(values) > 1], default=float("nan"))
         verdict = "holds" if high >= low else "does not hold"
-        within = ", within one standard deviation" if abs(high - low) <= noise else ""
+        if min(len(first), len(second)) < 2:
+            within = ", one seed"
+        else:
+            within = ", within one standard deviation" if abs(high - low) <= max(stdev(first), stdev(second)) else ""
         pairs.append(f"{better} ≥ {worse} {verdict} ({high - low:+.2f}{within})")
     return [f"- {where}: " + "; ".join(pairs)]
 
@@ -125,7 +132,7 @@ def removal_table(records: Sequence[Record]) -> list[str]:
             continue
         accuracy = [100 * (record["accuracy"] - full["accuracy"]) for record, full in both]
         steps = [100 * (1 - record["steps"] / full["steps"]) for record, full in both]
-        seconds = [100 * (1 - record["train_seconds"] / full["train_seconds"]) for record, full in both]
+        seconds = [100 * (1 - spent(record) / spent(full)) for record, full in both if spent(record) and spent(full)]
         how = "at random" if at_random else "the least forgotten"
         lines += [
             f"| {100 * remove:g} %, {how} | {summary(percents(less))} | {summary(accuracy)} | {summary(steps, 1)} "
@@ -133,8 +140,14 @@ def removal_table(records: Sequence[Record]) -> list[str]:
         ]
     if not lines:
         return []
-    head = "| removed | accuracy, % | difference to all data, points | steps saved, % | training time saved, % |"
+    head = "| removed | accuracy, % | difference to all data, points | steps saved, % | time saved, % |"
     return [head, "|---|---|---|---|---|", *lines]
+
+
+def spent(record: Record) -> float | None:
+    """Seconds of training: of the processor where that trained, whatever else ran on it; of the clock on a GPU."""
+    seconds: float | None = record["cpu_seconds"] if record["device"] == "cpu" else record["train_seconds"]
+    return seconds
 
 
 def _full(records: Sequence[Record], less: Record) -> Record | None:
