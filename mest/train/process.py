@@ -39,6 +39,12 @@ class Process:
             return flag
         return bool(self.sum(torch.tensor(int(flag), device=self.device)) > 0)
 
+    def of_first(self, values: Tensor) -> Tensor:
+        """Return the values that the first process has."""
+        if self.world > 1:
+            dist.broadcast(values, 0)
+        return values
+
     def wait(self) -> None:
         """Return when all processes are here."""
         if self.world > 1:

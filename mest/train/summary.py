@@ -1,12 +1,15 @@
-"""What a run came to, in numbers."""
+"""What a run was and what it came to: the content of run.json and summary.json, and its ranking."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from mest.ranking.ranking import Provenance, write_ranking
 from mest.sparse import Sparsifier
 from mest.sparse.accounting import MethodBytes, peak_bytes, peak_bytes_by_method, training_flops
 from mest.train.epoch import Score
@@ -27,6 +30,48 @@ def describe_layers(sparsifier: Sparsifier) -> list[dict[str, Any]]:
         }
         for layer in sparsifier.layers()
     ]
+
+
+def describe_run(
+    session: Session, remark: str | None, options: dict[str, str], result: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Return the content of run.json; `result` is the summary of a finished run."""
+    data = session.data
+    return {
+        "config": session.config.as_dict(),
+        "options": options,
+        "remark": remark,
+        "model": session.spec.as_dict(),
+        "data": {
+            "name": data.name,
+            "checksum": data.checksum,
+            "training_images": len(data.train) - len(session.validation),
+            "validation_images": len(session.validation),
+            "test_images": len(data.test),
+        },
+        "preprocess": data.preprocess.as_dict(),
+        "class_names": list(data.class_names),
+        "layers": describe_layers(session.sparsifier),
+        "dense_layers": session.sparsifier.dense,
+        "tools": {"python": sys.version.split()[0], "torch": str(torch.__version__), "numpy": np.__version__},
+        "result": result,
+    }
+
+
+def save_ranking(path: Path, session: Session, options: dict[str, str]) -> None:
+    """Write the ranking of the training images by what the run forgot, and what made it."""
+    made_from = Provenance(
+        dataset=session.data.name,
+        samples=len(session.data.train),
+        checksum=session.data.checksum,
+        command=" ".join(["mest train", *(f"--{key} {value}" for key, value in sorted(options.items()))]),
+        seed=session.config.seed,
+        model=session.config.model,
+        epochs=session.epoch,
+        unseen=session.samples.unseen,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_ranking(path, session.samples.ranking(made_from))
 
 
 def summarise(session: Session, run: Path, best: Score, last: Score, best_epoch: int) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from mest.data.augment import Augment
 from mest.data.images import Images
 from mest.data.loader import Batch, Indices, Samples, Share, epoch_batches, load_batches, ordered_batches
 from mest.ranking.forgetting import Flags
-from mest.ranking.ranking import Provenance, write_ranking
 from mest.train.checkpoint import load_checkpoint, save_checkpoint
 from mest.train.config import Execution, TrainConfig
 from mest.train.durable import write_durably, write_json
@@ -31,7 +29,7 @@ from mest.train.process import Process, joined
 from mest.train.rate import learning_rate
 from mest.train.run import checkpoint_path, refuse_occupied, write_run
 from mest.train.session import Best, Session, open_session
-from mest.train.summary import describe_layers, summarise
+from mest.train.summary import describe_run, save_ranking, summarise
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ class Trainer:
             best = resumed.parent / "best.pt"
             if best.is_file() and best.resolve() != checkpoint_path(out, "best").resolve():
                 _copy(best, checkpoint_path(out, "best"))
-        write_run(out, self._description(None))
+        write_run(out, describe_run(session, self.execution.remark, self.options, None))
         if resumed is None or not checkpoint_path(out, "last").is_file():
             self._save("last")
         if self.execution.log_file:
@@ -138,7 +136,9 @@ class Trainer:
         if epoch == config.epochs - 1:
             session.sparsifier.finish()
             at_target = session.sparsifier.at_target
-        validation = self._evaluate(self.data.train, session.validation) if len(session.validation) else None
+        validation = None
+        if len(session.validation) and self.process.writes:  # no other process decides by it
+            validation = self._evaluate(self.data.train, session.validation)
         session.epoch = epoch + 1
         record = EpochRecord(
             epoch=epoch,
@@ -196,7 +196,9 @@ class Trainer:
             Samples(self.data.train, Augment()), ordered_batches(indices, self.execution.eval_batch_size)
         )
         found = predict(self.session.model, batches, self.data.preprocess, self.process.device, self.config.amp)
-        return torch.cat([logits.argmax(1) == labels for logits, labels in found]).cpu().numpy()
+        correct = torch.cat([logits.argmax(1) == labels for logits, labels in found])
+        # Running statistics differ between processes, and all must bring back the same samples.
+        return self.process.of_first(correct.to(torch.uint8)).cpu().numpy().astype(np.bool_)
 
     def _load(self, samples: Samples, batches: list[Indices]) -> Iterable[Batch]:
         return load_batches(samples, batches, self.execution.workers, pin=self.process.device.type == "cuda")
@@ -213,51 +215,12 @@ class Trainer:
         score = self._evaluate(self.data.test, test)
         summary = summarise(session, out, score, last, int(best["epoch"]) - 1)
         write_json(out / "summary.json", summary)
-        write_run(out, self._description(summary))
-        self._write_ranking()
+        write_run(out, describe_run(session, self.execution.remark, self.options, summary))
+        if self.execution.write_ranking is not None:
+            save_ranking(self.execution.write_ranking, session, self.options)
         if not draw_pictures(out, session.history):
             self.observer.say("no pictures: matplotlib is not installed (pip install 'mest[plots]')")
         return summary
-
-    def _write_ranking(self) -> None:
-        path = self.execution.write_ranking
-        if path is None:
-            return
-        made_from = Provenance(
-            dataset=self.data.name,
-            samples=len(self.data.train),
-            checksum=self.data.checksum,
-            command=" ".join(["mest train", *(f"--{key} {value}" for key, value in sorted(self.options.items()))]),
-            seed=self.config.seed,
-            model=self.config.model,
-            epochs=self.session.epoch,
-            unseen=self.session.samples.unseen,
-        )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_ranking(path, self.session.samples.ranking(made_from))
-
-    def _description(self, result: dict[str, Any] | None) -> dict[str, Any]:
-        """The content of run.json."""
-        data, session = self.data, self.session
-        return {
-            "config": self.config.as_dict(),
-            "options": self.options,
-            "remark": self.execution.remark,
-            "model": session.spec.as_dict(),
-            "data": {
-                "name": data.name,
-                "checksum": data.checksum,
-                "training_images": len(data.train) - len(session.validation),
-                "validation_images": len(session.validation),
-                "test_images": len(data.test),
-            },
-            "preprocess": data.preprocess.as_dict(),
-            "class_names": list(data.class_names),
-            "layers": describe_layers(session.sparsifier),
-            "dense_layers": session.sparsifier.dense,
-            "tools": {"python": sys.version.split()[0], "torch": str(torch.__version__), "numpy": np.__version__},
-            "result": result,
-        }
 
 
 def _copy(source: Path, target: Path) -> None:
