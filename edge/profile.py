@@ -175,7 +175,7 @@ def operator_costs(taken: Sequence[StepTimes], buffers: Sequence[Buffer]) -> tup
         OperatorCost(
             name=layer_of(name),
             op=op,
-            direction=direction_of(op),
+            direction=direction_of(name, op),
             milliseconds=median(times.seconds[place] for times in taken) * 1e3,
             nbytes=begun.get(place, 0),
         )
@@ -185,14 +185,20 @@ def operator_costs(taken: Sequence[StepTimes], buffers: Sequence[Buffer]) -> tup
 
 def layer_of(step: str) -> str:
     """The operator of the network that a step of the plan belongs to: "conv1 gradient slopes" is conv1's."""
-    return step.partition(" gradient")[0].partition(" statistics")[0] if not step.startswith("zero") else step
+    if step.startswith("zero"):
+        return step
+    for ending in (" gradient", " statistics", " again"):
+        step = step.partition(ending)[0]
+    return step
 
 
-def direction_of(op: str) -> str:
-    """Whether an operator of the native engine runs forward, backward or in the update."""
+def direction_of(step: str, op: str) -> str:
+    """Whether a step of the native engine runs forward, recomputed, backward or in the update."""
     if op in ("zero", "update"):
         return "update"
-    return "backward" if "_grad" in op else "forward"
+    if "_grad" in op:
+        return "backward"
+    return "recomputed" if step.endswith(" again") else "forward"
 
 
 def _mutate(job: Job, session: Session) -> None:

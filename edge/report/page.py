@@ -185,7 +185,7 @@ def time_by_operator(profile: Profile) -> str:
         grouped.setdefault(cost.name, []).append(cost)
     ranked = sorted(grouped.items(), key=lambda pair: -sum(cost.milliseconds for cost in pair[1]))
     rows = [_operator_bar(name, costs, total) for name, costs in ranked[:12]]
-    caption = "Blue is forward, orange backward, green the optimizer's update."
+    caption = "Blue is forward, purple recomputed, orange backward, green the optimizer's update."
     listing = [
         (cost.name, cost.op, cost.direction, time_text(cost.milliseconds), bytes_text(cost.nbytes))
         for cost in sorted(profile.operators, key=lambda cost: -cost.milliseconds)
@@ -202,7 +202,7 @@ def time_by_operator(profile: Profile) -> str:
 
 
 def _operator_bar(name: str, costs: list[OperatorCost], total: float) -> Bar:
-    colours = {"forward": "kind-1", "backward": "kind-8", "update": "kind-6"}
+    colours = {"forward": "kind-1", "recomputed": "kind-3", "backward": "kind-8", "update": "kind-6"}
     pieces = tuple(
         Segment(
             cost.milliseconds,

@@ -151,7 +151,7 @@ class Training:
 
 @dataclass(frozen=True)
 class OperatorCost:
-    """Time and memory of one operator in one direction ("forward", "backward" or "update").
+    """Time and memory of one operator in one direction ("forward", "recomputed", "backward" or "update").
 
     `milliseconds` is the median over the profiled steps; `nbytes` counts what the operator writes or owns.
     """
