@@ -2,7 +2,8 @@
 
 Cross-build the wheel for 64-bit ARM Linux with the compiler that PyPI's `ziglang` packages:
 
-    MEST_CC="python -m ziglang cc -target aarch64-linux-gnu.2.28" pip wheel --no-deps -w dist .
+    pip install ziglang setuptools wheel
+    MEST_CC="python -m ziglang cc -target aarch64-linux-gnu.2.28" pip wheel --no-build-isolation --no-deps -w dist .
 
 The library holds no Python code, so one wheel serves every Python: its tag is `py3-none-PLATFORM`.
 """
@@ -10,6 +11,7 @@ The library holds no Python code, so one wheel serves every Python: its tag is `
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import re
 import shutil
@@ -66,6 +68,8 @@ class BuildNative(Command):
         try:
             machine = build.build(target)
         except build.BuildError as error:
+            if os.environ.get("MEST_CC"):  # a compiler that was asked for by name must not be left out silently
+                raise SystemExit(f"mest: MEST_CC: {error}") from error
             print(f"mest: the native engine is left out: {error}", file=sys.stderr)
             target.unlink(missing_ok=True)
         else:
