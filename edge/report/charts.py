@@ -138,7 +138,7 @@ def bars(rows: Sequence[Bar], title: str, width: int = WIDE) -> Drawing:
         top = 8 + index * 40
         parts.append(label(shorten(row.name, int((room - 120) / CHARACTER)), 8, top + 11))
         parts.append(label(row.total, width - 8, top + 11, "strong", "end"))
-        parts.append(tag("rect", x=8, y=top + 17, width=room, height=13, rx=3, fill="var(--grid)", opacity=0.5))
+        parts.append(tag("rect", x=8, y=top + 17, width=room, height=13, rx=3, class_="track"))
         x = 8.0
         for segment in row.segments:
             length = max(0.0, segment.value) / longest * room
@@ -175,7 +175,7 @@ def curves(
         )
         parts.append(tag("path", d=path, class_=f"line{index}", stroke_linejoin="round"))
         for x, y in one.points if len(one.points) <= 40 else one.points[-1:]:
-            parts.append(tag("circle", cx=frame.x(x), cy=frame.y(y), r=3, fill=f"var(--k{(1, 8, 6)[index]})"))
+            parts.append(tag("circle", cx=frame.x(x), cy=frame.y(y), r=3, class_=f"dot{index}"))
         parts.append(tag("path", d=f"M{at:.1f} 18h18", class_=f"line{index}"))
         name = f"{one.name}: {write(one.points[-1][1])}" if one.points else one.name
         parts.append(label(name, at + 24, 22))

@@ -13,6 +13,8 @@ from edge.report.svg import STYLE as CHART_STYLE
 from edge.report.svg import Drawing, escape
 from edge.report.units import bytes_text, percent_text, time_text
 
+# The page may show what it carries and nothing else: a browser refuses it every request and every script.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 STYLE = """
 :root{color-scheme:light dark;--paper:#fff;--ink:#1c2430;--soft:#56606e;--card:#f5f7fa;--rule:#dfe4ec;--good:#0b6b3a;
 --bad:#b3261e;--plain:#2459b8}
@@ -56,6 +58,7 @@ def page(title: str, lead: str, body: Iterable[str], foot: str) -> str:
     """A whole document around sections of markup."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}{CHART_STYLE}</style>\n</head>\n<body>\n"
         f'<header><h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p></header>\n<main>\n'
@@ -104,9 +107,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "",
 
     titled = f"<caption>{escape(caption)}</caption>" if caption else ""
     body = "".join(line("td", row) for row in rows)
+    named = escape(caption or head[0] or head[-1])  # what scrolls on its own can be reached by key, and has a name
     return (
-        f'<div class="scroll" tabindex="0"><table>{titled}<thead>{line("th", head)}</thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{named}">'
+        f"<table>{titled}<thead>{line('th', head)}</thead><tbody>{body}</tbody></table></div>"
     )
 
 

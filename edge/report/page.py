@@ -64,7 +64,7 @@ def render(record: Record) -> str:
 def date_text(created: str) -> str:
     """An ISO 8601 time as "22 November 2026, 17:04"; the text itself where it is none."""
     try:
-        moment = datetime.fromisoformat(created)
+        moment = datetime.strptime(created, "%Y-%m-%dT%H:%M:%S%z")
     except ValueError:
         return created
     return f"{moment.day} {moment:%B %Y, %H:%M}"

@@ -7,13 +7,12 @@ fills such a gap. All memory is in bytes, all times are in milliseconds, all acc
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edge.errors import DamagedError, InputError
-from edge.plan.footprint import Buffer, Footprint, Item
+from edge.plan.footprint import Buffer, Item
 from edge.report.decode import decode
 
 SCHEMA = "mest-record/1"
@@ -50,31 +49,6 @@ class Plan:
     steps: tuple[str, ...] = ()
     phases: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-
-    @classmethod
-    def of(
-        cls,
-        footprint: Footprint,
-        baseline_bytes: int,
-        peak_bytes: int | None = None,
-        phases: Mapping[str, int] | None = None,
-        notes: Sequence[str] = (),
-    ) -> Plan:
-        """The plan that a footprint describes, over a process of `baseline_bytes` resident bytes.
-
-        Without `peak_bytes` the planned peak is the baseline plus the whole footprint.
-        """
-        return cls(
-            baseline_bytes=baseline_bytes,
-            peak_bytes=baseline_bytes + footprint.nbytes if peak_bytes is None else peak_bytes,
-            arena_bytes=footprint.arena.nbytes,
-            naive_bytes=footprint.arena.naive_bytes,
-            items=footprint.items,
-            buffers=footprint.buffers,
-            steps=footprint.steps,
-            phases=dict(phases or {}),
-            notes=tuple(notes),
-        )
 
 
 @dataclass(frozen=True)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 
 from edge.report.facts import facts
 from edge.report.record import Profile, Reading, Record
 from edge.report.timeline import Timeline, timeline
 from edge.report.units import bytes_text, limit_text, percent_text, reading_text, time_text
 
+WIDTH = 100
 BAR_WIDTH = 24
 MARKS = {True: "+", False: "!", None: " "}
 
 
 def render(record: Record) -> str:
-    """The whole report, at most about 100 columns wide, without a final newline."""
+    """The whole report, about WIDTH columns wide at the most, without a final newline."""
     line = timeline(record.plan)
     parts = [f"{record.network} · {record.command} · {record.engine} engine ({record.engine_reason})", ""]
-    parts += [f"{MARKS[fact.good]} {fact.question:<26} {fact.answer}. {fact.detail}" for fact in facts(record)]
+    for fact in facts(record):
+        parts += _wrapped(f"{MARKS[fact.good]} {fact.question:<26} {fact.answer}. {fact.detail}", indent=29)
     parts += ["", *_kinds(line), "", *_phases(record)]
     if record.profile is not None:
         parts += ["", *_operators(record.profile)]
@@ -51,7 +54,8 @@ def _phases(record: Record) -> list[str]:
     for name, reading in (("Peak", peak), ("Baseline", baseline), ("Swap", measured.swap_peak_bytes)):
         if reading.value is None or name == "Swap":
             notes.append(f"{name}: {reading_text(reading, bytes_text)}")
-    return ["Memory, resident in the whole process", *table(rows, "<>>>"), *notes]
+    wrapped = [line for note in notes for line in _wrapped(note, indent=2)]
+    return ["Memory, resident in the whole process", *table(rows, "<>>>"), *wrapped]
 
 
 def above(reading: Reading, baseline: Reading) -> str:
@@ -64,7 +68,7 @@ def above(reading: Reading, baseline: Reading) -> str:
 def _operators(profile: Profile) -> list[str]:
     head = f"A step takes {reading_text(profile.step_ms_median, time_text)} (median of {profile.steps})"
     if not profile.operators:
-        return [head, f"{profile.source}."]
+        return [head, *_wrapped(f"{profile.source}.", indent=0)]
     total = sum(cost.milliseconds for cost in profile.operators) or 1
     ranked = sorted(profile.operators, key=lambda cost: -cost.milliseconds)[:15]
     rows = [
@@ -84,6 +88,11 @@ def table(rows: Sequence[Sequence[str]], aligned: str) -> list[str]:
         cells = [f"{cell:{side}{width}}" for cell, side, width in zip(row, aligned, widths, strict=True)]
         lines.append("  " + "  ".join(cells).rstrip())
     return lines
+
+
+def _wrapped(text: str, indent: int) -> list[str]:
+    """The text in lines of at most WIDTH, all but the first indented."""
+    return wrap(text, WIDTH, subsequent_indent=" " * indent)
 
 
 def _plain(text: str) -> str:

@@ -89,6 +89,7 @@ def test_the_page_escapes_text_and_asks_nothing_of_the_network() -> None:
     assert "tiny &lt;script&gt;alert(1)&lt;/script&gt; &amp; co" in page
     assert not re.search(r"""(src|href)\s*=\s*["'](?!data:)|url\(|@import""", page)
     assert set(re.findall(r"https?://[^\"' <]+", page)) == {"http://www.w3.org/2000/svg"}
+    assert "default-src 'none'" in page
     assert not read(page).tags & {"script", "link", "iframe", "object", "embed", "base"}
 
 
@@ -145,6 +146,7 @@ def test_the_terminal_report_has_the_same_facts_and_no_control_characters() -> N
     ):
         assert fact in text
     assert "without reuse 18.0 MiB" in text
+    assert max(map(len, text.splitlines())) <= 100
 
 
 @pytest.mark.parametrize("width", [WIDE, NARROW])
@@ -160,6 +162,12 @@ def test_the_picture_of_memory_is_valid_xml_with_the_peak_named(width: int) -> N
     for element in root.iter():
         for name, limit in (("x", drawing.width), ("y", drawing.height)):
             assert -1 <= float(element.get(name, 0)) <= limit
+
+
+def test_a_picture_of_its_own_needs_no_variables() -> None:
+    """Viewers that know no CSS variables draw it all the same; a page's charts follow light and dark."""
+    assert "var(" not in memory_over_step(timeline(PLAN), "m").standalone()
+    assert "var(--k1)" in render(RECORD)
 
 
 def test_areas_of_the_picture_have_the_height_of_their_bytes() -> None:
