@@ -148,17 +148,20 @@ def supports(name: str, artifact: Artifact) -> tuple[bool, str]:
     return True, ""
 
 
-def load_engine(name: str, artifact: Artifact, start_bytes: int, baseline_bytes: int | None) -> Candidate:
+def load_engine(name: str, artifact: Artifact, start_bytes: int | None, baseline_bytes: int | None) -> Candidate:
     """The engine with its library loaded. Its baseline is `start_bytes` (resident before the artifact was read) and
     what the library added; what the artifact and the data index hold stands beside it.
 
-    A `baseline_bytes` that is given (another board's) is taken instead, and nothing is loaded.
+    A `baseline_bytes` that is given (another board's) is taken instead, and nothing is loaded. Without `start_bytes`
+    (figures that cannot be trusted) neither is counted.
     """
     planned: Callable[..., Any] = NativePlanned if name == "native" else OrtPlanned
     if baseline_bytes is not None:
         return planned(artifact, baseline_bytes, _DESCRIPTION_BYTES)
     before = read_counters().resident or 0
     load_library(name)
+    if start_bytes is None:
+        return planned(artifact, 0, 0)
     now = read_counters().resident or 0
     baseline_bytes = start_bytes + now - before
     return planned(artifact, baseline_bytes, max(0, now - baseline_bytes))
@@ -170,7 +173,7 @@ def choose(
     request: Request,
     data: DataNeeds,
     budget_bytes: int | None,
-    start_bytes: int = 0,
+    start_bytes: int | None = None,
     baselines: dict[str, int | None] | None = None,
 ) -> tuple[Candidate, MemoryPlan, str]:
     """The engine, its plan, and why it was taken: the one asked for, or with "auto" the fastest that fits.
@@ -209,5 +212,5 @@ def _usable(name: str, artifact: Artifact, baselines: dict[str, int | None] | No
     if not holds:
         return False, reason
     if baselines is not None:
-        return baselines.get(name) is not None, "not available on that board"
+        return baselines.get(name) is not None, "not available on that board, or its baseline was not measured there"
     return engine_available(name)

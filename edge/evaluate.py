@@ -26,7 +26,7 @@ class EvaluateResult:
     budget_bytes: int | None
     planned_peak_bytes: int
     measured_peak_bytes: int | None
-    baseline_bytes: int
+    baseline_bytes: int | None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -59,7 +59,7 @@ def evaluate(
                 budget_bytes=budget_bytes,
                 planned_peak_bytes=session.plan.peak_bytes,
                 measured_peak_bytes=session.meter.peak,
-                baseline_bytes=session.plan.baseline_bytes,
+                baseline_bytes=session.baseline_bytes,
             )
     finally:
         source.close()

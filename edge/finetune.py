@@ -65,7 +65,7 @@ class FinetuneResult:
     measured_reason: str | None
     swap_peak_bytes: int | None
     within_budget: bool | None
-    baseline_bytes: int
+    baseline_bytes: int | None
     limits: tuple[str, ...]
     guarantee: str
     swap: str
@@ -289,7 +289,7 @@ def _result(job: Job, session: Session, outcome: Outcome, data: _Data) -> Finetu
         measured_reason=session.meter.reason,
         swap_peak_bytes=session.meter.peak_swap,
         within_budget=session.within_budget,
-        baseline_bytes=plan.baseline_bytes,
+        baseline_bytes=session.baseline_bytes,
         limits=session.guarantee.limits,
         guarantee=session.guarantee.promise,
         swap=session.guarantee.swap,

@@ -34,7 +34,7 @@ class PredictResult:
     budget_bytes: int | None
     planned_peak_bytes: int
     measured_peak_bytes: int | None
-    baseline_bytes: int
+    baseline_bytes: int | None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -44,7 +44,8 @@ class PredictResult:
                 {
                     "image": prediction.image,
                     "class": prediction.classes[0][0],
-                    "scores": dict(prediction.classes),
+                    "score": prediction.classes[0][1],
+                    "classes": [{"class": name, "score": score} for name, score in prediction.classes],
                 }
                 for prediction in self.predictions
             ],
@@ -88,7 +89,7 @@ def predict_files(
             budget_bytes=budget_bytes,
             planned_peak_bytes=session.plan.peak_bytes,
             measured_peak_bytes=session.meter.peak,
-            baseline_bytes=session.plan.baseline_bytes,
+            baseline_bytes=session.baseline_bytes,
         )
 
 

@@ -13,7 +13,7 @@ from edge.budget import Enforcement, Guarantee, memory_errors
 from edge.engine import Engine
 from edge.engines import choose
 from edge.errors import BudgetError
-from edge.memory import Meter, read_counters
+from edge.memory import Meter
 from edge.plan.memory import DataNeeds
 from edge.plan.search import Request
 from edge.state import read_state
@@ -23,11 +23,14 @@ HARNESS = "harness/"  # what the harness itself keeps in a state begins so
 
 
 class Board:
-    """The process seen from outside the network: its meter, and what it held before anything was loaded."""
+    """The process seen from outside the network: its meter, and what it held before anything was loaded.
+
+    `start_bytes` is None where no figure can be trusted: a plan then counts what it can, the network's own bytes.
+    """
 
     def __init__(self) -> None:
         self.meter = Meter()
-        self.start_bytes = read_counters().resident or 0
+        self.start_bytes = self.meter.resident
 
 
 class Session:
@@ -70,6 +73,11 @@ class Session:
         if self._enforcement is None:
             return Guarantee((), "none: no budget was given", "unknown")
         return self._enforcement.guarantee()
+
+    @property
+    def baseline_bytes(self) -> int | None:
+        """Resident bytes of interpreter and libraries; None where no figure can be trusted."""
+        return self.plan.baseline_bytes if self.meter.reason is None else None
 
     def check(self) -> None:
         """Raise BudgetError if more was ever resident than the budget allows."""

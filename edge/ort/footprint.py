@@ -1,7 +1,7 @@
 """What onnxruntime-training will hold for a network, by the liveness of its graph.
 
 Its allocator is its own, so the sum of live bytes is a lower bound; `ALLOCATOR_FACTOR` and the sizes of a session
-were fitted to measured peaks (tests/edge/test_ort_footprint.py holds them to the measured ones).
+were fitted to measured peaks (tests/edge/test_finetune_runs.py holds plans to what is measured).
 """
 
 from __future__ import annotations

@@ -85,15 +85,15 @@ class Command(Base):
 
     def show(self, result: dict[str, Any]) -> str:
         size, chosen = within_budget.size, result["plan"]
-        budget = result["budget_bytes"]
+        budget, baseline = result["budget_bytes"], result["baseline_bytes"]
         verdict = {True: "within the budget", False: "NOT within the budget", None: ""}[result["within_budget"]]
         measured = size(result["measured_peak_bytes"], result["measured_reason"])
         rows: list[tuple[str, Any]] = [
             ("accuracy", _accuracies(result)),
             ("planned peak", size(result["planned_peak_bytes"])),
             ("measured peak", f"{measured}{f' of {size(budget)}' if budget else ''} {verdict}".rstrip()),
-            ("baseline", f"{size(result['baseline_bytes'])} before the network was loaded"),
-            ("limits", ", ".join(result["limits"]) or result["guarantee"]),
+            ("baseline", f"{size(baseline)} before the network was loaded" if baseline is not None else None),
+            ("limits", ", ".join(result["limits"]) or "none"),
             ("swap", result["swap"]),
             ("engine", f"{result['engine']} ({result['engine_reason']})"),
             ("steps", f"{result['steps']} in {result['epochs']} epochs, batch {result['batch_size']}"),

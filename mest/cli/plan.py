@@ -55,6 +55,8 @@ class Command(Base):
             source.close()
         budget = within_budget.budget_bytes(args)
         baselines = None if board is None else board_baselines(board)
+        if board is None and here.meter.reason is not None:
+            context.say(f"the baseline is not counted: {here.meter.reason}")
         _, plan, why = choose(args.engine, artifact, request, needs, budget, here.start_bytes, baselines)
         return {
             "artifact": str(args.artifact),
@@ -63,7 +65,7 @@ class Command(Base):
             "engine_reason": why,
             "budget_bytes": budget,
             "planned_peak_bytes": plan.peak_bytes,
-            "baseline_bytes": plan.baseline_bytes,
+            "baseline_bytes": plan.baseline_bytes if board is not None or here.start_bytes is not None else None,
             "arena_bytes": plan.footprint.arena.nbytes,
             "naive_arena_bytes": plan.footprint.arena.naive_bytes,
             "batch_size": plan.choices.batch_size,

@@ -34,6 +34,6 @@ class Command(Base):
     def show(self, result: dict[str, Any]) -> str:
         lines = []
         for prediction in result["predictions"]:
-            shown = ", ".join(f"{name} {score:.1%}" for name, score in prediction["scores"].items())
+            shown = ", ".join(f"{found['class']} {found['score']:.1%}" for found in prediction["classes"])
             lines.append(f"{prediction['image']}: {shown}")
         return "\n".join(lines)
