@@ -13,6 +13,7 @@ from mest.data.images import Images
 from mest.data.loader import Samples, load_batches, ordered_batches
 from mest.errors import InputError
 from mest.train.epoch import evaluate
+from mest.train.metrics import finite
 from mest.train.process import choose_device
 from mest.train.run import LoadedRun, load_run
 
@@ -53,7 +54,7 @@ def evaluate_run(
         "data": opened.name,
         "images": score.count,
         "accuracy": score.accuracy,
-        "loss": score.loss,
+        "loss": finite(score.loss),
         "sparsity": 1 - kept / weights if weights else 0.0,
     }
 

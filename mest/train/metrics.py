@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -38,6 +39,11 @@ class EpochRecord:
     def as_dict(self) -> dict[str, Any]:
         """The record as plain values."""
         return asdict(self)
+
+
+def finite(value: float) -> float | None:
+    """Return the value, or None where it is infinite or no number, which JSON does not have."""
+    return value if math.isfinite(value) else None
 
 
 def write_metrics(folder: Path, history: Sequence[EpochRecord], copy: Path | None = None) -> None:

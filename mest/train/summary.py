@@ -13,6 +13,7 @@ from mest.ranking.ranking import Provenance, write_ranking
 from mest.sparse import Sparsifier
 from mest.sparse.accounting import MethodBytes, peak_bytes, peak_bytes_by_method, training_flops
 from mest.train.epoch import Score
+from mest.train.metrics import finite
 from mest.train.session import Session
 
 
@@ -81,7 +82,7 @@ def summarise(session: Session, run: Path, best: Score, last: Score, best_epoch:
         "epochs": session.epoch,
         "method": session.config.sparse.method,
         "accuracy": best.accuracy,
-        "loss": best.loss,
+        "loss": finite(best.loss),
         "accuracy_last": last.accuracy,
         "best_epoch": best_epoch,
         "validation_accuracy": session.best.accuracy if session.best and len(session.validation) else None,

@@ -22,7 +22,7 @@ from mest.train.checkpoint import load_checkpoint, save_checkpoint
 from mest.train.config import Execution, TrainConfig
 from mest.train.durable import write_durably, write_json
 from mest.train.epoch import Score, Steps, StopRequested, evaluate, predict
-from mest.train.metrics import EpochRecord, write_metrics
+from mest.train.metrics import EpochRecord, finite, write_metrics
 from mest.train.observer import Observer
 from mest.train.pictures import draw_pictures
 from mest.train.process import Process, joined
@@ -49,12 +49,14 @@ def train(
 
     `options` are the texts that the config was parsed from; checkpoints keep them, so that a run can be continued
     without repeating them. After a stop the last complete epoch's checkpoint is the one to resume from.
+    Each epoch seeds torch's global generators (dropout draws from them) and leaves them changed.
     Raises InputError or DamagedError in one line; nothing is written before everything has been checked.
     """
     with joined(execution.device) as process:
-        if execution.resume is None:
-            refuse_occupied(execution.out)
         checkpoint = load_checkpoint(execution.resume) if execution.resume else None
+        own = checkpoint_path(execution.out, "last").parent.resolve()
+        if execution.resume is None or execution.resume.parent.resolve() != own:
+            refuse_occupied(execution.out)
         process.wait()  # before anyone writes
         data = open_data(config.data, max(1, execution.workers))
         session = open_session(config, data, process)
@@ -112,15 +114,24 @@ class Trainer:
         session, out, resumed = self.session, self.execution.out, self.execution.resume
         (out / "checkpoints").mkdir(parents=True, exist_ok=True)
         if resumed is not None:
-            best = resumed.parent / "best.pt"
-            if best.is_file() and best.resolve() != checkpoint_path(out, "best").resolve():
-                _copy(best, checkpoint_path(out, "best"))
+            self._take_over_best(resumed.parent / "best.pt")
         write_run(out, describe_run(session, self.execution.remark, self.options, None))
         if resumed is None or not checkpoint_path(out, "last").is_file():
             self._save("last")
         if self.execution.log_file:
             self.execution.log_file.parent.mkdir(parents=True, exist_ok=True)
         write_metrics(out, session.history, self.execution.log_file)
+
+    def _take_over_best(self, path: Path) -> None:
+        """Keep the best checkpoint beside the one that is resumed, if it is the one that it speaks of."""
+        best, kept = self.session.best, checkpoint_path(self.execution.out, "best")
+        if best is None:
+            return
+        if not path.is_file() or load_checkpoint(path)["epoch"] != best.epoch + 1:
+            self.session.best = None
+            self.observer.say(f"{path}: not the best checkpoint of epoch {best.epoch}; it is chosen anew from here on")
+        elif path.resolve() != kept.resolve():
+            _copy(path, kept)
 
     def _epoch(self, epoch: int) -> None:
         session, config, began = self.session, self.config, time.monotonic()
@@ -145,7 +156,7 @@ class Trainer:
             lr=lr,
             train_loss=score.loss,
             train_accuracy=score.accuracy,
-            validation_loss=validation.loss if validation else None,
+            validation_loss=finite(validation.loss) if validation else None,
             validation_accuracy=validation.accuracy if validation else None,
             weight_sparsity=sparsity,
             at_target=at_target,

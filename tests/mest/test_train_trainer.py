@@ -250,6 +250,24 @@ def test_resume_refuses_other_options_other_data_and_other_files(tmp_path: Path,
         run(tmp_path / "r", options, None, last)
 
 
+def test_a_checkpoint_continues_elsewhere_with_or_without_the_best_beside_it(tmp_path: Path, few: str) -> None:
+    """Another --out takes the best checkpoint along; where it is missing the best is chosen among what follows."""
+    options = {"data": few, "epochs": "4", "lr": "0.3", "lr-scheduler": "constant"}
+    run(tmp_path / "r", options, stop_after(2))
+    last, best = (tmp_path / "r" / "checkpoints" / f"{which}.pt" for which in ("last", "best"))
+    moved = run(tmp_path / "moved", options, None, last)
+    assert moved.summary is not None
+    assert load_checkpoint(tmp_path / "moved" / "checkpoints" / "best.pt")["best"] is not None
+    best.unlink()
+    said: list[str] = []
+    alone = run(tmp_path / "alone", options, Observer(say=said.append), last)
+    assert alone.summary is not None
+    assert alone.summary["best_epoch"] >= 2
+    assert "chosen anew" in said[0]
+    with pytest.raises(InputError, match="holds a run already"):
+        run(tmp_path / "moved", options, None, last)
+
+
 def test_load_run_refuses_what_does_not_belong_together(tmp_path: Path, few: str) -> None:
     """No run, no checkpoint of that kind, a damaged description, another run's checkpoint."""
     run(tmp_path / "a", {"data": few, "epochs": "1"})
