@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,7 @@ class _Builder:
         self.name = parameter.name
         self.nodes: list[onnx.NodeProto] = []
 
-    def node(self, kind: str, inputs: list[str], output: str, **attributes: int) -> str:
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: int | str) -> str:
         """Append one node; return the name of its output."""
         output = self.name if output == self.name else f"{self.name}.{output}"
         self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
@@ -159,24 +160,39 @@ class _Builder:
     def _unit(self, row_starts: str, columns: str, slots: int, rows: int, row_stride: int, column_stride: int) -> str:
         """The first cell of every slot, int64 (slots, 1)."""
         axis, first = self.constant("axis", [0]), self.constant("first", [0])
-        ends = self.node(
-            "Slice", [row_starts, self.constant("one", [1]), self.constant("rows", [rows + 1]), axis], "ends"
+        row = self.node(
+            "Slice", [self._rows(row_starts, slots, rows), first, self.constant("slots", [slots]), axis], "row"
         )
-        ends = self.node("Cast", [ends], "ends.long", to=TensorProto.INT64)
-        zero = self.node("Cast", [ZERO], "nought", to=TensorProto.INT64)
-        count = self.node("Expand", [zero, self.constant("count", [slots + 1])], "count")
-        ones = self.constant("ones", np.ones(rows))
-        self.nodes.append(
-            helper.make_node("ScatterElements", [count, ends, ones], [f"{self.name}.closed"], axis=0, reduction="add")
-        )
-        row = self.node("CumSum", [f"{self.name}.closed", self.constant("zeroth", 0)], "row.all")
-        row = self.node("Slice", [row, first, self.constant("slots", [slots]), axis], "row")
         column = self.node("Cast", [columns], "column", to=TensorProto.INT64)
         row = self.node("Mul", [row, self.constant("row_stride", row_stride)], "row.cell")
         if column_stride != 1:
             column = self.node("Mul", [column, self.constant("column_stride", column_stride)], "column.cell")
         unit = self.node("Add", [row, column], "unit.flat")
         return self.node("Reshape", [unit, self.constant("upright", [-1, 1])], "unit")
+
+    def _rows(self, row_starts: str, slots: int, rows: int) -> str:
+        """The row of every slot, int64 (slots or more,): a running count of the rows that have ended.
+
+        The count runs over a square, first along lines, then over their ends: CumSum takes long steps one by one.
+        """
+        axis = self.constant("axis", [0])
+        ends = self.node(
+            "Slice", [row_starts, self.constant("one", [1]), self.constant("rows", [rows + 1]), axis], "ends"
+        )
+        ends = self.node("Cast", [ends], "ends.long", to=TensorProto.INT64)
+        width = isqrt(slots) + 1
+        lines = -(-(slots + 1) // width)
+        zero = self.node("Cast", [ZERO], "nought", to=TensorProto.INT64)
+        count = self.node("Expand", [zero, self.constant("count", [lines * width])], "count")
+        ones = self.constant("ones", np.ones(rows))
+        ended = self.node("ScatterElements", [count, ends, ones], "ended", axis=0, reduction="add")
+        square = self.node("Reshape", [ended, self.constant("square", [lines, width])], "ended.square")
+        along = self.node("CumSum", [square, self.constant("second", 1)], "ended.along")
+        limits = [self.constant("end", [width - 1]), self.constant("width", [width]), self.constant("across", [1])]
+        totals = self.node("Slice", [along, *limits], "ended.totals")
+        before = self.node("CumSum", [totals, self.constant("zeroth", 0)], "ended.before", exclusive=1)
+        row = self.node("Add", [along, before], "row.square")
+        return self.node("Reshape", [row, self.constant("flat", [-1])], "row.all")
 
     def _drop_dense(self) -> None:
         for tensor in self.graph.initializer:
