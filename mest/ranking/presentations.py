@@ -58,22 +58,9 @@ class EpochLog:
         return (codes & BELOW_STEP) >> 1, (codes & 1).astype(np.bool_)
 
 
-def of_first_process(flags: Flags, device: torch.device | str) -> Flags:
-    """The `flags` (n,) of rank 0, on every process; they may differ where running statistics do."""
-    if not _several():
-        return flags
-    shared = torch.from_numpy(flags.astype(np.uint8)).to(device)
-    dist.broadcast(shared, 0)
-    return shared.cpu().numpy().astype(np.bool_)
-
-
-def _several() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-
-
 def _all_processes(codes: Tensor) -> Tensor:
     """The logs of all ranks, one after the other."""
-    if not _several():
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return codes
     length = torch.tensor([codes.numel()], device=codes.device)
     dist.all_reduce(length, op=dist.ReduceOp.MAX)

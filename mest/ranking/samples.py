@@ -10,7 +10,7 @@
     write_ranking(path, samples.ranking(provenance))
 
 Every process of a distributed run holds one and calls the same methods with its own share of each step; all of them
-then remove the same samples. `look` runs on every process, and what the first one saw holds.
+then remove the same samples. `look` must say the same on every process, though running statistics may differ.
 
 What is saved is counted here: `trained` presentations against those that all samples would have had, and the
 evaluation passes over removed samples (`looked_at`), each about a third of a training step for the same sample.
@@ -28,7 +28,7 @@ from torch import Tensor
 
 from mest.errors import DamagedError
 from mest.ranking.forgetting import Flags, ForgettingTracker, Indices
-from mest.ranking.presentations import EpochLog, of_first_process
+from mest.ranking.presentations import EpochLog
 from mest.ranking.ranking import Provenance, Ranking, rank
 from mest.ranking.removal import RemovalPlan, choose_removed
 
@@ -73,7 +73,6 @@ class TrainingSamples:
         self._is_active = np.zeros(samples, np.bool_)
         self._is_active[self.training] = True
         self._came_back = np.zeros(samples, np.bool_)
-        self._device = device
         self.trained = self.trained_without_removal = self.looked_at = 0
 
     @property
@@ -99,7 +98,7 @@ class TrainingSamples:
         if self.plan.restoring(epoch) and left_out.size:
             if look is None:
                 raise ValueError("a plan that brings samples back needs a way to look at them")
-            correct = of_first_process(np.asarray(look(left_out), np.bool_), self._device)
+            correct = np.asarray(look(left_out), np.bool_)
             if self.tracker:
                 self.tracker.update(left_out, correct)
             self._is_active[left_out[~correct]] = True
