@@ -43,7 +43,8 @@ def main() -> None:
         accuracy = mest("eval", state, "--data", data)
         mest("profile", artifact, "--out", str(Path(folder) / "profile"), "--steps", "3", "--engine", "native")
     assert tuned["zeros_kept"] is True, tuned
-    assert tuned["measured_peak_bytes"] <= tuned["budget_bytes"], tuned  # type: ignore[operator]
+    if tuned["measured_peak_bytes"] is not None:  # emulation has no figure that could be trusted
+        assert tuned["measured_peak_bytes"] <= tuned["budget_bytes"], tuned  # type: ignore[operator]
     print(
         f"python {sys.version.split()[0]}: planned {plan['planned_peak_bytes']}, measured"
         f" {tuned['measured_peak_bytes']}, accuracy {tuned['accuracy_before']:.3f} -> {tuned['accuracy_after']:.3f}"
