@@ -15,8 +15,10 @@ from edge.native.specs import GradSpec, Spec, norm_buffer, slope_buffer, sums_bu
 class Backward:
     """Emits backward steps, latest node first. `held` names the buffer with a node's gradient so far."""
 
-    def __init__(self, forward: Forward) -> None:
+    def __init__(self, forward: Forward, dropped: frozenset[Node] = frozenset()) -> None:
+        """`dropped` nodes' stored tensors are computed again when first read."""
         self.forward = forward
+        self._dropped = set(dropped)
         self.model = forward.model
         self.steps = forward.steps
         self.held: dict[Node, str] = {}
@@ -53,6 +55,14 @@ class Backward:
             if node in wanted and node.kind != "input":
                 self.forward.node(node, again="'")
 
+    def _bring_back(self, node: Node) -> None:
+        """Store a dropped node's tensor again, and first the dropped ones that it is made of."""
+        self._dropped.discard(node)
+        for value in node.inputs:
+            if value.node.base in self._dropped:
+                self._bring_back(value.node.base)
+        self.forward.node(node, again="'")
+
     def _reads(self, node: Node) -> set[Node]:
         """Nodes whose stored tensor the node's backward steps read."""
         found = set()
@@ -70,6 +80,8 @@ class Backward:
         if node not in self.held or node not in self.model.needs:
             return
         self._pending.subtract(value.node for value in node.inputs)
+        for read in sorted(self._reads(node) & self._dropped, key=lambda found: found.index):
+            self._bring_back(read)
         self._norm_sums(node)
         if node.kind == "conv":
             self._conv(node)

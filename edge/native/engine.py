@@ -210,7 +210,7 @@ class NativeEngine:
             self._verify(lowered)
 
     def snapshot(self) -> dict[str, np.ndarray]:
-        """`NAME/values`, index lists, `NAME/gradient`, `NAME/state0..`, `optimizer/steps`; views until the next call."""
+        """`NAME/values`, index lists, `NAME/gradient`, `NAME/state0..`, `optimizer/steps`; views for now."""
         arrays: dict[str, np.ndarray] = {}
         for name, tensor in self._tensors.items():
             found = tensor.arrays()

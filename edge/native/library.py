@@ -6,11 +6,10 @@ import ctypes
 from functools import cache
 from pathlib import Path
 
-from edge.native.build import LIBRARY_NAME
 from edge.native.structs import STRUCTS, Call, Program
 
 ABI = 1
-PATH = Path(__file__).resolve().parent / LIBRARY_NAME
+PATH = Path(__file__).resolve().parent / "libmest.so"  # build.LIBRARY_NAME, without what a build imports
 
 
 class LibraryError(Exception):

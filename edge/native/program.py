@@ -11,7 +11,7 @@ from edge.native.forward import Forward
 from edge.native.geometry import sample_groups
 from edge.native.graph import Node, build_graph
 from edge.native.layout import WeightLayout, weight_layout
-from edge.native.segments import Segment, cut_segments
+from edge.native.segments import Segment, cut_segments, dropped_sums
 from edge.native.specs import Spec
 from edge.network import Network, select_trainable
 from edge.plan.choices import Choices
@@ -73,9 +73,10 @@ def training_listing(model: Model, micro_batch: int) -> Listing:
     forward.steps.emit(Spec("zero", "zero gradients"))
     start = len(forward.steps.specs)
     segments = cut_segments(model.nodes) if model.choices.recompute == "blocks" else [Segment(model.nodes, ())]
+    dropped = dropped_sums(model.nodes) if model.choices.recompute == "activations" else frozenset()
     for node in model.nodes:
         forward.node(node)
-    backward = Backward(forward)
+    backward = Backward(forward, dropped)
     backward.loss()
     for number, segment in reversed(list(enumerate(segments))):
         if number < len(segments) - 2:

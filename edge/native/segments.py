@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edge.native.graph import Node
 
+LONGEST_CHAIN = 3  # of sums that are recomputed one from the other
 CONVOLUTIONS = 2  # a segment shorter than this keeps as much as it saves
 
 
@@ -16,6 +17,21 @@ class Segment:
 
     nodes: tuple[Node, ...]
     kept: tuple[Node, ...]
+
+
+def dropped_sums(nodes: Sequence[Node]) -> frozenset[Node]:
+    """Nodes that store a sum, to be added up again in the backward pass from what is kept.
+
+    At most `LONGEST_CHAIN` of them depend on each other, so that bringing one back needs few others.
+    """
+    depth: dict[Node, int] = {}
+    for node in nodes[:-1]:
+        if node.kind != "add":
+            continue
+        below = max(depth.get(value.node.base, 0) for value in node.inputs)
+        if below < LONGEST_CHAIN:
+            depth[node] = below + 1
+    return frozenset(depth)
 
 
 def cut_segments(nodes: Sequence[Node]) -> list[Segment]:

@@ -43,9 +43,9 @@ def engine_tensors(network: Network, snapshot: Mapping[str, np.ndarray], part: s
 
 
 def assert_close(ours: Mapping[str, np.ndarray], true: Mapping[str, np.ndarray], tolerance: float) -> None:
-    """Every tensor within `tolerance` of its largest entry, or of 0.01 where that cancels to less."""
+    """Every tensor within `tolerance` of its largest entry, or of 0.02 where that cancels to less."""
     for name, value in ours.items():
-        scale = max(float(np.abs(true[name]).max(initial=0)), 1e-2)
+        scale = max(float(np.abs(true[name]).max(initial=0)), 2e-2)
         error = float(np.abs(value - true[name]).max(initial=0))
         assert error <= tolerance * scale, f"{name}: error {error:.3g} of {scale:.3g}"
 

@@ -1,0 +1,125 @@
+"""One step of the native engine against PyTorch in float64, with PyTorch's own float32 error as the floor."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="PyTorch is the referee of these tests; pip install mest[train]")
+
+import torch
+from native_check import batch
+from native_networks import Builder, resnet
+from native_torch_referee import Referee, compare, engine_tensors
+
+from edge.native.engine import NativeEngine
+from edge.plan.choices import Choices, OptimizerChoice
+
+FORMATS = ("dense", "csr", "block", "pattern", "channel", "masked")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """PyTorch with one thread, so that tests do not fight for cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_convolutions(seed: int) -> None:
+    """Random odd shapes, strides, paddings, dilations, groups, formats, batch sizes and threads."""
+    random = np.random.default_rng(seed)
+
+    def pick(*values):
+        return values[random.integers(len(values))]
+
+    b = Builder((pick(1, 2, 3), int(random.integers(9, 16)), int(random.integers(9, 16))), 3, seed)
+    x = b.conv("input", 8, pick(3, (1, 3)), bias=bool(random.integers(2)))
+    groups = pick(1, 1, 2)
+    x = b.relu(
+        b.conv(
+            x,
+            pick(8, 16, 24),
+            (int(random.integers(1, 5)), int(random.integers(1, 5))),
+            (int(random.integers(1, 4)), int(random.integers(1, 4))),
+            tuple(int(value) for value in random.integers(1, 4, 4)),
+            (int(random.integers(1, 3)), int(random.integers(1, 3))),
+            groups,
+            pick("dense", "csr", "block"),
+            0.6,
+            bias=bool(random.integers(2)),
+        )
+    )
+    size = int(pick(1, 3, 7, 16, 19))
+    choices = Choices(batch_size=size, micro_batch=size, threads=int(random.integers(1, 4)))
+    network = b.head(x)
+    engine = NativeEngine(network, choices)
+    compare(network, choices, engine, *batch(network, size, seed))
+    engine.close()
+
+
+@pytest.mark.parametrize("recompute", ["none", "activations", "blocks"])
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_residual_network(fmt: str, recompute: str) -> None:
+    """Every tensor of a residual network after one step, whatever is recomputed."""
+    network = resnet(fmt, 0.7, blocks=2, width=8, size=12, classes=4)
+    choices = Choices(batch_size=6, micro_batch=6, threads=2, recompute=recompute)
+    engine = NativeEngine(network, choices)
+    compare(network, choices, engine, *batch(network, 6, seed=7), slack=6.0)
+    engine.close()
+
+
+@pytest.mark.parametrize("optimizer", [OptimizerChoice(nesterov=True), OptimizerChoice(kind="adamw", epsilon=1e-4)])
+def test_optimizers_agree_with_pytorch(optimizer: OptimizerChoice) -> None:
+    """Five steps of PyTorch's own optimizers."""
+    b = Builder((3, 6, 6), 4)
+    network = b.head(b.conv(b.conv("input", 8), 8, fmt="csr"))
+    choices = Choices(batch_size=4, micro_batch=4, optimizer=optimizer, label_smoothing=0.1)
+    engine, exact = NativeEngine(network, choices), Referee(network, choices, torch.float64)
+    images, labels = batch(network, 4)
+    for _ in range(5):
+        expected = exact.step(images, labels, 0.01)
+        assert engine.train_step(images, labels, 0.01).loss == pytest.approx(expected, rel=1e-5)
+    truth = exact.tensors()
+    for name, value in engine_tensors(network, engine.snapshot()).items():
+        if not name.endswith(":grad"):
+            np.testing.assert_allclose(value, truth[name], rtol=1e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize("fmt", ["csr", "block", "pattern", "channel"])
+def test_twenty_steps_of_resnet32(fmt: str) -> None:
+    """The loss of twenty steps at 90 % follows masked dense PyTorch; so do the weights as a whole."""
+    network = resnet(fmt, 0.9, blocks=5, width=8, size=16)
+    choices = Choices(batch_size=8, micro_batch=8, threads=2)
+    engine = NativeEngine(network, choices)
+    exact, single = Referee(network, choices, torch.float64), Referee(network, choices, torch.float32)
+    images, labels = batch(network, 8)
+    losses = [[run(images, labels, 3e-4) for run in (exact.step, single.step)] for _ in range(20)]
+    ours = [engine.train_step(images, labels, 3e-4).loss for _ in range(20)]
+    truth = np.array([pair[0] for pair in losses])
+    floor = np.abs(np.array([pair[1] for pair in losses]) - truth).max()
+    assert np.abs(ours - truth).max() <= 4 * floor + 1e-4 * truth.max()
+    values, rough = exact.tensors(), single.tensors()
+    held = {k: v for k, v in engine_tensors(network, engine.snapshot()).items() if not k.endswith(":grad")}
+    allowed = 4 * distance(rough, values, held) + 1e-4
+    assert distance(held, values, held) <= allowed
+    assert truth[-1] < truth[0]
+    assert engine.zeros_kept()
+    engine.close()
+
+
+def distance(found, true, names) -> float:
+    """Root of the squared differences over the squared values, over all tensors."""
+    difference = sum(float(((found[name] - true[name]) ** 2).sum()) for name in names)
+    return (difference / sum(float((true[name] ** 2).sum()) for name in names)) ** 0.5
+
+
+def test_frozen_batch_norm_makes_pieces_exact() -> None:
+    """Gradient accumulation over micro-batches equals the whole batch where batch norm is frozen."""
+    network = resnet("block", 0.8, blocks=1, width=8, size=12, classes=4)
+    choices = Choices(batch_size=7, micro_batch=3, threads=2, batch_norm="frozen")
+    engine = NativeEngine(network, choices)
+    compare(network, choices, engine, *batch(network, 7), slack=6.0)
+    engine.close()
