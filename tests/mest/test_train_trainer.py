@@ -319,3 +319,17 @@ def test_baselines_run_by_the_same_code(tmp_path: Path, few: str, method: str) -
     assert summary is not None
     assert summary["sparsity"] == (0.0 if method == "dense" else pytest.approx(0.9, abs=0.002))
     assert len(load_run(tmp_path / "r").layers) == (0 if method == "dense" else 6)
+
+
+def test_evaluation_refuses_data_of_other_classes_or_sizes(tmp_path: Path, few: str) -> None:
+    """The refusal says what the run takes."""
+    run(tmp_path / "r", {"data": few, "epochs": "1"})
+    images, labels = np.zeros((20, 9, 8), np.uint8), np.arange(20) % 10
+    np.savez(tmp_path / "size.npz", images=images, labels=labels)
+    np.savez(tmp_path / "classes.npz", images=images[:, :8], labels=labels % 3)
+    with pytest.raises(InputError, match="images of 1x9x8 where the run takes 1x8x8"):
+        evaluate_run(tmp_path / "r", f"npz:{tmp_path / 'size.npz'}")
+    with pytest.raises(InputError, match=r"3 classes \(0, 1, 2.*the run has 10"):
+        evaluate_run(tmp_path / "r", f"npz:{tmp_path / 'classes.npz'}")
+    with pytest.raises(InputError, match="allowed are test and train"):
+        evaluate_run(tmp_path / "r", few, part="validation")
