@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,9 +41,9 @@ def artifact(models: dict[str, nn.Module], tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture
-def copied(artifact: Path, tmp_path: Path) -> Iterator[Path]:
+def copied(artifact: Path, tmp_path: Path) -> Path:
     """A copy that a test may damage."""
-    yield Path(shutil.copytree(artifact, tmp_path / "copy"))
+    return Path(shutil.copytree(artifact, tmp_path / "copy"))
 
 
 def test_manifest_states_sizes_from_the_definition(artifact: Path) -> None:

@@ -96,7 +96,7 @@ def test_missing_or_foreign_original_is_refused(run: Path, state: Path, tmp_path
     foreign.mkdir()
     content = (run / "run.json").read_text().replace('"checksum": "', '"checksum": "0')
     (foreign / "run.json").write_text(content)
-    with pytest.raises(InputError, match="is not the run .* was exported from; give that as --original"):
+    with pytest.raises(InputError, match=r"is not the run .* was exported from; give that as --original"):
         restore_run(state, tmp_path / "back", foreign)
 
 
