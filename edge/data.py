@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
 _COPY_BYTES = 1 << 18
+DECODER_CODE_BYTES = 1 << 20  # what Pillow's decoders touch when they first run
 _PROBED_IMAGES = 256
 
 
@@ -86,7 +87,7 @@ class FolderSource:
         self._ends = np.cumsum([len(file) for _, file in files], dtype=np.int64)
         self._class = np.array([position for position, _ in files], dtype=np.int32)
         self.labels = numbers[self._class]
-        self.decoder_bytes = 2 * self._largest()
+        self.decoder_bytes = 2 * self._largest() + DECODER_CODE_BYTES
 
     def path(self, index: int) -> Path:
         """The file of one image."""
@@ -109,7 +110,7 @@ class FolderSource:
 
     def pixels(self, index: int, preprocess: Preprocess) -> np.ndarray:
         """The uint8 pixels `(h, w, c)` of one image; InputError names a file that cannot be read."""
-        return read_image(self.path(index), preprocess, max(self.decoder_bytes, 1 << 20))
+        return read_image(self.path(index), preprocess, self.decoder_bytes)
 
     def close(self) -> None:
         """Nothing is held open between images."""

@@ -168,10 +168,18 @@ class _Joined:
         self._second.close()
 
 
+def resumable_facts(state: Path) -> dict[str, Any]:
+    """What a state says about the run that it belongs to; raises InputError if no run of ours wrote it."""
+    facts = read_facts(state)
+    if "position" not in facts:
+        raise InputError(f"{state}: was saved by a program of its own, not by a run; load it there, or start a new run")
+    return facts
+
+
 def _facts_to_continue(job: Job) -> dict[str, Any] | None:
     """What the state says if it is to be continued; refuses to write over one that is not."""
     if job.resume:
-        return read_facts(job.state)
+        return resumable_facts(job.state)
     if is_state(job.state):
         raise InputError(f"{job.state}: holds a state already; continue it with --resume, or give another --out")
     return None
@@ -190,21 +198,14 @@ def _position(job: Job, facts: Mapping[str, Any], data: _Data) -> Position:
     return Position.from_json(facts["position"])
 
 
-def pinned_request(facts: Mapping[str, Any], request: Request) -> Request:
-    """The request that leaves a resumed run exactly the choices of its state."""
+def pinned_request(facts: Mapping[str, Any], request: Request, replan: bool = False) -> Request:
+    """The request that leaves a resumed run the choices of its state; with `replan` only those its arrays depend on."""
     choices = facts["choices"]
-    return Request(
-        batch_size=choices["batch_size"],
-        micro_batch=choices["micro_batch"],
-        recompute=choices["recompute"],
-        batch_norm=choices["batch_norm"],
-        trainable=choices["trainable"],
-        threads=choices["threads"],
-        optimizer=OptimizerChoice(**choices["optimizer"]),
-        label_smoothing=choices["label_smoothing"],
-        densest_sparsity=request.densest_sparsity,
-        exact=request.exact,
-    )
+    always = {name: choices[name] for name in ("batch_size", "trainable", "label_smoothing")}
+    request = replace(request, **always, optimizer=OptimizerChoice(**choices["optimizer"]))
+    if replan:
+        return request
+    return replace(request, **{name: choices[name] for name in ("micro_batch", "recompute", "batch_norm", "threads")})
 
 
 def _request(
@@ -215,9 +216,7 @@ def _request(
     request = replace(job.request(artifact), densest_sparsity=densest)
     if facts is None:
         return request, job.engine
-    if job.replan:
-        return request, facts["engine"]
-    return pinned_request(facts, request), facts["engine"]
+    return pinned_request(facts, request, job.replan), facts["engine"]
 
 
 def _open(board: Board, artifact: Artifact, engine: str, request: Request, needs: DataNeeds, job: Job) -> Session:

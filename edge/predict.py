@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edge.budget import memory_errors
-from edge.data import read_image
+from edge.data import DECODER_CODE_BYTES, read_image
 from edge.errors import InputError
 from edge.plan.memory import DataNeeds
 from edge.session import Board, Session, open_for_inference
@@ -105,7 +105,7 @@ def _needs(images: Sequence[Path]) -> DataNeeds:
             raise InputError(f"{path}: no such file") from None
         except (OSError, SyntaxError, Image.DecompressionBombError):
             continue  # named when it is read
-    return DataNeeds(decoder_bytes=largest)
+    return DataNeeds(decoder_bytes=largest + DECODER_CODE_BYTES)
 
 
 def _load(session: Session, path: Path, out: np.ndarray) -> None:

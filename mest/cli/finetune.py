@@ -116,7 +116,6 @@ def _accuracies(result: dict[str, Any]) -> str:
 
 def _settings(args: argparse.Namespace) -> Settings:
     """The options given, over those of the state that is continued, over the defaults."""
-    from edge.state import read_facts
     from edge.training import Settings
 
     options = {
@@ -134,8 +133,30 @@ def _settings(args: argparse.Namespace) -> Settings:
         "save_every": args.save_every,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    stored = read_facts(args.out)["settings"] if args.resume else {"seed": args.seed}
+    stored = _stored_settings(args) if args.resume else {"seed": args.seed}
     return Settings(**{**stored, **given})
+
+
+def _stored_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings of the state; refuses options that contradict the plan that it pins."""
+    from edge.errors import InputError
+    from edge.finetune import resumable_facts
+
+    facts = resumable_facts(args.out)
+    choices = {**facts["choices"], "optimizer": facts["choices"]["optimizer"]["kind"]}
+    pinned = ["batch_size", "trainable", "label_smoothing", "optimizer"]
+    pinned += [] if args.replan else ["micro_batch", "recompute", "batch_norm", "threads"]
+    if args.engine not in ("auto", facts["engine"]):
+        raise InputError(f"--engine {args.engine}: the state {args.out} was written by engine {facts['engine']}")
+    for name in pinned:
+        value = getattr(args, name)
+        if value is not None and value != choices[name]:
+            raise InputError(
+                f"--{name.replace('_', '-')} {value}: the state {args.out} pins {choices[name]}; leave it out"
+                + (", or give --replan" if name in ("micro_batch", "recompute", "batch_norm", "threads") else "")
+            )
+    settings: dict[str, Any] = facts["settings"]
+    return settings
 
 
 class _Line:

@@ -252,6 +252,10 @@ def test_an_existing_state_is_never_written_over(make_artifact, shifted, tmp_pat
     other = mest(*command, "--resume", "--lr", 0.5)
     assert other.returncode == 2
     assert "learning rate" in other.stderr
+    for pin, value in (("--threads", 2), ("--batch-size", 16), ("--optimizer", "adamw")):
+        contradicted = mest(*command, "--resume", pin, value)
+        assert contradicted.returncode == 2
+        assert f"{pin} {value}" in contradicted.stderr
     with np.load(shifted) as file:
         np.savez(tmp_path / "other.npz", images=file["images"], labels=file["labels"][::-1])
     command[3] = tmp_path / "other.npz"
@@ -268,6 +272,24 @@ def test_one_class_is_refused(make_artifact, shifted, tmp_path):  # noqa: F811
     done = mest(*arguments(make_artifact(), tmp_path / "one.npz", tmp_path / "s", engine))
     assert done.returncode == 2
     assert "one class" in done.stderr
+
+
+@both_engines
+def test_a_plan_that_no_longer_fits_is_planned_anew_when_told(make_artifact, shifted, tmp_path, engine):  # noqa: F811
+    """A smaller budget than the pinned plan needs: refused, and done with --replan, in smaller pieces."""
+    command = arguments(make_artifact(), shifted, tmp_path / "s", engine, "--batch-size", 256)
+    process = subprocess.Popen([sys.executable, "-m", "mest", *map(str, command)], env=environment())
+    wait_for(tmp_path / "s" / "state.json", process)
+    process.kill()
+    process.wait()
+    plan = run_json("plan", make_artifact(), "--engine", engine, "--batch-size", 256, "--threads", 1)
+    budget = f"{plan['planned_peak_bytes'] / MIB - 0.3:.2f}MiB"
+    refused = mest(*command, "--resume", "--memory-budget", budget)
+    assert refused.returncode == 3
+    assert "--replan" in refused.stderr
+    done = mest(*command, "--resume", "--replan", "--memory-budget", budget, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["plan"]["micro_batch"] < 256
 
 
 PRESS = """
