@@ -25,6 +25,7 @@ from export.artifact import Options, export_artifact
 from export.check import check_artifact
 from export.directory import whole_directory
 from export.ort.artifacts import missing
+from export.ort.memory import live_memory
 from export.ort.session import Session
 from export.verify import DisagreementError
 from mest.errors import InputError
@@ -60,6 +61,18 @@ def test_manifest_states_sizes_from_the_definition(artifact: Path) -> None:
     assert weights["bytes"] == sum(layer["bytes"] for layer in manifest.layers)
     assert manifest.sizes["disk"] == {name: facts["bytes"] for name, facts in manifest.files.items()}
     assert set(manifest.files) == {file.name for file in artifact.iterdir()} - {"manifest.json"}
+
+
+@ort
+def test_memory_says_how_it_was_obtained(artifact: Path) -> None:
+    """Measured where Linux counts; the liveness of the graph grows with the batch and holds the parameters."""
+    measured, live = read_manifest(artifact).ort["memory"], live_memory(artifact)
+    assert "measured" in measured["obtained"] or not sys.platform.startswith("linux")
+    assert measured["fixed_bytes"] > 0
+    assert "liveness" in live["obtained"]
+    image = 4 * int(np.prod(INPUT)) // 3 * 8
+    assert live["bytes_per_sample"] > 3 * image
+    assert live["fixed_bytes"] > 2 * read_manifest(artifact).sizes["weights"]["bytes"]
 
 
 def test_inference_model_runs_in_a_stock_runtime(artifact: Path, models: dict[str, nn.Module]) -> None:
