@@ -25,10 +25,13 @@ BASE = ["train", "--data", "digits", "--model", "digits", "--device", "cpu"]
 
 
 @pytest.fixture(autouse=True)
-def _signals():
-    """The command line installs handlers; give the old ones back."""
+def _signals_and_threads():
+    """The command line installs handlers: give the old ones back. Tensors this small want one thread."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     yield
+    torch.set_num_threads(threads)
     for number, handler in before.items():
         signal.signal(number, handler)
 

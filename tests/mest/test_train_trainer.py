@@ -28,6 +28,15 @@ from mest.train.trainer import Outcome, Trainer, train
 CPU = Process(torch.device("cpu"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Tensors this small are slower on several threads, and far slower beside other work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def few(tmp_path_factory) -> str:
     """A tenth of the digits as an npz file: 144 training images."""
