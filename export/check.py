@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from edge.errors import DamagedError
-from edge.manifest import read_manifest
-from edge.network import read_network
+from edge.manifest import MANIFEST, Manifest, read_manifest
+from edge.network import Network, read_network
 from edge.plan.choices import OptimizerChoice
 from export.manifest import REFERENCE
 from export.observe import Batch, Observed, native_missing, observe_native, observe_ort, observe_reference
@@ -27,10 +27,46 @@ def check_artifact(path: Path) -> dict[str, Any]:
     """
     manifest = read_manifest(path)
     network = read_network(path)
+    try:
+        _compare_layers(path, manifest, network)
+        observed, skipped = _observe(path, manifest, network)
+        agreement = {seen.engine: _compare(path, seen, answers) for seen, answers in observed}
+    except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as wrong:
+        reason = str(wrong).strip().splitlines()[0][:200] if str(wrong).strip() else type(wrong).__name__
+        raise DamagedError(f"{path / MANIFEST}: does not fit the other files ({reason})") from wrong
+    return {
+        "artifact": str(path),
+        "files": sorted(manifest.files),
+        "layers": len(manifest.layers),
+        "sparsity": network.sparsity(),
+        "agreement": agreement,
+        "skipped": skipped,
+    }
+
+
+def _compare_layers(path: Path, manifest: Manifest, network: Network) -> None:
+    """Raise DamagedError where the manifest says of a layer what its stored tensors deny."""
+    if manifest.input != network.input or len(manifest.class_names) != network.classes:
+        raise DamagedError(f"{path / MANIFEST}: input and classes are not those of network.json")
+    for layer in manifest.layers:
+        parameter = network.parameters.get(layer["name"])
+        facts = ("format", "nonzeros", "bytes", "index_bytes")
+        if parameter is None:
+            raise DamagedError(f"{path / MANIFEST}: layer {layer['name']} is not in network.json")
+        stored = (parameter.format, parameter.nonzeros, parameter.nbytes, parameter.index_bytes)
+        for fact, said, found in zip(facts, (layer[fact] for fact in facts), stored, strict=True):
+            if said != found:
+                raise DamagedError(f"{path / MANIFEST}: {layer['name']} has {fact} {found}, not {said}")
+
+
+def _observe(
+    path: Path, manifest: Manifest, network: Network
+) -> tuple[list[tuple[Observed, dict[str, Any]]], dict[str, str]]:
+    """What every engine that is here makes of the stored batch, beside the answers; and why others are not run."""
     batch, answers = _read_reference(path / REFERENCE)
-    optimizer = OptimizerChoice(**manifest.optimizer)
+    optimizer, smoothing = OptimizerChoice(**manifest.optimizer), manifest.label_smoothing
     skipped: dict[str, str] = {}
-    observed = [observe_reference(network, batch, optimizer, manifest.label_smoothing)]
+    observed = [observe_reference(network, batch, optimizer, smoothing)]
     if not manifest.ort["available"]:
         skipped["ort"] = f"the artifact has none: {manifest.ort['reason']}"
     elif (reason := missing()) is not None:
@@ -40,16 +76,8 @@ def check_artifact(path: Path) -> dict[str, Any]:
     if (reason := native_missing()) is not None:
         skipped["native"] = reason
     else:
-        observed.append(observe_native(network, batch, optimizer, manifest.label_smoothing))
-    agreement = {seen.engine: _compare(path, seen, answers) for seen in observed}
-    return {
-        "artifact": str(path),
-        "files": sorted(manifest.files),
-        "layers": len(manifest.layers),
-        "sparsity": network.sparsity(),
-        "agreement": agreement,
-        "skipped": skipped,
-    }
+        observed.append(observe_native(network, batch, optimizer, smoothing))
+    return [(seen, answers) for seen in observed], skipped
 
 
 def _read_reference(path: Path) -> tuple[Batch, dict[str, Any]]:

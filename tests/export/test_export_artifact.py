@@ -227,6 +227,24 @@ def test_wrong_answer_is_found_even_if_the_hashes_were_renewed(copied: Path) -> 
         check_artifact(copied)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"index_bytes": 0', '"index_bytes": 1'),
+        ('"kind": "sgd"', '"kind": "sgd", "speed": 3'),
+        ('"name": "fc.weight"', '"name": "fc.height"'),
+        ('"weight_decay": 0.0001', '"weight_decay": "a little"'),
+    ],
+)
+def test_manifest_edited_by_hand_is_named(copied: Path, old: str, new: str) -> None:
+    """What the manifest says must be what the files are; it is named where it is not."""
+    text = (copied / "manifest.json").read_text()
+    assert old in text
+    (copied / "manifest.json").write_text(text.replace(old, new, 1))
+    with pytest.raises(DamagedError, match=r"manifest\.json"):
+        check_artifact(copied)
+
+
 def test_nesterov_is_left_to_the_native_engine(models: dict[str, nn.Module], tmp_path: Path) -> None:
     """onnxruntime-training cannot express it: its files are absent and the manifest says why."""
     source = make_source(models["resnet"], "resnet", "irregular", 0.5)
