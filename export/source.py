@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from edge.parameter import SCHEMES
 from edge.plan.choices import OptimizerChoice
 from export.sparse_layer import SparseLayer
 from mest.train.run import load_run
+
+if TYPE_CHECKING:  # a source holds a live model; what runs it is in capture and verify
+    from torch import nn
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-TORCH_IN_EXPORT = {"export/capture.py", "export/verify.py", "export/restore.py", "export/repairs.py"}
+TORCH_IN_EXPORT = {"export/capture.py", "export/verify.py", "export/restore.py"}
 OPTIONAL = {"torch", "torchvision", "yaml", "onnx", "onnxscript", "onnx_ir", "onnxruntime", "matplotlib", "sklearn"}
 
 
