@@ -10,7 +10,7 @@ from typing import Any
 from edge.digest import file_sha256
 from edge.errors import DamagedError, InputError
 from edge.manifest import Manifest, read_manifest
-from edge.network import Network, read_network
+from edge.network import Network, read_network, select_trainable
 from edge.plan.choices import OptimizerChoice
 from edge.preprocess import Preprocess
 from edge.state import is_state, read_facts
@@ -46,12 +46,13 @@ class Artifact:
         except TypeError as error:
             raise DamagedError(f"{self.path / MANIFEST_FILE}: its optimizer is not one of ours ({error})") from None
 
-    def mutation_targets(self) -> dict[str, float]:
-        """Target weight sparsity of every trainable sparse parameter: what mutation may move."""
+    def mutation_targets(self, trainable: str = "all") -> dict[str, float]:
+        """Target weight sparsity of every sparse parameter that is trained: what mutation may move."""
+        trained = select_trainable(self.network, trainable)
         return {
             name: parameter.target_sparsity
             for name, parameter in self.network.sparse_parameters().items()
-            if parameter.target_sparsity is not None and parameter.trainable
+            if parameter.target_sparsity is not None and name in trained
         }
 
     def identity(self) -> dict[str, str]:

@@ -42,7 +42,13 @@ class _Asked:
         able = {name for name, parameter in self.network.parameters.items() if parameter.trainable}
         self.weight_layers = sum(operator.weight in able for operator in self.network.weighted())
 
-    def _trainable_refusal(self, choices: Choices) -> str | None:
+    def refuses(self, choices: Choices) -> str | None:
+        """Why the engine cannot make these choices, or None if it can."""
+        for name in choices.densest_sparsity:
+            parameter = self.network.parameters[name]
+            loose = parameter.format == "masked" and parameter.scheme != "irregular"
+            if parameter.format == "dense" or loose:
+                return f"{name} is stored {parameter.format}, which cannot mutate; export with --format auto"
         try:
             select_trainable(self.network, choices.trainable)
         except InputError as error:
@@ -55,10 +61,6 @@ class NativePlanned(_Asked):
 
     name = "native"
     opens_limited = True
-
-    def refuses(self, choices: Choices) -> str | None:
-        """Why the engine cannot make these choices, or None if it can."""
-        return self._trainable_refusal(choices)
 
     def estimate(self, choices: Choices) -> Footprint:
         """All memory above the baseline."""
@@ -102,9 +104,9 @@ class OrtPlanned(_Asked):
                 f"label smoothing {choices.label_smoothing:g}; the training graph was exported with "
                 f"{manifest.label_smoothing:g}: use that, export again, or use --engine native"
             )
-        return self._mutation_refusal(choices) or self._trainable_refusal(choices)
+        return self._room_refusal(choices) or super().refuses(choices)
 
-    def _mutation_refusal(self, choices: Choices) -> str | None:
+    def _room_refusal(self, choices: Choices) -> str | None:
         parts = self.artifact.manifest.ort.get("parameters", {})
         for name, sparsity in choices.densest_sparsity.items():
             parameter = self.network.parameters[name]

@@ -211,9 +211,14 @@ def pinned_request(facts: Mapping[str, Any], request: Request, replan: bool = Fa
 def _request(
     job: Job, artifact: Artifact, facts: Mapping[str, Any] | None, position: Position | None
 ) -> tuple[Request, str]:
+    request = job.request(artifact)
+    trainable = facts["choices"]["trainable"] if facts is not None else request.trainable or "all"
+    targets = artifact.mutation_targets(trainable)
+    if job.settings.mutate != "none" and not targets:
+        raise InputError(f"--mutate {job.settings.mutate}: no sparse layer of {artifact.path} is trained")
     progress = 0.0 if position is None or not position.at_target else position.epoch / job.settings.epochs
-    densest = densest_sparsity(job.settings.mutate, artifact.mutation_targets(), progress)
-    request = replace(job.request(artifact), densest_sparsity=densest)
+    densest = densest_sparsity(job.settings.mutate, targets, progress)
+    request = replace(request, densest_sparsity=densest)
     if facts is None:
         return request, job.engine
     return pinned_request(facts, request, job.replan), facts["engine"]

@@ -144,7 +144,7 @@ class FineTuning:
         self._settings = settings
         self._state = state
         self._facts = dict(facts)
-        self._targets = session.artifact.mutation_targets()
+        self._targets = session.artifact.mutation_targets(session.plan.choices.trainable)
         self._forgetting = Forgetting(samples) if settings.drop_after else None
         self._saved_step: int | None = None
         self.position = Position()

@@ -139,8 +139,8 @@ def finish(command, out):
 def test_a_stopped_run_ends_as_an_unbroken_one(make_artifact, shifted, tmp_path, engine, more):  # noqa: F811
     """SIGTERM: exit 143 with the way to continue; then the same weights, bit for bit."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    run_json(*arguments(make_artifact(), shifted, whole, engine, "--epochs", 6, *more))
-    command = arguments(make_artifact(), shifted, broken, engine, "--epochs", 6, *more)
+    run_json(*arguments(make_artifact(), shifted, whole, engine, "--epochs", 4, *more))
+    command = arguments(make_artifact(), shifted, broken, engine, "--epochs", 4, *more)
     process = subprocess.Popen(
         [sys.executable, "-m", "mest", *map(str, command)], env=environment(), stderr=subprocess.PIPE, text=True
     )
@@ -262,6 +262,14 @@ def test_an_existing_state_is_never_written_over(make_artifact, shifted, tmp_pat
     foreign = mest(*command, "--resume")
     assert foreign.returncode == 2
     assert "other data" in foreign.stderr
+
+
+def test_mutation_without_a_trained_sparse_layer_is_refused(make_artifact, shifted, tmp_path):  # noqa: F811
+    """Weights that grow and are never trained would only lose accuracy."""
+    engine = "ort" if engine_available("ort")[0] else "native"
+    done = mest(*arguments(make_artifact(), shifted, tmp_path / "s", engine, "--mutate", "em", "--trainable", "bias"))
+    assert done.returncode == 2
+    assert "no sparse layer" in done.stderr
 
 
 def test_one_class_is_refused(make_artifact, shifted, tmp_path):  # noqa: F811
