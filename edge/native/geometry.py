@@ -11,7 +11,7 @@ from edge.native.structs import BLOCK, DENSE
 
 CHUNK_FLOATS = 128
 SLACK_FLOATS = 64
-SCRATCH_WANTED = 768 << 10  # bytes of a thread's panels that second-level caches still hold
+SCRATCH_WANTED = 2048 << 10  # bytes of a thread's panels that second-level caches still hold
 
 
 @dataclass(frozen=True)

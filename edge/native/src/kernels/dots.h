@@ -34,16 +34,16 @@ static const int32_t tail_masks[32] = {ONES16};
 MEST_INLINE vmask first_lanes(long n) { return *(const vmasku *)(tail_masks + 16 - n); }
 
 MEST_INLINE void dots_kernel(const DotsTask *t, long i, const int rows, const int nb) {
-    vf acc[4][6];
-    const float *x[6];
+    vf acc[4][8];
+    const float *x[8];
 #pragma GCC unroll 4
     for (int j = 0; j < rows; j++)
-#pragma GCC unroll 6
+#pragma GCC unroll 8
         for (int b = 0; b < nb; b++) acc[j][b] = (vf){0};
     for (long r = 0; r < t->runs; r++) {
         const float *g = t->gradient + r * t->run_stride;
         const long length = t->length, stride = t->gradient_stride;
-#pragma GCC unroll 6
+#pragma GCC unroll 8
         for (int b = 0; b < nb; b++) x[b] = t->panel + t->offsets[i + b] + r * t->run_stride;
         long p = 0;
         for (; p + MEST_VL <= length; p += MEST_VL) {
@@ -53,7 +53,7 @@ MEST_INLINE void dots_kernel(const DotsTask *t, long i, const int rows, const in
                 gv[j] = load(g + j * stride + p);
                 MEST_PIN(gv[j]);
             }
-#pragma GCC unroll 6
+#pragma GCC unroll 8
             for (int b = 0; b < nb; b++) {
                 vf xv = load(x[b] + p);
                 if (rows > 1) MEST_PIN(xv);
@@ -66,7 +66,7 @@ MEST_INLINE void dots_kernel(const DotsTask *t, long i, const int rows, const in
             vf gv[4];
 #pragma GCC unroll 4
             for (int j = 0; j < rows; j++) gv[j] = (vf)((vmask)load(g + j * stride + p) & mask);
-#pragma GCC unroll 6
+#pragma GCC unroll 8
             for (int b = 0; b < nb; b++) {
                 const vf xv = load(x[b] + p);
 #pragma GCC unroll 4
@@ -76,7 +76,7 @@ MEST_INLINE void dots_kernel(const DotsTask *t, long i, const int rows, const in
     }
 #pragma GCC unroll 4
     for (int j = 0; j < rows; j++)
-#pragma GCC unroll 6
+#pragma GCC unroll 8
         for (int b = 0; b < nb; b++) t->grads[(i + b) * t->entry_step + j * t->row_step] += total(acc[j][b]);
 }
 

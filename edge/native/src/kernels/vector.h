@@ -55,7 +55,7 @@ MEST_INLINE float total(vf x) {
 
 /* Vectors of accumulators for one, two and four rows at once, and entries per pass of the weight gradient. */
 #if MEST_VL == 16 || (defined(__aarch64__) && MEST_VL == 4)
-enum { NV1 = 8, NV2 = 8, NV4 = 4, NB1 = 6, NB2 = 6, NB4 = 4 };
+enum { NV1 = 8, NV2 = 8, NV4 = 4, NB1 = 8, NB2 = 6, NB4 = 4 };
 #else
 enum { NV1 = 8, NV2 = 4, NV4 = 2, NB1 = 6, NB2 = 4, NB4 = 2 };
 #endif

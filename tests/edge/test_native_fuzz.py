@@ -1,0 +1,64 @@
+"""Altered networks: the reader refuses them or the engine runs them; nothing crashes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from native_check import batch
+from native_networks import Builder
+
+from edge.errors import EdgeError
+from edge.native.engine import NativeEngine
+from edge.network import Network, read_network, write_network
+from edge.plan.choices import Choices
+
+ALTERATIONS = 60  # of each network; CI's time, not the loader's, sets the bound
+
+
+def every_format() -> Network:
+    """A small network with a weight in every format."""
+    b = Builder((2, 5, 5), 3)
+    x = b.relu(b.norm(b.conv("input", 8)))
+    for fmt in ("csr", "block", "pattern", "channel", "masked"):
+        x = b.conv(x, 8, fmt=fmt, sparsity=0.6)
+    return b.head(b.max_pool(b.select(x, [3, 1, 6, 2]), 2, 2))
+
+
+@pytest.mark.parametrize("file", ["network.json", "network.bin"])
+@pytest.mark.parametrize("seed", range(3))
+def test_altered_files_are_refused_or_run(file: str, seed: int, tmp_path) -> None:
+    """Bytes are changed, removed and repeated; whatever is still a network takes a step."""
+    write_network(every_format(), tmp_path)
+    whole = (tmp_path / file).read_bytes()
+    random = np.random.default_rng(seed)
+    images, labels = batch(every_format(), 2)
+    ran = 0
+    for _ in range(ALTERATIONS):
+        (tmp_path / file).write_bytes(altered(whole, random))
+        try:
+            network = read_network(tmp_path)
+            engine = NativeEngine(network, Choices(batch_size=2, micro_batch=2, threads=1))
+            if network.input == images.shape[1:] and network.classes == 3:
+                engine.train_step(images, labels, 0.1)
+                engine.predict(images)
+            engine.close()
+            ran += 1
+        except EdgeError:
+            continue
+    if file == "network.bin":
+        assert ran > 0
+
+
+def altered(content: bytes, random: np.random.Generator) -> bytes:
+    """The bytes with one to three small changes."""
+    changed = bytearray(content)
+    for _ in range(random.integers(1, 4)):
+        at = int(random.integers(len(changed)))
+        kind = random.integers(3)
+        if kind == 0:
+            changed[at] = int(random.integers(256))
+        elif kind == 1 and chr(changed[at]).isdigit():
+            changed[at] = ord(str(random.integers(10)))
+        else:
+            changed[at] ^= 1 << int(random.integers(8))
+    return bytes(changed)
