@@ -65,7 +65,7 @@ def build(source: Source, captured: Captured, options: Options) -> Built:
     _apply_masks(forward, source)
     channels = {name: layer for name, layer in source.layers.items() if layer.scheme == "channel"}
     kept = compact(forward, channels if options.format in ("auto", "channel") else {})
-    compressed = compress(forward, source.layers, options.format)
+    compressed = compress(forward, source.layers, kept, options.format)
     network = with_compressed(lower(forward, captured.parameters), compressed)
     chosen = select_trainable(network, options.trainable)
     trained = tuple(name for name in captured.parameters if name in chosen)

@@ -15,7 +15,8 @@ from edge.formats import encode_parameter
 from edge.network import Network
 from edge.network.operators import Conv, Linear, Operator, Select
 from edge.parameter import Parameter
-from export.graph import attributes, consumers, producers, tensors
+from export.compact import Kept, cut
+from export.graph import attributes, consumers, tensors
 from export.sparse_layer import SparseLayer
 from mest.errors import InputError
 
@@ -23,28 +24,31 @@ FORMATS = ("auto", "dense", "masked", "csr", "block", "pattern", "channel")
 ROOM = {"none": Fraction(0), "em": Fraction(0), "ems": Fraction(1, 5)}  # share of the kept weights grown on top of them
 
 
-def compress(model: onnx.ModelProto, layers: Mapping[str, SparseLayer], format: str) -> dict[str, Parameter]:
+def compress(
+    model: onnx.ModelProto, layers: Mapping[str, SparseLayer], kept: Mapping[str, Kept], format: str
+) -> dict[str, Parameter]:
     """Every sparse weight of a graph in its compressed form, by name.
 
-    `auto` takes the fewest bytes per layer among the forms that keep its zeros; `dense` gives the zeros up. Requires a
-    compacted graph: a channel-sparse weight is already small there, and one that is whole needs no form. Raises
-    InputError for a form that cannot hold a layer.
+    `auto` takes the fewest bytes per layer among the forms that keep its zeros; `dense` gives the zeros up. `kept` is
+    what compaction left of the graph: a channel-sparse weight is small there already, and has a form only if its layer
+    gathers the channels that it reads. Raises InputError for a form that cannot hold a layer.
     """
     if format not in FORMATS:
         raise InputError(f"--format {format}: allowed are {', '.join(FORMATS)}")
     if format == "dense":
         return {}
-    weights, makers, readers = tensors(model.graph), producers(model.graph), consumers(model.graph)
+    weights, readers = tensors(model.graph), consumers(model.graph)
     compressed = {}
     for name, layer in layers.items():
-        node = readers[name][0]
-        weight, mask, target = weights[name], layer.mask, layer.target_sparsity
-        if mask.shape != weight.shape:
-            gather = makers.get(node.input[0])
-            if gather is None or gather.op_type != "Gather" or gather.input[1] != f"{name}.channels":
-                continue  # nothing is left out: a smaller dense layer
-            weight, mask = _spread(weight, weights[gather.input[1]], model, gather)
+        if name not in weights or name not in readers:
+            raise InputError(f"{name}: is sparse, but the exported graph does not use it as it is stored")
+        left = kept.get(name)
+        weight, mask, target = weights[name], cut(layer.mask, left), layer.target_sparsity
+        if left is not None and left.offered is not None and left.inputs is not None:
+            weight, mask = _spread(weight, left.inputs, left.offered)
             target = 1 - float(mask.mean())
+        elif left is not None and mask.all():
+            continue  # nothing is left out: a smaller dense layer
         try:
             compressed[name] = encode_parameter(
                 name,
@@ -54,24 +58,17 @@ def compress(model: onnx.ModelProto, layers: Mapping[str, SparseLayer], format: 
                 height=layer.height,
                 target_sparsity=target,
                 format=format,
-                groups=int(attributes(node).get("group", 1)),
+                groups=int(attributes(readers[name][0]).get("group", 1)),
             )
         except EdgeInputError as refused:
             raise InputError(f"--format {format}: {refused}") from refused
     return compressed
 
 
-def _spread(
-    weight: np.ndarray, channels: np.ndarray, model: onnx.ModelProto, gather: onnx.NodeProto
-) -> tuple[np.ndarray, np.ndarray]:
+def _spread(weight: np.ndarray, read: np.ndarray, offered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A cut weight among all channels that its layer is offered, with the mask that says which it reads."""
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    offered = next(
-        value.type.tensor_type.shape.dim[1].dim_value
-        for value in (*inferred.value_info, *inferred.input)
-        if value.name == gather.input[0]
-    )
-    spread = np.zeros((weight.shape[0], offered, *weight.shape[2:]), weight.dtype)
+    channels = np.searchsorted(offered, read)
+    spread = np.zeros((weight.shape[0], len(offered), *weight.shape[2:]), weight.dtype)
     spread[:, channels] = weight
     mask = np.zeros(spread.shape, bool)
     mask[:, channels] = True
