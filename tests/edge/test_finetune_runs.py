@@ -335,6 +335,87 @@ def test_a_process_that_would_exceed_is_stopped_with_its_state_whole(
     assert_same_end(finish(arguments(make_artifact(), shifted, leaky, engine), leaky), read_state(whole))
 
 
+PRESS_SHARED = """
+import mmap, sys
+import edge.training as training
+from mest.cli import main
+at, nbytes, held = int(sys.argv[1]), int(sys.argv[2]), []
+step = training.FineTuning._step
+def leaking(self, samples, progress):
+    if self.position.step >= at:
+        held.append(mmap.mmap(-1, nbytes))
+        for start in range(0, nbytes, 4096):
+            held[-1][start] = 1
+    return step(self, samples, progress)
+training.FineTuning._step = leaking
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+def leak_shared(make_artifact, shifted, out, engine, nbytes):  # noqa: F811
+    """A run that takes shared memory from step 12 on, which RLIMIT_DATA does not count."""
+    command = arguments(make_artifact(), shifted, out, engine, "--save-every", 5)
+    program = [sys.executable, "-c", PRESS_SHARED, "12", str(nbytes), *map(str, command)]
+    return subprocess.run(program, capture_output=True, text=True, env=environment(), check=False)
+
+
+@needs_counters
+@both_engines
+def test_resident_memory_is_checked_beside_the_limit(make_artifact, shifted, tmp_path, engine):  # noqa: F811
+    """Memory that no limit on private memory sees: the check after the step ends the run, exit 3, state whole."""
+    done = leak_shared(make_artifact, shifted, tmp_path / "s", engine, 6 * MIB)
+    if done.returncode == -signal.SIGKILL:
+        assert cgroup_granted()
+    else:
+        assert done.returncode == 3, done.stderr
+        assert "was passed" in done.stderr
+    assert read_state(tmp_path / "s").facts["position"]["step"] >= 10
+
+
+def cgroup_granted():
+    """True if this user may have a memory control group of its own."""
+    code = "from edge.cgroup import join_group; g = join_group(1 << 30); print(g is not None); g and g.leave()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=True)
+    return done.stdout.strip() == "True"
+
+
+@needs_counters
+@both_engines
+def test_a_control_group_ends_what_no_check_could_catch(make_artifact, shifted, tmp_path, engine):  # noqa: F811
+    """Far past the budget within one step: the kernel kills, and the run continues from the last state."""
+    if not cgroup_granted():
+        pytest.skip("needs a delegated memory control group (v1 as root, or v2 in a user scope)")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    done = leak_shared(make_artifact, shifted, killed, engine, 400 * MIB)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    run_json(*arguments(make_artifact(), shifted, whole, engine))
+    assert_same_end(finish(arguments(make_artifact(), shifted, killed, engine), killed), read_state(whole))
+
+
+@both_engines
+def test_other_data_for_accuracy_and_an_early_end(make_artifact, shifted, tmp_path, engine):  # noqa: F811
+    """Nothing to gain at a rate of almost nothing: the run ends after the patience, and says why."""
+    more = ("--eval-data", shifted, "--patience", 1, "--epochs", 9, "--lr", 1e-9, "--warmup", 0.1, "--augment", "flip")
+    result = run_json(*arguments(make_artifact(), "digits", tmp_path / "s", engine, *more))
+    assert result["samples_held_out"] == 400
+    assert result["samples_train"] == 1797
+    assert result["epochs"] < 9
+    assert "no better held-out accuracy" in result["stopped_early"]
+
+
+@pytest.mark.parametrize("engine", [engine_mark("native")])
+@pytest.mark.parametrize(
+    "pin", [("--batch-norm", "frozen", "--micro-batch", 8), ("--recompute", "blocks"), ("--optimizer", "adamw")]
+)
+def test_pinned_plans_run(make_artifact, shifted, tmp_path, engine, pin):  # noqa: F811
+    """Each choice that a plan may make, made by the user."""
+    rate = () if "blocks" in pin else ("--lr", 0.003)  # frozen statistics of other images bear no larger steps
+    result = run_json(*arguments(make_artifact(), shifted, tmp_path / "s", engine, *pin, *rate))
+    assert result["plan"][pin[0].removeprefix("--").replace("-", "_")] == pin[1]
+    assert result["plan"]["exact"] is True
+    assert result["accuracy_after"] > result["accuracy_before"]
+
+
 def test_help_names_every_pin():
     """Without loading anything heavy."""
     done = mest("finetune", "--help")
