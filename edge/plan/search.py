@@ -70,6 +70,11 @@ class _Candidate:
     change: int  # 0 exact; 1 micro-batches under training batch norm; 2 batch norm frozen though not asked
     time_cost: float
 
+    @property
+    def family(self) -> tuple[str, ...]:
+        """What all candidates share that differ only in the size of their pieces."""
+        return (self.choices.trainable, self.choices.batch_norm, self.choices.recompute)
+
 
 def search(planned: Planned, request: Request, data: DataNeeds, budget_bytes: int | None) -> MemoryPlan:
     """The first plan that fits, in the order: exact by time, then changed results by how much they change.
@@ -79,30 +84,46 @@ def search(planned: Planned, request: Request, data: DataNeeds, budget_bytes: in
     """
     smallest: MemoryPlan | None = None
     refusal: str | None = None
-    for candidate in sorted(_candidates(planned, request), key=_order):
+    candidates = sorted(_candidates(planned, request), key=_order)
+    hopeless: set[tuple[str, ...]] = set()  # what does not fit in its smallest pieces does not in larger ones
+    for candidate in candidates:
         reason = planned.refuses(candidate.choices)
         if reason is not None:
             refusal = refusal or reason
             continue
-        plan = make_plan(
-            planned.name,
-            candidate.choices,
-            planned.estimate(candidate.choices),
-            planned.baseline_bytes,
-            data,
-            planned.held_bytes,
-            planned.evaluation_bytes(candidate.choices),
-            exact=candidate.change == 0 and candidate.fewer_layers == 0,
-            time_cost=candidate.time_cost,
-            notes=_notes(candidate, planned),
-        )
+        if candidate.family in hopeless:
+            continue
+        plan = _plan(planned, candidate, data)
         if budget_bytes is None or plan.peak_bytes <= budget_bytes:
             return plan
+        least = min(
+            (other for other in candidates if other.family == candidate.family),
+            key=lambda other: other.choices.micro_batch,
+        )
+        if least is not candidate:
+            plan = _plan(planned, least, data)
+        if plan.peak_bytes > budget_bytes:
+            hopeless.add(candidate.family)
         if smallest is None or plan.peak_bytes < smallest.peak_bytes:
             smallest = plan
     if smallest is None or budget_bytes is None:
         raise InputError(f"engine {planned.name}: {refusal or 'cannot make these choices'}")
     raise BudgetError(_refusal(smallest, budget_bytes, request))
+
+
+def _plan(planned: Planned, candidate: _Candidate, data: DataNeeds) -> MemoryPlan:
+    return make_plan(
+        planned.name,
+        candidate.choices,
+        planned.estimate(candidate.choices),
+        planned.baseline_bytes,
+        data,
+        planned.held_bytes,
+        planned.evaluation_bytes(candidate.choices),
+        exact=candidate.change == 0 and candidate.fewer_layers == 0,
+        time_cost=candidate.time_cost,
+        notes=_notes(candidate, planned),
+    )
 
 
 def _order(candidate: _Candidate) -> tuple[float, ...]:
