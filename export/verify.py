@@ -213,7 +213,7 @@ def compare(expected: Expected, observed: Observed, kept: Mapping[str, Kept], un
         difference = float(np.abs(value - wanted).max(initial=0.0))
         if not difference <= tolerance:
             raise DisagreementError(
-                f"engine {observed.engine}: {name} differs from PyTorch by {difference:.3g} after one step "
+                f"engine {observed.engine}: {name} differs from PyTorch by {difference:.3g} in one step "
                 f"(largest value {float(np.abs(wanted).max(initial=0.0)):.3g}, allowed {tolerance:.3g})"
             )
         worst = max(worst, difference / tolerance)
