@@ -253,3 +253,17 @@ def test_nesterov_is_left_to_the_native_engine(models: dict[str, nn.Module], tmp
     assert not manifest.ort["available"]
     assert missing() is not None or "Nesterov" in manifest.ort["reason"]
     assert "training_model.onnx" not in manifest.files
+
+
+def test_without_onnxruntime_training_the_rest_is_written(
+    models: dict[str, nn.Module], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it has no wheel, the manifest says so, and network and inference model are there and checked."""
+    monkeypatch.setattr(export.artifact, "missing", lambda: "no wheel for this machine")
+    source = make_source(models["resnet"], "resnet", "irregular", 0.5)
+    manifest = export_artifact(source, tmp_path / "art", Options())
+    assert (manifest.ort["available"], manifest.ort["reason"]) == (False, "no wheel for this machine")
+    assert set(manifest.files) == {"network.json", "network.bin", "inference.onnx", "inference.bin", "reference.npz"}
+    result = check_artifact(tmp_path / "art")
+    assert "no wheel for this machine" in result["skipped"]["ort"]
+    assert "reference" in result["agreement"]
