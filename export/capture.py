@@ -101,8 +101,8 @@ def _refusal(model: nn.Module, example: torch.Tensor, failed: BaseException) -> 
         error = error.__cause__ or error.__context__
     text = "\n".join(texts)
     advice = "replace that operation in the model by convolution, linear, batch norm, ReLU, pooling or addition"
-    names = re.findall(r"(?:aten|torchvision|prims|[a-z_]\w*)\.\w+(?:\.\w+)?|op='([\w.:]+)'", text)
-    wanted = [name.replace("::", ".") for name in re.findall(r"op='([\w.:]+)'", text)] or [n for n in names if n]
+    named = [name.replace("::", ".") for name in re.findall(r"op='([\w.:]+)'", text)]
+    wanted = named or re.findall(r"aten\.\w+(?:\.\w+)?", text)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
