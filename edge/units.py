@@ -45,7 +45,7 @@ def kept_units(parameter: Parameter, weight_sparsity: float) -> int:
 
 
 def mutation_counts(parameter: Parameter, prune_to: float, grow_to: float) -> tuple[int, int]:
-    """Units left by pruning and after growing. Where both round to the same, one unit is swapped all the same."""
+    """Units left by pruning and after growing. Where both round to the same, one is swapped, but never the only one."""
     if not 0 <= grow_to <= prune_to < 1:
         raise InputError(
             f"{parameter.name}: prune to {prune_to:g} and grow to {grow_to:g}; "
@@ -53,7 +53,7 @@ def mutation_counts(parameter: Parameter, prune_to: float, grow_to: float) -> tu
         )
     left, grown = kept_units(parameter, prune_to), kept_units(parameter, grow_to)
     rows, columns = unit_grid(parameter)
-    if prune_to > grow_to and left == grown < rows * columns:
+    if prune_to > grow_to and 1 < left == grown < rows * columns:
         left -= 1
     return left, grown
 

@@ -49,10 +49,11 @@ def phase_counts(scheme: Scheme, shape: tuple[int, ...], phase: Phase) -> tuple[
     """Units kept after pruning and after growing in one phase.
 
     Where both bounds of a mutating phase round to the same count, one unit is still swapped: with few units (often
-    channels) a layer would otherwise never explore. A layer with a single unit starts again from another one.
+    channels) a layer would otherwise never explore. A layer that keeps a single unit keeps that one: swapping it would
+    set the whole layer to zero at every mutation.
     """
     prune, grow = kept_units(scheme, shape, phase.prune_to), kept_units(scheme, shape, phase.grow_to)
-    if phase.mutates and prune == grow and grow < scheme.units(shape):
+    if phase.mutates and prune == grow and 1 < grow < scheme.units(shape):
         prune -= 1
     return prune, grow
 

@@ -44,10 +44,10 @@ def test_pattern_at_its_floor_keeps_every_kernel() -> None:
 
 
 def test_bounds_that_round_to_one_count_still_swap_a_unit() -> None:
-    """16 channels at 0.93 and 0.9 keep 1 either way: that one is swapped; a phase that does not mutate swaps none."""
+    """32 channels keep 3 at 0.9 and swap one; the only one of 16 stays; a phase that does not mutate swaps none."""
     mutating, resting = Phase(0, exact(0.93), exact(0.9)), Phase(0, exact(0.9), exact(0.9))
-    assert phase_counts(Channel(), (16, 16, 3, 3), mutating) == (0, 1)
-    assert phase_counts(Channel(), (16, 32, 3, 3), mutating) == (2, 3)
+    assert phase_counts(Channel(), (16, 16, 3, 3), mutating) == (1, 1)
+    assert phase_counts(Channel(), (16, 32, 3, 3), Phase(0, exact(0.905), exact(0.9))) == (2, 3)
     assert phase_counts(Channel(), (16, 16, 3, 3), resting) == (1, 1)
 
 
