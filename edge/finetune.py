@@ -16,13 +16,12 @@ from edge.budget import format_size, memory_errors
 from edge.data import Source, open_source
 from edge.digest import sha256
 from edge.errors import BudgetError, DamagedError, InputError
-from edge.plan.choices import Choices, OptimizerChoice
 from edge.plan.memory import DataNeeds, MemoryPlan
 from edge.plan.search import Request
 from edge.recording import make_record
 from edge.report.record import write_record
 from edge.schedule import densest_sparsity
-from edge.session import Board, Session
+from edge.session import Board, Session, continued_engine, continued_request
 from edge.state import is_state, read_facts
 from edge.training import FineTuning, Moment, Outcome, Position, Settings
 
@@ -198,11 +197,10 @@ def _position(job: Job, facts: Mapping[str, Any], data: _Data) -> Position:
     return Position.from_json(facts["position"])
 
 
-def pinned_request(facts: Mapping[str, Any], request: Request, replan: bool = False) -> Request:
+def _pinned_request(facts: Mapping[str, Any], request: Request, replan: bool) -> Request:
     """The request that leaves a resumed run the choices of its state; with `replan` only those its arrays depend on."""
     choices = facts["choices"]
-    always = {name: choices[name] for name in ("batch_size", "trainable", "label_smoothing")}
-    request = replace(request, **always, optimizer=OptimizerChoice(**choices["optimizer"]))
+    request = replace(continued_request(facts, request), batch_size=choices["batch_size"])
     if replan:
         return request
     return replace(request, **{name: choices[name] for name in ("micro_batch", "recompute", "batch_norm", "threads")})
@@ -218,10 +216,10 @@ def _request(
         raise InputError(f"--mutate {job.settings.mutate}: no sparse layer of {artifact.path} is trained")
     progress = 0.0 if position is None or not position.at_target else position.epoch / job.settings.epochs
     densest = densest_sparsity(job.settings.mutate, targets, progress)
-    request = replace(request, densest_sparsity=densest)
     if facts is None:
-        return request, job.engine
-    return pinned_request(facts, request, job.replan), facts["engine"]
+        return replace(request, densest_sparsity=densest), job.engine
+    request = _pinned_request(facts, request, job.replan)
+    return replace(request, densest_sparsity=densest), continued_engine(facts, job.engine, job.state)
 
 
 def _open(board: Board, artifact: Artifact, engine: str, request: Request, needs: DataNeeds, job: Job) -> Session:
@@ -256,7 +254,7 @@ def _run(
     facts = {
         "artifact": artifact.identity(),
         "engine": session.plan.engine,
-        "choices": _pinned_choices(choices),
+        "choices": asdict(choices),
         "data": data.fingerprint,
         "class_names": list(artifact.class_names),
     }
@@ -269,12 +267,6 @@ def _run(
         job.state / RECORD_FILE,
     )
     return _result(job, session, outcome, data)
-
-
-def _pinned_choices(choices: Choices) -> dict[str, Any]:
-    pinned = asdict(choices)
-    del pinned["densest_sparsity"]  # follows from the settings and the position
-    return pinned
 
 
 def _result(job: Job, session: Session, outcome: Outcome, data: _Data) -> FinetuneResult:

@@ -143,11 +143,4 @@ def load(
     )
     budget = parse_size(memory_budget) if isinstance(memory_budget, str) else memory_budget
     data = DataNeeds(image_bytes=4 * int(np.prod(artifact.shape)))
-    session = Session(board, artifact, engine, asked, data, budget)
-    if artifact.state is not None:
-        try:
-            session.restore(artifact.state)
-        except BaseException:
-            session.close()
-            raise
-    return Model(session, mutate)
+    return Model(Session(board, artifact, engine, asked, data, budget), mutate)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,11 +14,12 @@ from edge.batches import Batches
 from edge.budget import Enforcement, Guarantee, memory_errors
 from edge.engine import Engine
 from edge.engines import choose
-from edge.errors import BudgetError
+from edge.errors import BudgetError, InputError
 from edge.memory import Meter
+from edge.plan.choices import OptimizerChoice
 from edge.plan.memory import DataNeeds
 from edge.plan.search import Request
-from edge.state import read_state
+from edge.state import read_facts, read_state
 
 STACK_ADDRESS_BYTES = 8 << 20  # address space that a thread's stack reserves
 HARNESS = "harness/"  # what the harness itself keeps in a state begins so
@@ -45,7 +48,13 @@ class Session:
         data: DataNeeds,
         budget_bytes: int | None,
     ) -> None:
-        """Choose, plan, limit and open. Raises BudgetError before anything is allocated if nothing fits."""
+        """Choose, plan, limit and open; a state brings its weights, its engine and the choices that they follow from.
+
+        Raises BudgetError before anything is allocated if nothing fits.
+        """
+        if artifact.state is not None:
+            facts = read_facts(artifact.state)
+            request, asked = continued_request(facts, request), continued_engine(facts, asked, artifact.state)
         self.artifact = artifact
         self.meter = board.meter
         self.budget_bytes = budget_bytes
@@ -63,6 +72,8 @@ class Session:
                 self._enforcement.check()
                 if not candidate.opens_limited:
                     self._enforcement.limit_private()
+            if artifact.state is not None:
+                self.restore(artifact.state)
         except BaseException:
             self._lift()
             raise
@@ -127,24 +138,39 @@ class Session:
         self.close()
 
 
+def continued_request(facts: Mapping[str, Any], request: Request) -> Request:
+    """The request with those choices of a state that the shapes of its arrays follow from."""
+    choices = facts["choices"]
+    return replace(
+        request,
+        trainable=choices["trainable"],
+        label_smoothing=choices["label_smoothing"],
+        optimizer=OptimizerChoice(**choices["optimizer"]),
+        densest_sparsity=request.densest_sparsity or choices["densest_sparsity"],
+    )
+
+
+def continued_engine(facts: Mapping[str, Any], asked: str, state: Path) -> str:
+    """The engine that wrote a state; raises InputError if another one is asked for."""
+    engine = str(facts["engine"])
+    if asked not in ("auto", engine):
+        raise InputError(f"--engine {asked}: the state {state} was written by engine {engine}; only that one reads it")
+    return engine
+
+
 def open_for_inference(
     board: Board, path: Path, asked: str, budget_bytes: int | None, threads: int, data: DataNeeds, batch_size: int = 32
 ) -> Session:
     """A session for predictions alone: the largest batch up to `batch_size` that fits. A state brings its weights."""
     artifact = open_artifact(path)
+    request = Request(threads=threads, label_smoothing=artifact.manifest.label_smoothing)
     last: BudgetError | None = None
     for size in _halves(batch_size):
-        request = Request(
-            batch_size=size, micro_batch=size, threads=threads, label_smoothing=artifact.manifest.label_smoothing
-        )
+        request = replace(request, batch_size=size, micro_batch=size)
         try:
-            session = Session(board, artifact, asked, request, data, budget_bytes)
+            return Session(board, artifact, asked, request, data, budget_bytes)
         except BudgetError as error:
             last = error
-            continue
-        if artifact.state is not None:
-            session.restore(artifact.state)
-        return session
     assert last is not None
     raise last
 

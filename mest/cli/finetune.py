@@ -146,8 +146,6 @@ def _stored_settings(args: argparse.Namespace) -> dict[str, Any]:
     choices = {**facts["choices"], "optimizer": facts["choices"]["optimizer"]["kind"]}
     pinned = ["batch_size", "trainable", "label_smoothing", "optimizer"]
     pinned += [] if args.replan else ["micro_batch", "recompute", "batch_norm", "threads"]
-    if args.engine not in ("auto", facts["engine"]):
-        raise InputError(f"--engine {args.engine}: the state {args.out} was written by engine {facts['engine']}")
     for name in pinned:
         value = getattr(args, name)
         if value is not None and value != choices[name]:

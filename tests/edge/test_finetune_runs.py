@@ -118,6 +118,24 @@ def test_a_state_predicts_and_evaluates(make_artifact, shifted, tmp_path, engine
     assert found["predictions"][0]["class"] == str(label)
 
 
+@both_engines
+def test_a_state_of_another_optimizer_and_fewer_layers_is_read(make_artifact, shifted, tmp_path, engine):  # noqa: F811
+    """Also in the middle of EM&S, when it is denser than its target; another engine is refused."""
+    more = ("--optimizer", "adamw", "--lr", 0.01, "--trainable", "last:2", "--mutate", "ems", "--mutate-every", 2)
+    command = arguments(make_artifact(), shifted, tmp_path / "s", engine, *more, "--save-every", 3)
+    program = [sys.executable, "-c", PRESS, "7", *map(str, command), "--memory-budget", "128MiB"]
+    killed = subprocess.run(program, capture_output=True, text=True, env=environment(), check=False)
+    assert killed.returncode == 3, killed.stderr
+    assert read_state(tmp_path / "s").facts["position"]["at_target"] is False
+    evaluated = run_json("eval", tmp_path / "s", "--data", shifted, "--threads", 1)
+    assert evaluated["engine"] == engine
+    assert evaluated["accuracy"] > 0.05
+    other = {"native": "ort", "ort": "native"}[engine]
+    refused = mest("eval", tmp_path / "s", "--data", shifted, "--engine", other)
+    assert refused.returncode == 2
+    assert f"written by engine {engine}" in refused.stderr
+
+
 def assert_same_end(left, right):
     """Two states with the same weights, indices, statistics and optimizer."""
     assert sorted(left.tensors) == sorted(right.tensors)
