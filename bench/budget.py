@@ -8,7 +8,7 @@ DIR holds one folder of images per class, or such folders below train/ and test/
 process of its own, one after the other: `mest finetune --engine native --mutate ems` under each budget with all layers
 trained, the smallest budgets that work, plans that train fewer layers, and the same fine-tuning in onnxruntime-training
 and in PyTorch (masked dense weights). Images are decoded from the folder while it trains. Without --run, a network is
-trained first: one short epoch in PyTorch makes a run, the native engine does the rest, export brings it back.
+trained first, as `bench.budget_train` does.
 """
 
 from __future__ import annotations
@@ -24,16 +24,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import budget_train
 from bench.budget_commands import Commands, Said, Smallest, smallest_budget
 from bench.budget_images import SENSOR, Images, PerClass, make_images
 from bench.budget_report import markdown, plan_words
+from bench.budget_train import how_made, train
 from bench.circumstances import circumstances
 
 PACKAGES = ("numpy", "Pillow", "torch", "onnxruntime-training-cpu")
 BUDGETS_MIB = (48, 64, 96, 160)
-FEWER_LAYERS = ("last:8", "last:1", "bias")
+FEWER_LAYERS = (("last:8", "ems"), ("last:2", "ems"), ("bias", "none"))  # biases alone have no zeros to move
 FEWER_LAYERS_MIB = 48
+EMS = ("--mutate", "ems")
 BATCH_SIZE, LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 32, 0.02, 0.9, 1e-4
+
+Pins = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Size:
     mutate_every: int
 
 
-FULL = Size(PerClass(first=60, learn=800, tune=100, test=100), learn_epochs=8, tune_epochs=3, mutate_every=10)
+FULL = Size(budget_train.FULL, learn_epochs=8, tune_epochs=3, mutate_every=10)
 QUICK = Size(PerClass(first=10, learn=20, tune=10, test=10), learn_epochs=1, tune_epochs=2, mutate_every=2)
 
 
@@ -90,7 +95,7 @@ class Bench:
     def record(self) -> dict[str, Any]:
         """Everything, measured."""
         start, load = time.perf_counter(), os.getloadavg()[0]
-        run, made = (self.args.run, "a given run") if self.args.run else self.trained()
+        run = self.args.run or self.trained()
         artifact = self.work / "artifact"
         self.commands.must("export", run, "--out", artifact, "--mutate", "ems")
         original = self.commands.must("eval", artifact, "--data", self.images.test, *self.engine("native"))
@@ -101,7 +106,7 @@ class Bench:
             "load": [load, os.getloadavg()[0]],
             "seconds": time.perf_counter() - start,
             "quick": self.args.quick,
-            "network": {**described(run), "made": made, "accuracy": original["accuracy"]},
+            "network": {**described(run), "made": how_made(run), "accuracy": original["accuracy"]},
             "finetuning": self.settings(),
             "rows": rows,
             "smallest": smallest,
@@ -111,39 +116,30 @@ class Bench:
             ],
         }
 
-    def trained(self) -> tuple[Path, str]:
-        """A run trained for a few minutes, and how, in words."""
-        size, first, work = self.size, self.work / "first", self.work
-        self.commands.must(
-            "train", "--model", self.args.model, "--data", f"imagefolder:{self.images.first}", "--scheme", "block",
-            "--sparsity", 0.9, "--method", "ems", "--epochs", 1, "--batch-size", BATCH_SIZE, "--lr", 0.02,
-            "--threads", self.args.threads, "--validation-fraction", 0, "--seed", self.args.seed, "--out", first,
+    def trained(self) -> Path:
+        """A run trained for a few minutes."""
+        out, images = self.work / "run", self.images
+        train(
+            self.commands, self.args.model, images.first, images.learn, self.size.learn_epochs, self.args.seed,
+            self.work, out,
         )  # fmt: skip
-        self.commands.must("export", first, "--out", work / "first_artifact", "--mutate", "ems")
-        self.commands.must(
-            "finetune", work / "first_artifact", "--data", self.images.learn, "--hold-out", 0,
-            *self.engine("native"), "--epochs", size.learn_epochs, "--batch-size", BATCH_SIZE, "--lr", 0.1,
-            "--warmup", 0.05, "--augment", "crop-flip", "--mutate", "ems", "--mutate-every", 100,
-            "--seed", self.args.seed, "--out", work / "first_state",
-        )  # fmt: skip
-        self.commands.must("export", work / "first_state", "--out", work / "run", "--original", first)
-        count = 10 * size.per_class.learn
-        return work / "run", f"trained for {size.learn_epochs} epochs of {count} images, EM&S, in the native engine"
+        return out
 
     def measured(self, artifact: Path, run: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """The rows of the table, and the smallest budgets."""
-        every = ("--trainable", "all")
+        every: Pins = ("--trainable", "all", *EMS)
         rows = [self.board(artifact, "native", "all", every, budget) for budget in self.args.budgets]
         rows.append(self.board(artifact, "native", "all", every, None))
         smallest = {}
-        for name, pins in (("all layers trained", every), ("layers as the plan chooses", ())):
+        for name, pins in (("all layers trained", every), ("layers as the plan chooses", EMS)):
             found = self.smallest(artifact, pins)
             smallest[name] = {key: value for key, value in asdict(found).items() if key != "said"}
             if found.said is not None:
                 rows.append(self.row("native", None, found.said, found.confirmed_mib))
-        for trainable in FEWER_LAYERS:
-            pins = ("--trainable", trainable)
-            rows.append(self.board(artifact, "native", trainable, pins, FEWER_LAYERS_MIB))
+        for trainable, mutate in FEWER_LAYERS:
+            pins = ("--trainable", trainable, "--mutate", mutate)
+            trained = trainable if mutate == "ems" else f"{trainable}, no mutation"
+            rows.append(self.board(artifact, "native", trained, pins, FEWER_LAYERS_MIB))
         rows += [self.pytorch(run, layout) for layout in ("channels_last", "contiguous")]
         rows.append(self.board(artifact, "ort", "all", every, None))
         return rows, smallest
@@ -152,7 +148,7 @@ class Bench:
         """The engine's options."""
         return ("--engine", name, "--threads", self.args.threads)
 
-    def finetune(self, artifact: Path, engine: str, pins: tuple[str, ...], budget_mib: float | None) -> Said:
+    def finetune(self, artifact: Path, engine: str, pins: Pins, budget_mib: float | None) -> Said:
         """The command under measurement."""
         self._states += 1
         state = self.work / f"state-{self._states}"
@@ -161,15 +157,13 @@ class Bench:
             "finetune", artifact, "--data", self.images.tune, "--eval-data", self.images.tune_test,
             *self.engine(engine), "--epochs", self.size.tune_epochs, "--batch-size", BATCH_SIZE,
             "--lr", LEARNING_RATE, "--lr-scheduler", "cosine", "--momentum", MOMENTUM, "--weight-decay", WEIGHT_DECAY,
-            "--mutate", "ems", "--mutate-every", self.size.mutate_every, "--seed", self.args.seed,
+            "--mutate-every", self.size.mutate_every, "--seed", self.args.seed,
             *pins, *limit, "--out", state,
         )  # fmt: skip
         shutil.rmtree(state, ignore_errors=True)
         return said
 
-    def board(
-        self, artifact: Path, engine: str, trained: str, pins: tuple[str, ...], budget_mib: float | None
-    ) -> dict[str, Any]:
+    def board(self, artifact: Path, engine: str, trained: str, pins: Pins, budget_mib: float | None) -> dict[str, Any]:
         """A row of `mest finetune`."""
         return self.row(engine, trained, self.finetune(artifact, engine, pins, budget_mib), budget_mib)
 
@@ -189,11 +183,11 @@ class Bench:
             "said": result,
         }
 
-    def smallest(self, artifact: Path, pins: tuple[str, ...]) -> Smallest:
+    def smallest(self, artifact: Path, pins: Pins) -> Smallest:
         """The smallest budget with these pins."""
         refusal = self.commands.mest(
             "plan", artifact, "--data", self.images.tune, *self.engine("native"), "--batch-size", BATCH_SIZE,
-            "--mutate", "ems", *pins, "--memory-budget", "1MiB",
+            *pins, "--memory-budget", "1MiB",
         )  # fmt: skip
         return smallest_budget(refusal, lambda budget: self.finetune(artifact, "native", pins, budget))
 

@@ -42,6 +42,7 @@ class Commands:
 
     def __init__(self, threads: int) -> None:
         self.said: list[Said] = []
+        self.threads = threads
         self._environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": "1"}
 
     def mest(self, *words: object) -> Said:

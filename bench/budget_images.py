@@ -49,12 +49,13 @@ def make_images(root: Path, work: Path, per_class: PerClass, seed: int) -> Image
     whole = (root / "train").is_dir() and (root / "test").is_dir()
     train = shuffled(listed(root / "train" if whole else root), rng)
     held = shuffled(listed(root / "test"), rng) if whole else train
-    start = 0 if whole else per_class.learn + per_class.tune
+    # The parts of the comparison come first, so that they are the same however much a network learnt from before.
+    start = per_class.tune if whole else per_class.tune + per_class.test
     parts = {
-        "learn": taken(train, 0, per_class.learn),
-        "first/train": taken(train, 0, per_class.first),
-        "tune": taken(train, per_class.learn, per_class.tune),
-        "test": taken(held, start, per_class.test),
+        "tune": taken(train, 0, per_class.tune),
+        "test": taken(held, 0 if whole else per_class.tune, per_class.test),
+        "learn": taken(train, start, per_class.learn),
+        "first/train": taken(train, start, min(per_class.first, per_class.learn)),
     }
     parts["first/test"] = parts["test"]
     for name in ("learn", "first/train", "first/test", "test"):

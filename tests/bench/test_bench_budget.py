@@ -61,7 +61,7 @@ def test_the_sensor_changes_pixels_and_keeps_the_form(tmp_path: Path, mode: str)
 def test_too_few_images_are_named_in_one_line(tmp_path: Path) -> None:
     """The class, what it has and what is needed."""
     write_classes(tmp_path / "root", 3)
-    with pytest.raises(SystemExit, match="class cat has 3 images, 4 are needed"):
+    with pytest.raises(SystemExit, match="class cat has 3 images, 5 are needed"):
         make_images(tmp_path / "root", tmp_path / "work", PER_CLASS, seed=0)
 
 
