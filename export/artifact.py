@@ -22,7 +22,8 @@ from export.inference import write_inference
 from export.lower import lower
 from export.manifest import Facts, write_facts
 from export.observe import Batch, Observed, native_missing, observe_native, observe_ort, observe_reference
-from export.ort.artifacts import missing, write_artifacts
+from export.ort.artifacts import write_artifacts
+from export.ort.files import missing
 from export.ort.memory import live_memory, measured_memory
 from export.ort.represent import Represented, represent
 from export.sizes import LayerSize, layer_size

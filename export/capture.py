@@ -8,6 +8,7 @@ import logging
 import re
 import warnings
 from dataclasses import dataclass
+from importlib import metadata
 
 import onnx
 import torch
@@ -37,6 +38,7 @@ def capture(model: nn.Module, input_shape: tuple[int, int, int]) -> Captured:
 
     Raises InputError for a model with an operator that cannot be exported, naming operator and module.
     """
+    check_exporter(torch.__version__, metadata.version("onnxscript"))
     for name, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and (
             module.momentum is None or not module.track_running_stats
@@ -78,6 +80,18 @@ def capture(model: nn.Module, input_shape: tuple[int, int, int]) -> Captured:
         tuple(name for name in parameters if name in present),
         tuple(name for name in statistics if name in present),
     )
+
+
+def check_exporter(torch_version: str, onnxscript_version: str) -> None:
+    """Raise InputError for the pair that fails on every batch norm: the exporter of torch 2.6 with a later onnxscript."""
+    torch_numbers, script_numbers = (
+        tuple(map(int, re.findall(r"\d+", version)[:2])) for version in (torch_version, onnxscript_version)
+    )
+    if torch_numbers < (2, 7) and script_numbers >= (0, 3):
+        raise InputError(
+            f"torch {torch_version} exports with onnxscript below 0.3, and {onnxscript_version} is installed; "
+            "pip install 'onnxscript<0.3', or a newer torch"
+        )
 
 
 @contextlib.contextmanager

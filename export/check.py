@@ -11,9 +11,8 @@ from edge.errors import DamagedError
 from edge.manifest import MANIFEST, Manifest, read_manifest
 from edge.network import Network, read_network
 from edge.plan.choices import OptimizerChoice
-from export.manifest import REFERENCE
-from export.observe import Batch, Observed, native_missing, observe_native, observe_ort, observe_reference
-from export.ort.artifacts import missing
+from export.observe import REFERENCE, Batch, Observed, native_missing, observe_native, observe_ort, observe_reference
+from export.ort.files import missing
 
 # Engines differ from the stored float64 answers by rounding, other processors by a little more; onnxruntime's running
 # variance is the biased one, n samples for PyTorch's n − 1, and eight is the fewest that a batch norm sees here.

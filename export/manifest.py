@@ -13,7 +13,7 @@ import numpy as np
 from edge.manifest import Manifest, write_manifest
 from edge.plan.choices import OptimizerChoice
 from export.compact import Kept, cut
-from export.observe import Observed
+from export.observe import REFERENCE, Observed
 from export.ort.loss import SCALE
 from export.ort.represent import Represented
 from export.sizes import LayerSize, as_json, total_sizes
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from export.source import Source
     from export.verify import Expected
 
-REFERENCE = "reference.npz"
 TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime-training-cpu", "onnxruntime-training", "numpy")
 
 

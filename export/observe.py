@@ -17,6 +17,9 @@ from edge.reference import Reference
 from export.ort.session import Session
 from export.rebuild import from_native, from_ort
 
+# The batch and PyTorch's answers that an artifact carries, so that the comparison can be repeated anywhere.
+REFERENCE = "reference.npz"
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:

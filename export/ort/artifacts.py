@@ -8,29 +8,17 @@ from pathlib import Path
 
 import onnx
 
-from edge.ort.bindings import available, load_bindings
+from edge.ort.bindings import load_bindings
 from edge.plan.choices import OptimizerChoice
 from export.graph import producers, remove_unused, stamp
 from export.ort.average_pool import convolve_instead_of_pool
+from export.ort.files import CHECKPOINT, EVALUATION, OPTIMIZER, TRAINING
 from export.ort.gradient import training_graphs
 from export.ort.loss import SCALE, append_loss
 from export.ort.optimizer import optimizer_model
 from export.ort.relu6 import split_relu6
 from export.ort.represent import ZERO
 from mest.errors import InputError
-
-TRAINING, EVALUATION, OPTIMIZER, CHECKPOINT = (
-    "training_model.onnx",
-    "eval_model.onnx",
-    "optimizer_model.onnx",
-    "checkpoint",
-)
-
-
-def missing() -> str | None:
-    """Why the artifacts cannot be written here, or None if they can."""
-    usable, reason = available()
-    return None if usable else reason
 
 
 def write_artifacts(

@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 
 import edge
-from export.ort.artifacts import TRAINING
+from export.ort.files import TRAINING
 
 BATCHES = (2, 8)
 SECONDS = 300

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from edge.ort.bindings import load_bindings
-from export.ort.artifacts import CHECKPOINT, EVALUATION, OPTIMIZER, TRAINING
+from export.ort.files import CHECKPOINT, EVALUATION, OPTIMIZER, TRAINING
 
 
 class Session:

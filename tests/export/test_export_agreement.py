@@ -20,7 +20,7 @@ from edge.plan.choices import OptimizerChoice
 from export.artifact import Options, build, observe, write_ort
 from export.capture import Captured
 from export.compact import cut
-from export.ort.artifacts import missing
+from export.ort.files import missing
 from export.ort.session import Session
 from export.rebuild import from_ort
 from export.source import Source

@@ -24,7 +24,7 @@ from edge.plan.choices import OptimizerChoice
 from export.artifact import Options, export_artifact
 from export.check import check_artifact
 from export.directory import whole_directory
-from export.ort.artifacts import missing
+from export.ort.files import missing
 from export.ort.memory import live_memory
 from export.ort.session import Session
 from export.verify import DisagreementError

@@ -13,7 +13,7 @@ from onnx.reference import ReferenceEvaluator
 from torch import nn
 
 from edge.network import Conv, Relu6
-from export.capture import Captured, capture
+from export.capture import Captured, capture, check_exporter
 from export.lower import lower
 from export.source import Source
 from mest.errors import InputError
@@ -103,3 +103,18 @@ def test_lowered_network_has_the_model_s_constants(
     assert sum(isinstance(operator, Relu6) for operator in network.operators) == 3
     assert not network.parameters["stem.1.running_mean"].trainable
     onnx.checker.check_model(captured.model, full_check=True)
+
+
+@pytest.mark.parametrize(
+    ("torch_version", "onnxscript_version", "refused"),
+    [("2.6.0+cpu", "0.7.2", True), ("2.6.0", "0.2.0", False), ("2.13.0+cpu", "0.7.2", False), ("2.15.0", "0.5", False)],
+)
+def test_a_pair_of_exporter_versions_that_fails_is_named(
+    torch_version: str, onnxscript_version: str, refused: bool
+) -> None:
+    """torch 2.6 with a later onnxscript is refused up front, with what to install."""
+    if not refused:
+        check_exporter(torch_version, onnxscript_version)
+        return
+    with pytest.raises(InputError, match=r"pip install 'onnxscript<0\.3'"):
+        check_exporter(torch_version, onnxscript_version)

@@ -15,7 +15,7 @@ from torch import nn
 from edge.plan.choices import OptimizerChoice
 from export.artifact import Options, build, observe, write_ort
 from export.capture import capture
-from export.ort.artifacts import missing
+from export.ort.files import missing
 from export.ort.session import Session
 from export.source import Source
 from export.sparse_layer import SparseLayer
