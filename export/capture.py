@@ -83,7 +83,7 @@ def capture(model: nn.Module, input_shape: tuple[int, int, int]) -> Captured:
 
 
 def check_exporter(torch_version: str, onnxscript_version: str) -> None:
-    """Raise InputError for the pair that fails on every batch norm: the exporter of torch 2.6 with a later onnxscript."""
+    """Raise InputError for a pair that fails on every batch norm: torch 2.6 with a later onnxscript."""
     torch_numbers, script_numbers = (
         tuple(map(int, re.findall(r"\d+", version)[:2])) for version in (torch_version, onnxscript_version)
     )
