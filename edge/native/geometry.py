@@ -11,6 +11,7 @@ from edge.native.structs import BLOCK, DENSE
 
 CHUNK_FLOATS = 128
 SLACK_FLOATS = 64
+SHARED_FLOATS = 48  # of padding that two rows may share: what the slack behind a panel leaves beside a vector
 SCRATCH_WANTED = 2048 << 10  # bytes of a thread's panels that second-level caches still hold
 
 
@@ -91,7 +92,7 @@ def _cut(
     span_h = -(-(in_h + top) // stride_h)
     span_w = -(-(in_w + left) // stride_w)
     tiles = -(-out_h // tile_rows)
-    plane_w = max(out_w + reach_w, span_w)
+    plane_w = max(out_w + reach_w - _shared_columns(window, samples), span_w)
     x_rows = tile_rows + reach_h
     d_rows = 0
     for tile in range(tiles):
@@ -111,6 +112,15 @@ def _cut(
     floats += max(0 if fmt == DENSE else entries, listed if backward else 0)
     floats += listed if backward and fmt == DENSE else 0
     return Cut(tile_rows, tiles, parts, plane_w, x_rows, d_rows, floats + -floats % 16)
+
+
+def _shared_columns(window: Window, samples: int) -> int:
+    """Columns of zeros that are one row's padding on the right and the next row's on the left."""
+    if window.stride[1] != 1:
+        return 0
+    left = window.padding[1]
+    right = window.output[2] + (window.kernel[1] - 1) * window.dilation[1] - left - window.input[2]
+    return max(0, min(left, right, SHARED_FLOATS // samples))
 
 
 def _cost(

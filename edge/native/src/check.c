@@ -39,7 +39,9 @@ static int conv_fits(const MestStep *step, long samples, int threads) {
     if (c->stride_h < 1 || c->stride_w < 1 || c->dilation_h < 1 || c->dilation_w < 1 || c->pad_top < 0 || c->pad_left < 0) return 0;
     if (c->in_h < 1 || c->in_w < 1 || c->out_h < 1 || c->out_w < 1 || c->tile_rows < 1 || c->parts < 1) return 0;
     const Geometry g = geometry_of(c, samples);
-    if (c->tiles != ceil_div(c->out_h, c->tile_rows) || c->plane_w < most(c->out_w + g.reach_w, g.span_w)) return 0;
+    if (c->tiles != ceil_div(c->out_h, c->tile_rows) ||
+        c->plane_w < most(c->out_w + g.reach_w - shared_columns(c, samples), g.span_w))
+        return 0;
     if (c->x_rows < c->tile_rows + g.reach_h) return 0;
     for (long i = 0; backward && i < c->tiles; i++) {
         const Tile t = tile_of(&g, i);

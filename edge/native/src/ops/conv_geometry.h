@@ -3,7 +3,8 @@
  * The padded input is cut into parity planes (one per stride phase), so that every kernel tap reads output position p of
  * a plane at p + constant. A thread works on a tile of output rows: it packs the tile's input planes into its scratch
  * (the panel), normalised on the way. All panels of a layer share one row length, `plane_w` columns: the columns beyond
- * the output's width hold the padding of both sides, so a whole tile may also be run through as one line.
+ * the output's width hold the padding of both sides, so a whole tile may also be run through as one line. With stride 1
+ * the zeros at a row's end are at the same time those before the next row (or plane, or the slack behind the last one).
  * The gradient's panel has `lead` zero floats before each plane's first row, which is row `d_low` of the output.
  */
 #ifndef MEST_CONV_GEOMETRY_H
@@ -44,6 +45,15 @@ MEST_INLINE Geometry geometry_of(const MestConv *c, long samples) {
     g.span_h = ceil_div(c->in_h + c->pad_top, c->stride_h);
     g.span_w = ceil_div(c->in_w + c->pad_left, c->stride_w);
     return g;
+}
+
+enum { SHARED_FLOATS = MEST_SLACK - 16 };
+
+/* Columns of zeros that end one row and begin the next. */
+MEST_INLINE long shared_columns(const MestConv *c, long samples) {
+    const long right = c->out_w + (c->kernel_w - 1) * c->dilation_w - c->pad_left - c->in_w;
+    if (c->stride_w != 1) return 0;
+    return most(0, least(least(c->pad_left, right), SHARED_FLOATS / samples));
 }
 
 /* One tile: output rows [y0, y1), plane rows [u0, u1) of the input gradient, gradient rows [d_low, d_high) packed. */
