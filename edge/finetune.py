@@ -109,7 +109,7 @@ def finetune(
     source = open_source(job.data, artifact.class_names, job.state)
     held = open_source(job.eval_data, artifact.class_names, job.state) if job.eval_data else None
     try:
-        data = _Data.of(source, held, job.settings)
+        data = TrainingData.of(source, held, job.settings)
         position = None if facts is None else _position(job, facts, data)
         request, engine = _request(job, artifact, facts, position)
         with _open(board, artifact, engine, request, data.needs(artifact), job) as session:
@@ -122,7 +122,7 @@ def finetune(
             held.close()
 
 
-class _Data:
+class TrainingData:
     """The sources as one numbered set, the split of it, and a fingerprint that a state holds."""
 
     def __init__(self, source: Source, split: Split, fingerprint: str) -> None:
@@ -131,8 +131,9 @@ class _Data:
         self.fingerprint = fingerprint
 
     @classmethod
-    def of(cls, source: Source, held: Source | None, settings: Settings) -> _Data:
-        if len(np.unique(source.labels)) < 2:
+    def of(cls, source: Source, held: Source | None, settings: Settings) -> TrainingData:
+        """The set that `settings` split, or the sources as its two parts. Raises InputError for a single class."""
+        if source.labels.min() == source.labels.max():
             raise InputError("--data: all samples are of one class; fine-tuning needs at least two")
         if held is None:
             split = hold_out(source.labels, settings.hold_out, settings.seed)
@@ -145,6 +146,7 @@ class _Data:
         return cls(source, split, str(digest.hexdigest()))
 
     def needs(self, artifact: Artifact) -> DataNeeds:
+        """What reading it takes."""
         image_bytes = 4 * int(np.prod(artifact.shape))
         return DataNeeds(len(self.source.labels), self.source.decoder_bytes, image_bytes)
 
@@ -184,7 +186,7 @@ def _facts_to_continue(job: Job) -> dict[str, Any] | None:
     return None
 
 
-def _position(job: Job, facts: Mapping[str, Any], data: _Data) -> Position:
+def _position(job: Job, facts: Mapping[str, Any], data: TrainingData) -> Position:
     pinned, given = facts["settings"], asdict(job.settings)
     for name, value in given.items():
         if name != "save_every" and pinned.get(name) != value:
@@ -242,7 +244,7 @@ def _run(
     job: Job,
     artifact: Artifact,
     session: Session,
-    data: _Data,
+    data: TrainingData,
     position: Position | None,
     stop: Callable[[], bool],
     watch: Callable[[Moment], None],
@@ -269,7 +271,7 @@ def _run(
     return _result(job, session, outcome, data)
 
 
-def _result(job: Job, session: Session, outcome: Outcome, data: _Data) -> FinetuneResult:
+def _result(job: Job, session: Session, outcome: Outcome, data: TrainingData) -> FinetuneResult:
     plan: MemoryPlan = session.plan
     position = outcome.position
     return FinetuneResult(

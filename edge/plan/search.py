@@ -14,6 +14,7 @@ from edge.plan.footprint import Footprint
 from edge.plan.memory import DataNeeds, MemoryPlan, make_plan
 
 _MIB = 1 << 20
+_START_SPREAD_BYTES = _MIB // 5  # by which the baselines of two starts of the same command differ
 _RECOMPUTE: tuple[Recompute, ...] = ("none", "activations", "blocks")
 
 
@@ -133,8 +134,8 @@ def _order(candidate: _Candidate) -> tuple[float, ...]:
 
 
 def smallest_budget(plan: MemoryPlan) -> str:
-    """The plan's peak as an option value, rounded up to a tenth of a MiB."""
-    return f"{math.ceil(plan.peak_bytes * 10 / _MIB) / 10:.1f}MiB"
+    """The plan's peak as an option value, rounded up to a tenth of a MiB, and what the next start may need more."""
+    return f"{math.ceil((plan.peak_bytes + _START_SPREAD_BYTES) * 10 / _MIB) / 10:.1f}MiB"
 
 
 def _refusal(smallest: MemoryPlan, budget_bytes: int, request: Request) -> str:

@@ -35,9 +35,11 @@ class Command(Base):
         from edge.board import board_baselines, read_board_file
         from edge.data import open_source
         from edge.engines import choose
+        from edge.finetune import TrainingData  # first of all, so that the baseline is that of fine-tuning
         from edge.plan.memory import DataNeeds, phase_peaks
         from edge.schedule import densest_sparsity
         from edge.session import Board
+        from edge.training import Settings
 
         here = Board()
         board = read_board_file(args.board) if args.board else None
@@ -49,15 +51,19 @@ class Command(Base):
             request, densest_sparsity=densest_sparsity(args.mutate or "none", artifact.mutation_targets())
         )
         needs = DataNeeds(image_bytes=4 * int(np.prod(artifact.shape)))
+        source = None
         if args.data:
+            # Held while the plan is made, as fine-tuning holds it.
             source = open_source(within_budget.data_path(args.data), artifact.class_names)
-            needs = replace(needs, samples=len(source.labels), decoder_bytes=source.decoder_bytes)
-            source.close()
+            data = TrainingData.of(source, None, Settings())
+            needs = data.needs(artifact)
         budget = within_budget.budget_bytes(args)
         baselines = None if board is None else board_baselines(board)
         if board is None and here.meter.reason is not None:
             context.say(f"the baseline is not counted: {here.meter.reason}")
         _, plan, why = choose(args.engine, artifact, request, needs, budget, here.start_bytes, baselines)
+        if source is not None:
+            source.close()
         return {
             "artifact": str(args.artifact),
             "board": str(args.board) if args.board else None,

@@ -250,6 +250,15 @@ def test_a_budget_too_small_is_refused_and_the_one_named_works(make_artifact, sh
 
 
 @both_engines
+def test_the_plan_names_the_budget_that_fine_tuning_names(make_artifact, shifted, tmp_path, engine):  # noqa: F811
+    """Planned beforehand or about to run: the same libraries and data are held, so the smallest budget is the same."""
+    model, common = make_artifact(), ("--data", shifted, "--engine", engine, "--threads", 1, "--memory-budget", "20MiB")
+    said = [mest("plan", model, *common).stderr, mest("finetune", model, *common, "--out", tmp_path / "s").stderr]
+    planned, run = (float(text.split("give --memory-budget ")[1].split("MiB")[0]) for text in said)
+    assert planned == pytest.approx(run, abs=0.75)
+
+
+@both_engines
 def test_a_loss_that_explodes_keeps_the_last_good_state(make_artifact, shifted, tmp_path, engine):  # noqa: F811
     """Exit 2, one line, and the state can still be read."""
     done = mest(*arguments(make_artifact(), shifted, tmp_path / "s", engine, "--lr", "1e30", "--save-every", 1))

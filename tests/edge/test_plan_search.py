@@ -151,7 +151,7 @@ def test_what_cannot_be_met_names_the_budget_that_would_do():
     plan = search(Known(), Request(), NO_DATA, round(float(smallest) * MIB))
     assert plan.choices.trainable == "last:1"
     with pytest.raises(BudgetError):
-        search(Known(), Request(), NO_DATA, round((float(smallest) - 0.2) * MIB))
+        search(Known(), Request(), NO_DATA, round((float(smallest) - 0.4) * MIB))
 
 
 def test_choices_that_an_engine_lacks_are_passed_over():
