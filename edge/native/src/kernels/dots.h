@@ -74,6 +74,16 @@ MEST_INLINE void dots_kernel(const DotsTask *t, long i, const int rows, const in
             }
         }
     }
+    if (rows * nb % 8 == 0 && t->entry_step == rows && (rows == 1 || t->row_step == 1)) {
+        vf ordered[32]; /* as the values lie: entry by entry, its rows side by side */
+#pragma GCC unroll 8
+        for (int b = 0; b < nb; b++)
+#pragma GCC unroll 4
+            for (int j = 0; j < rows; j++) ordered[b * rows + j] = acc[j][b];
+#pragma GCC unroll 4
+        for (int k = 0; k < rows * nb; k += 8) add_totals8(t->grads + i * rows + k, ordered + k);
+        return;
+    }
 #pragma GCC unroll 4
     for (int j = 0; j < rows; j++)
 #pragma GCC unroll 8

@@ -51,6 +51,29 @@ MEST_INLINE float total(vf x) {
     return s;
 #endif
 }
+
+/* out[k] += the sum of x[k]'s lanes, for eight vectors together. */
+#if defined(__x86_64__) && defined(__AVX__) && MEST_VL >= 8
+MEST_INLINE __m256 half_sum(vf x) {
+#if MEST_VL == 16
+    return _mm256_add_ps(_mm512_castps512_ps256((__m512)x), _mm512_extractf32x8_ps((__m512)x, 1));
+#else
+    return (__m256)x;
+#endif
+}
+
+MEST_INLINE void add_totals8(float *out, const vf *x) {
+    const __m256 a = _mm256_hadd_ps(half_sum(x[0]), half_sum(x[1])), b = _mm256_hadd_ps(half_sum(x[2]), half_sum(x[3]));
+    const __m256 c = _mm256_hadd_ps(half_sum(x[4]), half_sum(x[5])), d = _mm256_hadd_ps(half_sum(x[6]), half_sum(x[7]));
+    const __m256 e = _mm256_hadd_ps(a, b), f = _mm256_hadd_ps(c, d);
+    const __m256 sums = _mm256_add_ps(_mm256_permute2f128_ps(e, f, 0x20), _mm256_permute2f128_ps(e, f, 0x31));
+    _mm256_storeu_ps(out, _mm256_add_ps(_mm256_loadu_ps(out), sums));
+}
+#else
+MEST_INLINE void add_totals8(float *out, const vf *x) {
+    for (int k = 0; k < 8; k++) out[k] += total(x[k]);
+}
+#endif
 #endif
 
 /* Vectors of accumulators for one, two and four rows at once, and entries per pass of the weight gradient. */
