@@ -13,8 +13,9 @@
 #define RELAX() (void)0
 #endif
 
-/* Waiting is cheap for the length of a short step, then gives the processor away, then sleeps. */
-enum { SPINS = 4000, YIELDS = 20, STACK_BYTES = 256 * 1024 };
+/* Waiting is cheap for the length of a short step, then gives the processor away, then sleeps. Long spins are what makes
+ * threads that must share a processor slow: each waits out its spin while the other could work. */
+enum { SPINS = 600, YIELDS = 2, STACK_BYTES = 256 * 1024 };
 
 struct MestThreads {
     _Alignas(64) atomic_int arrived;
