@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
 _COPY_BYTES = 1 << 18
-DECODER_CODE_BYTES = 1 << 20  # what Pillow's decoders touch when they first run
+DECODER_CODE_BYTES = 3 << 19  # what Pillow's decoders touch while thousands of images go through them
 _PROBED_IMAGES = 256
 
 
