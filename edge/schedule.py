@@ -47,7 +47,7 @@ def mutation_bounds(kind: str, targets: Mapping[str, float], progress: float) ->
     ratio = mutation_ratio(progress)
     if kind == "em":
         return Bounds({name: t + ratio * (1 - t) for name, t in targets.items()}, dict(targets))
-    return Bounds(dict(targets), {name: t - ratio * (1 - t) for name, t in targets.items()})
+    return Bounds(dict(targets), {name: max(0.0, t - ratio * (1 - t)) for name, t in targets.items()})
 
 
 def densest_sparsity(kind: str, targets: Mapping[str, float], progress: float = 0.0) -> dict[str, float]:

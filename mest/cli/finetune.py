@@ -103,6 +103,7 @@ class Command(Base):
             ("mutations", result["mutations"] or None),
             ("ended early", result["stopped_early"]),
             ("state", result["state"]),
+            ("report", f"mest profile {Path(result['state']) / 'record.json'} --out DIR draws this run as a page"),
         ]
         return "\n".join([within_budget.table(rows), *chosen["notes"]])
 

@@ -76,3 +76,9 @@ def test_a_permutation_is_a_permutation_and_a_function_of_its_key():
 def test_random_numbers_do_not_depend_on_the_platform():
     """The published first outputs of SplitMix64 for seed 1234567."""
     assert chance.keys(1234567, 3).tolist() == [6457827717110365317, 3203168211198807973, 9817491932198370423]
+
+
+def test_a_layer_near_dense_grows_to_dense_at_most() -> None:
+    """EM&S at a target of 0.1 would grow past the whole layer: it stops at no zeros at all."""
+    assert mutation_bounds("ems", {"w": 0.1}, 0.0).grow_to == {"w": 0.0}
+    assert densest_sparsity("ems", {"w": 0.1}) == {"w": 0.0}
