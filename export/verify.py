@@ -29,7 +29,9 @@ NOISE_SHARE = 1e-3
 
 
 class DisagreementError(MestError):
-    """The engines do not give the same network; the artifact is not written."""
+    """The engines do not give the same network; the artifact cannot be trusted and is not written."""
+
+    exit_code = 4
 
 
 @dataclass(frozen=True, eq=False)

@@ -157,6 +157,25 @@ def test_failed_export_leaves_what_was_there(
     assert [path.name for path in copied.parent.iterdir()] == ["copy"]
 
 
+def test_a_kink_on_one_batch_does_not_refuse_an_export(
+    models: dict[str, nn.Module], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine that is off on the first batch alone is judged on the next; nothing is written on the way."""
+    source = make_source(models["resnet"], "resnet", "irregular", 0.5)
+    honest, calls = export.artifact.observe, []
+
+    def off_once(*args: object) -> list[object]:
+        seen = honest(*args)  # type: ignore[arg-type]
+        calls.append(args)
+        wrong = {**seen[0].updated, "fc.bias": seen[0].updated["fc.bias"] + 0.1}
+        return [replace(seen[0], updated=wrong), *seen[1:]] if len(calls) == 1 else seen
+
+    monkeypatch.setattr(export.artifact, "observe", off_once)
+    export_artifact(source, tmp_path / "artifact", Options(measure=False))
+    assert len(calls) == 2
+    assert check_artifact(tmp_path / "artifact")["agreement"]
+
+
 def test_directory_that_is_no_artifact_is_refused(tmp_path: Path) -> None:
     """Somebody's files are never replaced, a file is not a directory, and an empty directory will do."""
     (tmp_path / "mine").mkdir()
