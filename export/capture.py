@@ -8,7 +8,6 @@ import logging
 import re
 import warnings
 from dataclasses import dataclass
-from importlib import metadata
 
 import onnx
 import torch
@@ -38,7 +37,7 @@ def capture(model: nn.Module, input_shape: tuple[int, int, int]) -> Captured:
 
     Raises InputError for a model with an operator that cannot be exported, naming operator and module.
     """
-    check_exporter(torch.__version__, metadata.version("onnxscript"))
+    check_exporter(torch.__version__)
     for name, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and (
             module.momentum is None or not module.track_running_stats
@@ -82,15 +81,12 @@ def capture(model: nn.Module, input_shape: tuple[int, int, int]) -> Captured:
     )
 
 
-def check_exporter(torch_version: str, onnxscript_version: str) -> None:
-    """Raise InputError for a pair that fails on every batch norm: torch 2.6 with a later onnxscript."""
-    torch_numbers, script_numbers = (
-        tuple(map(int, re.findall(r"\d+", version)[:2])) for version in (torch_version, onnxscript_version)
-    )
-    if torch_numbers < (2, 7) and script_numbers >= (0, 3):
+def check_exporter(torch_version: str) -> None:
+    """Raise InputError for torch 2.6, whose exporter leaves batch norm in a form that no training graph can hold."""
+    if tuple(map(int, re.findall(r"\d+", torch_version)[:2])) < (2, 7):
         raise InputError(
-            f"torch {torch_version} exports with onnxscript below 0.3, and {onnxscript_version} is installed; "
-            "pip install 'onnxscript<0.3', or a newer torch"
+            f"torch {torch_version} cannot export batch norm for training; install a newer torch (2.13 and 2.15 are "
+            "tested), which loads the same run"
         )
 
 
