@@ -24,23 +24,27 @@ class Command(Base):
     def configure(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("run", type=Path, help="the directory of mest train, or a state of mest finetune")
         parser.add_argument("--out", type=Path, required=True, help="the artifact (or run) directory to write")
-        parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="which weights of the run")
+        parser.add_argument(
+            "--checkpoint", choices=("best", "last"), default="best", help="which weights of the run (default best)"
+        )
         parser.add_argument(
             "--format",
             choices=("auto", "dense", "masked", "csr", "block", "pattern", "channel"),
             default="auto",
-            help="how sparse layers are stored; auto takes the fewest bytes per layer",
+            help="how sparse layers are stored; auto (the default) takes the fewest bytes per layer",
         )
         parser.add_argument("--optimizer", choices=("sgd", "adamw"), help="default: the run's, with its constants")
         parser.add_argument("--momentum", type=float, help="of SGD; default: the run's")
         parser.add_argument("--weight-decay", type=float, help="default: the run's")
         parser.add_argument("--label-smoothing", type=float, help="default: the run's")
-        parser.add_argument("--trainable", default="all", help="all, last:N, bias, or a regular expression of names")
+        parser.add_argument(
+            "--trainable", default="all", help="all, last:N, bias, or a regular expression of names (default all)"
+        )
         parser.add_argument(
             "--mutate",
             choices=("none", "em", "ems"),
             default="em",
-            help="room that the onnxruntime-training tensors leave for mutation on the board; ems needs a fifth more",
+            help="room that the onnxruntime-training tensors leave for mutation (default em); ems needs a fifth more",
         )
 
         parser.add_argument(
