@@ -82,7 +82,8 @@ def backward(
         return [grad.reshape(x.shape)], {}
     if isinstance(op, Select):
         grad_x = np.zeros_like(x)
-        grad_x[:, tensors["channels"]] = grad
+        # Added, not written: a channel may be listed more than once.
+        np.add.at(grad_x.swapaxes(0, 1), tensors["channels"], grad.swapaxes(0, 1))
         return [grad_x], {}
     raise TypeError(f"no reference for the operator {op.op}")
 

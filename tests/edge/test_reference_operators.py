@@ -176,6 +176,14 @@ def test_add_and_select_give_back_what_they_took() -> None:
     assert grad_x.ravel().tolist() == [2, 2, 0, 0, 0, 0, 1, 1]
 
 
+def test_a_channel_selected_twice_gets_both_gradients() -> None:
+    """By hand: channel 1 is read twice, so its gradient is the sum of what its two copies received."""
+    x = np.zeros((1, 3, 1, 1))
+    select, tensors = Select("y", ("x",), (3, 1, 1), "c"), {"channels": np.array([1, 2, 1], np.int32)}
+    (grad_x,), _ = backward(select, [x], tensors, True, np.array([[[[1.0]], [[2.0]], [[4.0]]]]))
+    assert grad_x.ravel().tolist() == [0, 5, 2]
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
 def test_the_loss_is_that_of_pytorch(smoothing: float) -> None:
     """Mean cross-entropy and its gradient, with labels smoothed, also for very large logits."""
