@@ -84,8 +84,6 @@ def profile(job: Job, stop: Callable[[], bool] = lambda: False) -> Record:
         densest = densest_sparsity(job.mutate, artifact.mutation_targets())
         request = replace(job.request(artifact), densest_sparsity=densest)
         with Session(board, artifact, job.engine, request, _needs(artifact, source), job.budget_bytes) as session:
-            if artifact.state is not None:
-                session.restore(artifact.state)
             return _record(job, session, source, stop)
     finally:
         if source is not None:
