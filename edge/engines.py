@@ -40,7 +40,7 @@ class _Asked:
         self.held_bytes = held_bytes
         self.has_batch_norm = any(isinstance(operator, BatchNorm) for operator in self.network.operators)
         able = {name for name, parameter in self.network.parameters.items() if parameter.trainable}
-        self.weight_layers = sum(operator.weight in able for operator in self.network.weighted())
+        self.weight_layers = sum(operator.weight in able for operator in self.network.layers())
 
     def refuses(self, choices: Choices) -> str | None:
         """Why the engine cannot make these choices, or None if it can."""
@@ -147,6 +147,11 @@ def supports(name: str, artifact: Artifact) -> tuple[bool, str]:
     if name == "ort":
         ort = artifact.manifest.ort
         return bool(ort.get("available")), f"the artifact has no ORT files: {ort.get('reason')}"
+    if artifact.network.foreign():
+        return False, (
+            f"the artifact has no native network: {artifact.manifest.native.get('reason')}; use --engine ort, or build "
+            "the model of convolution, linear, batch norm, ReLU, pooling and addition"
+        )
     return True, ""
 
 

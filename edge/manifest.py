@@ -24,7 +24,8 @@ class Manifest:
     """Everything that manifest.json says. What only one consumer understands stays plain JSON and is checked there.
 
     `layers` has per layer: name, scheme, height, format, shape, target_sparsity, sparsity, nonzeros, dense_bytes,
-    bytes, index_bytes. `files` has per file its `sha256` and `bytes`.
+    bytes, index_bytes. `native` and `ort` say whether an engine can run it (`available`), and if not, why (`reason`).
+    `files` has per file its `sha256` and `bytes`.
     """
 
     tools: dict[str, str]
@@ -36,6 +37,7 @@ class Manifest:
     label_smoothing: float = 0.0
     layers: tuple[dict[str, Any], ...] = ()
     sizes: dict[str, Any] = field(default_factory=dict)
+    native: dict[str, Any] = field(default_factory=lambda: {"available": True, "reason": None})
     ort: dict[str, Any] = field(default_factory=lambda: {"available": False, "reason": "not exported"})
     reference: dict[str, Any] = field(default_factory=dict)
     run: dict[str, Any] = field(default_factory=dict)
@@ -66,6 +68,7 @@ def read_manifest(directory: str | Path, verify: bool = True) -> Manifest:
         label_smoothing=source.number("label_smoothing", 0.0, 1.0),
         layers=_layers(source),
         sizes=source.mapping("sizes"),
+        native=source.mapping("native"),
         ort=source.mapping("ort"),
         reference=source.mapping("reference"),
         run=source.mapping("run"),

@@ -19,7 +19,7 @@ from export.compress import ROOM, compress, slots, with_compressed
 from export.directory import check_writable, whole_directory
 from export.graph import tensors
 from export.inference import write_inference
-from export.lower import lower
+from export.lower import describe, lower
 from export.manifest import Facts, write_facts
 from export.observe import Batch, Observed, native_missing, observe_native, observe_ort, observe_reference
 from export.ort.artifacts import write_artifacts
@@ -52,7 +52,7 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Built:
-    """The network in every form that is written, before it is."""
+    """The network in every form that is written, before it is. `native_reason`: why our own engines cannot run it."""
 
     captured: Captured
     forward: onnx.ModelProto
@@ -61,6 +61,7 @@ class Built:
     network: Network
     trained: tuple[str, ...]
     frozen: tuple[str, ...]
+    native_reason: str | None = None
 
 
 def build(source: Source, captured: Captured, options: Options) -> Built:
@@ -70,14 +71,19 @@ def build(source: Source, captured: Captured, options: Options) -> Built:
     channels = {name: layer for name, layer in source.layers.items() if layer.scheme == "channel"}
     kept = compact(forward, channels if options.format in ("auto", "channel") else {})
     compressed = compress(forward, source.layers, kept, options.format)
-    network = with_compressed(lower(forward, captured.parameters), compressed)
+    native_reason = None
+    try:
+        plain = lower(forward, captured.parameters)
+    except InputError:
+        plain, native_reason = describe(forward, captured.parameters, captured.statistics)
+    network = with_compressed(plain, compressed)
     chosen = select_trainable(network, options.trainable)
     trained = tuple(name for name in captured.parameters if name in chosen)
     network = network.with_parameters(
         {name: replace(parameter, trainable=name in chosen) for name, parameter in network.parameters.items()}
     )
     frozen = tuple(name for name in captured.parameters if name not in trained)
-    return Built(captured, forward, kept, compressed, network, trained, (*captured.statistics, *frozen))
+    return Built(captured, forward, kept, compressed, network, trained, (*captured.statistics, *frozen), native_reason)
 
 
 def export_artifact(
@@ -99,6 +105,11 @@ def export_artifact(
         say("writing the graphs")
         write_inference(built.forward, folder)
         represented, ort_reason = write_ort(built, optimizer, smoothing, options.room, folder)
+        if built.native_reason is not None and ort_reason is not None:
+            raise InputError(
+                f"{built.native_reason}; and onnxruntime-training cannot train it: {ort_reason}; replace that "
+                "operation by convolution, linear, batch norm, ReLU, pooling or addition"
+            )
         write_network(built.network, folder)
         say("comparing the engines with PyTorch")
         expected, observed, agreement = judge(built, source, options.format, represented, optimizer, smoothing, folder)
@@ -112,6 +123,7 @@ def export_artifact(
             label_smoothing=smoothing,
             layers=_sizes(built, source),
             represented=represented or {},
+            native_reason=built.native_reason,
             ort_reason=ort_reason,
             ort_memory=memory,
             kept=built.kept,
@@ -190,24 +202,25 @@ def observe(
     smoothing: float,
     folder: Path,
 ) -> list[Observed]:
-    """What every engine that is here makes of the batch; the plain numpy executor always is."""
-    observed = [observe_reference(built.network, batch, optimizer, smoothing)]
+    """What every engine that is here makes of the batch; the plain numpy executor is, where it knows all operators."""
+    own = built.native_reason is None
+    observed = [observe_reference(built.network, batch, optimizer, smoothing)] if own else []
     if represented is not None:
         parts = {name: written.as_json() for name, written in represented.items()}
         observed.append(observe_ort(folder, batch, built.network, parts))
-    if native_missing() is None:
+    if own and native_missing() is None:
         observed.append(observe_native(built.network, batch, optimizer, smoothing))
     return observed
 
 
 def _sizes(built: Built, source: Source) -> list[LayerSize]:
-    """What every convolution and linear weight takes, in the order of the graph."""
+    """What every weight of two dimensions or more takes, in the order of the graph."""
     stored = tensors(built.forward.graph)
     whole = tensors(built.captured.model.graph)
+    names = dict.fromkeys(name for node in built.forward.graph.node for name in node.input)
+    weights = [name for name in names if name in built.captured.parameters and stored[name].ndim > 1]
     sizes = []
-    for node in built.forward.graph.node:
-        if node.op_type in ("Conv", "Gemm") and node.input[1] in built.captured.parameters:
-            name = node.input[1]
-            parameter = built.compressed.get(name) or Parameter(name, stored[name].shape, {"values": stored[name]})
-            sizes.append(layer_size(parameter, whole[name].shape, source.layers.get(name)))
+    for name in weights:
+        parameter = built.compressed.get(name) or Parameter(name, stored[name].shape, {"values": stored[name]})
+        sizes.append(layer_size(parameter, whole[name].shape, source.layers.get(name)))
     return sizes

@@ -45,6 +45,8 @@ def check_artifact(path: Path) -> dict[str, Any]:
 
 def _compare_layers(path: Path, manifest: Manifest, network: Network) -> None:
     """Raise DamagedError where the manifest says of a layer what its stored tensors deny."""
+    if bool(manifest.native.get("available")) == bool(network.foreign()):
+        raise DamagedError(f"{path / MANIFEST}: what it says of the native engine is not what network.json has")
     if manifest.input != network.input or len(manifest.class_names) != network.classes:
         raise DamagedError(f"{path / MANIFEST}: input and classes are not those of network.json")
     for layer in manifest.layers:
@@ -65,14 +67,16 @@ def _observe(
     batch, answers = _read_reference(path / REFERENCE)
     optimizer, smoothing = OptimizerChoice(**manifest.optimizer), manifest.label_smoothing
     skipped: dict[str, str] = {}
-    observed = [observe_reference(network, batch, optimizer, smoothing)]
+    observed = [] if network.foreign() else [observe_reference(network, batch, optimizer, smoothing)]
     if not manifest.ort["available"]:
         skipped["ort"] = f"the artifact has none: {manifest.ort['reason']}"
     elif (reason := missing()) is not None:
         skipped["ort"] = reason
     else:
         observed.append(observe_ort(path, batch, network, manifest.ort["parameters"]))
-    if (reason := native_missing()) is not None:
+    if network.foreign():
+        skipped["native"] = f"the artifact has none: {manifest.native['reason']}"
+    elif (reason := native_missing()) is not None:
         skipped["native"] = reason
     else:
         observed.append(observe_native(network, batch, optimizer, smoothing))

@@ -44,6 +44,9 @@ def compress(
             raise InputError(f"{name}: is sparse, but the exported graph does not use it as it is stored")
         left = kept.get(name)
         weight, mask, target = weights[name], cut(layer.mask, left), layer.target_sparsity
+        form = format
+        if layer.scheme == "channel" and left is None and format == "auto" and not mask.all():
+            form = "csr"  # a foreign layer, whose inputs cannot be gathered
         if left is not None and left.offered is not None and left.inputs is not None:
             weight, mask = _spread(weight, left.inputs, left.offered)
             target = 1 - float(mask.mean())
@@ -57,7 +60,7 @@ def compress(
                 scheme=layer.scheme,
                 height=layer.height,
                 target_sparsity=target,
-                format=format,
+                format=form,
                 groups=int(attributes(readers[name][0]).get("group", 1)),
             )
         except EdgeInputError as refused:

@@ -35,7 +35,7 @@ def tensors(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
 
 def set_tensor(graph: onnx.GraphProto, name: str, array: np.ndarray) -> None:
     """Add an initializer, or replace the one of that name."""
-    new = numpy_helper.from_array(np.ascontiguousarray(array), name)
+    new = numpy_helper.from_array(np.asarray(array, order="C"), name)  # a scalar stays one
     for tensor in graph.initializer:
         if tensor.name == name:
             tensor.CopyFrom(new)

@@ -37,6 +37,7 @@ class Facts:
     label_smoothing: float
     layers: list[LayerSize]
     represented: dict[str, Represented]
+    native_reason: str | None
     ort_reason: str | None
     ort_memory: dict[str, Any] | None
     kept: dict[str, Kept]
@@ -60,6 +61,7 @@ def write_facts(facts: Facts, folder: Path) -> Manifest:
         label_smoothing=facts.label_smoothing,
         layers=tuple(as_json(layer) for layer in facts.layers),
         sizes=total_sizes(facts.layers, _other_bytes(facts), on_disk),
+        native={"available": facts.native_reason is None, "reason": facts.native_reason},
         ort={
             "available": facts.ort_reason is None,
             "reason": facts.ort_reason,

@@ -9,7 +9,7 @@ import numpy as np
 
 from edge.errors import DamagedError
 from edge.network.network import INPUT, Network, dense_shape
-from edge.network.operators import Conv, Operator, Shape, ShapeError
+from edge.network.operators import Conv, Foreign, Operator, Shape, ShapeError
 from edge.parameter import Parameter
 
 DESCRIPTION = "network.json"
@@ -36,7 +36,7 @@ def check_network(network: Network) -> None:
         for role, name in operator.parameters().items():
             if name not in network.parameters:
                 _refuse(place, f"its {role} {name!r} is not among the parameters")
-            if roles.setdefault(name, role) != role:
+            if roles.setdefault(name, role) != role and not isinstance(operator, Foreign):
                 _refuse(place, f"its {role} {name!r} is also used as {roles[name]}")
         _check_shape(operator, network, shapes, place)
         _check_roles(operator, network, shapes, place)
@@ -61,7 +61,10 @@ def _refuse(place: str, problem: str) -> NoReturn:
 
 
 def _check_inputs(operator: Operator, shapes: dict[str, Shape], place: str) -> None:
-    if len(operator.inputs) != operator.arity:
+    if isinstance(operator, Foreign):
+        if not operator.inputs:
+            _refuse(place, f"{operator.op} takes 1 input or more, not 0")
+    elif len(operator.inputs) != operator.arity:
         _refuse(place, f"{operator.op} takes {operator.arity} inputs, not {len(operator.inputs)}")
     for name in operator.inputs:
         if name not in shapes:
@@ -91,6 +94,10 @@ def _check_roles(operator: Operator, network: Network, shapes: dict[str, Shape],
                 _refuse(place, f"its weight {name!r} is not float32")
             if isinstance(operator, Conv):
                 _check_groups(operator, parameter, place)
+            continue
+        if isinstance(operator, Foreign):
+            if parameter.values.dtype != np.float32:
+                _refuse(place, f"its parameter {name!r} is not float32")
             continue
         if role == "channels":
             _check_channels(parameter, source, place)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 
-from edge.network.operators import BatchNorm, Conv, Linear, Operator, Select, Shape
+from edge.network.operators import BatchNorm, Conv, Foreign, Linear, Operator, Select, Shape
 from edge.parameter import Parameter
 
 INPUT = "input"  # the name of the network's own input among the values
@@ -53,6 +53,16 @@ class Network:
     def weighted(self) -> tuple[Conv | Linear, ...]:
         """The convolution and linear operators, in order."""
         return tuple(operator for operator in self.operators if isinstance(operator, Conv | Linear))
+
+    def foreign(self) -> tuple[Foreign, ...]:
+        """The operators that only onnxruntime computes, in order: none in a network that our own engines can run."""
+        return tuple(operator for operator in self.operators if isinstance(operator, Foreign))
+
+    def layers(self) -> tuple[Conv | Linear | Foreign, ...]:
+        """The operators with a weight, in order, foreign ones included."""
+        return tuple(
+            operator for operator in self.operators if isinstance(operator, Conv | Linear | Foreign) and operator.weight
+        )
 
     def sparse_parameters(self) -> dict[str, Parameter]:
         """The parameters that a scheme makes sparse, in the order of the file."""

@@ -198,10 +198,48 @@ class Select(Operator):
         return (weight[0], *inputs[0][1:])
 
 
+@dataclass(frozen=True)
+class Foreign(Operator):
+    """An operator that only onnxruntime computes, known by its place, its size and what it reads.
+
+    A network that has one is no program for the engines of our own; planning, mutation and the way back need no more.
+    `kind` is ONNX's name, `module` the path of the module that it came from (None: the model itself), `weight` the
+    matrix or kernel of a layer, `reads` every other parameter.
+    """
+
+    op = "foreign"
+    arity = 0  # any number of inputs but none
+    kind: str
+    module: str | None
+    weight: str | None
+    reads: tuple[str, ...]
+
+    def output_shape(self, *inputs: Shape, weight: Shape = ()) -> Shape:
+        """The stated shape: nothing here knows what the operator computes."""
+        return self.shape
+
+    def parameters(self) -> dict[str, str]:
+        """Parameter names: `weight`, and the others numbered."""
+        return super().parameters() | {f"reads {number}": name for number, name in enumerate(self.reads)}
+
+
 OPERATORS: MappingProxyType[str, type[Operator]] = MappingProxyType(
     {
         kind.op: kind
-        for kind in (Conv, Linear, BatchNorm, Relu, Relu6, Add, MaxPool, AvgPool, GlobalAvgPool, Flatten, Select)
+        for kind in (
+            Conv,
+            Linear,
+            BatchNorm,
+            Relu,
+            Relu6,
+            Add,
+            MaxPool,
+            AvgPool,
+            GlobalAvgPool,
+            Flatten,
+            Select,
+            Foreign,
+        )
     }
 )
 

@@ -16,7 +16,7 @@ from edge.fields import Fields, read_json
 from edge.formats import FormatError, check_parameter
 from edge.network.checking import DESCRIPTION, MAX_DIMENSION, MAX_ELEMENTS, check_network
 from edge.network.network import Network, release_pages
-from edge.network.operators import OPERATORS, Operator
+from edge.network.operators import OPERATORS, Foreign, Operator
 from edge.parameter import SCHEMES, Parameter
 
 SCHEMA = "mest-network/1"
@@ -68,14 +68,19 @@ def _read_operator(source: Fields) -> Operator:
     if op not in OPERATORS:
         source.fail(f"unknown op {op!r}; known: {', '.join(OPERATORS)}")
     kind = OPERATORS[op]
-    arguments = {field.name: _read_field(source, field.name) for field in fields(kind)}
+    arguments: dict[str, Any] = {
+        field.name: source.optional_text(field.name)
+        if kind is Foreign and field.name in ("module", "weight")
+        else _read_field(source, field.name)
+        for field in fields(kind)
+    }
     source.done()
     return kind(**arguments)
 
 
 def _read_field(source: Fields, name: str) -> Any:
     """A field of an operator; a name means the same in every operator that has it."""
-    if name == "inputs":
+    if name in ("inputs", "reads"):
         return source.texts(name)
     if name == "shape":
         return source.integers(name, 1, MAX_DIMENSION)

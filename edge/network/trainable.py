@@ -6,7 +6,7 @@ import re
 
 from edge.errors import InputError
 from edge.network.network import Network, batch_norms_of
-from edge.network.operators import BatchNorm
+from edge.network.operators import BatchNorm, Foreign
 
 ALLOWED = "all, last:N, bias, or a regular expression that matches whole parameter names"
 
@@ -15,7 +15,7 @@ def select_trainable(network: Network, spec: str) -> set[str]:
     """Names of the parameters to train, of those that were exported as trainable; raises InputError if none is meant.
 
     `last:N`: the last N convolution and linear layers with their biases and the batch norms that read them.
-    `bias`: biases of layers, scales and shifts of batch norms.
+    `bias`: biases of layers, scales and shifts of norms.
     """
     able = {name for name, parameter in network.parameters.items() if parameter.trainable}
     if spec == "all":
@@ -38,17 +38,21 @@ def select_trainable(network: Network, spec: str) -> set[str]:
 
 def _bias(network: Network) -> set[str]:
     roles = ("bias", "scale", "shift")
-    return {name for op in network.operators for role, name in op.parameters().items() if role in roles}
+    named = {name for op in network.operators for role, name in op.parameters().items() if role in roles}
+    return named | {name for op in network.foreign() for name in op.reads if len(network.parameters[name].shape) == 1}
 
 
 def _last(network: Network, spec: str) -> set[str]:
-    layers = network.weighted()
+    layers = network.layers()
     digits = spec.removeprefix("last:")
     count = int(digits) if re.fullmatch(r"[0-9]{1,6}", digits) else 0
     if not 1 <= count <= len(layers):
         raise InputError(f"trainable {spec!r}: N must be 1 to {len(layers)}, the layers of this network")
     chosen: set[str] = set()
+    readers = network.consumers()
     for layer in layers[-count:]:
+        # The bias of a foreign layer is added by an operator of its own; what else reads a layer may be a norm.
+        chosen.update(name for op in readers[layer.name] if isinstance(op, Foreign) for name in op.reads)
         for operator in (layer, *batch_norms_of(network, layer)):
             names = operator.parameters()
             if isinstance(operator, BatchNorm):

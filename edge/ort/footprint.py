@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from edge.mutation import mutation_bytes
 from edge.network import INPUT, Network
-from edge.network.operators import BatchNorm, Conv, Flatten, Linear, MaxPool, Operator, Relu, Relu6
+from edge.network.operators import BatchNorm, Conv, Flatten, Foreign, Linear, MaxPool, Operator, Relu, Relu6
 from edge.ort.optimizer import Optimizer
 from edge.parameter import Parameter
 from edge.plan.choices import Choices
@@ -31,6 +31,12 @@ _NEEDED: dict[type[Operator], _Read] = {
     BatchNorm: "input",
     Relu: "output",
     Relu6: "input",
+}
+# What the gradient of a foreign operator reads by its ONNX name, where it is not its inputs.
+_FOREIGN: dict[str, _Read | None] = {
+    **dict.fromkeys(("Softmax", "Sigmoid", "Tanh", "Exp", "Sqrt"), "output"),  # type: ignore[arg-type]
+    **dict.fromkeys(("Add", "Sub", "Neg", "Concat", "Expand", "Gather", "Reshape", "Slice", "Split"), None),
+    **dict.fromkeys(("Squeeze", "Transpose", "Unsqueeze", "GlobalAveragePool", "ReduceMean"), None),
 }
 
 
@@ -121,8 +127,8 @@ def _buffers(network: Network, batch: int) -> list[Buffer]:
         first = forward.get(name, 0)
         last = max([forward[reader.name] for reader in readers], default=count)
         kind: Kind = "workspace"
-        needed = [backward[reader.name] for reader in readers if _NEEDED.get(type(reader)) == "input"]
-        if producer is not None and _NEEDED.get(type(producer)) == "output":
+        needed = [backward[reader.name] for reader in readers if _needed(reader) == "input"]
+        if producer is not None and _needed(producer) == "output":
             needed.append(backward[name])
         if needed:
             last, kind = max(needed), "saved activations"
@@ -139,13 +145,20 @@ def _buffers(network: Network, batch: int) -> list[Buffer]:
             )
         if isinstance(producer, MaxPool):
             buffers.append(Buffer(f"{name} indices", "saved activations", 2 * nbytes, first, backward[name]))
-    for operator in network.weighted():
+    for operator in network.layers():
         buffers += _weight_buffers(network, operator, forward[operator.name], backward[operator.name])
     return buffers
 
 
-def _weight_buffers(network: Network, operator: Conv | Linear, forward: int, backward: int) -> list[Buffer]:
-    weight = network.parameters[operator.weight]
+def _needed(operator: Operator) -> _Read | None:
+    """What of a forward operator its gradient reads."""
+    if isinstance(operator, Foreign):
+        return _FOREIGN.get(operator.kind, "input")
+    return _NEEDED.get(type(operator))
+
+
+def _weight_buffers(network: Network, operator: Conv | Linear | Foreign, forward: int, backward: int) -> list[Buffer]:
+    weight = network.parameters[str(operator.weight)]
     buffers = [Buffer(f"{operator.name} weight gradient", "gradients", 4 * weight.size, backward, backward)]
     if weight.format in ("csr", "block", "pattern"):
         buffers.append(Buffer(f"{operator.name} dense weight", "workspace", 4 * weight.size, forward, backward))

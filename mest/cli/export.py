@@ -88,6 +88,8 @@ class Command(Base):
         from export.sizes import table
 
         lines = [table(result["layers"], result["sizes"])]
+        if not result["native"]["available"]:
+            lines.append(f"for onnxruntime-training alone, no native network: {result['native']['reason']}")
         if not result["ort"]["available"]:
             lines.append(f"no onnxruntime-training files: {result['ort']['reason']}")
         engines = ", ".join(result["reference"]["agreement"])
