@@ -60,6 +60,7 @@ class Enforcement:
         self._meter = meter
         self._group: MemoryGroup | None = None
         self._old_limit: tuple[int, int] | None = None
+        self._settled: int | None = None
         left = self._left()
         if left is not None:
             self._group = join_group(left + KERNEL_BYTES)
@@ -77,16 +78,25 @@ class Enforcement:
             )
         return self.budget_bytes - resident
 
-    def limit_private(self, address_bytes: int = 0) -> None:
+    def limit_private(self, address_bytes: int = 0, untouched_bytes: int = 0) -> None:
         """Let private memory grow no further than what is left of the budget now, from what it is now.
 
-        `address_bytes` is address space that threads started later reserve without touching it.
+        `address_bytes` is address space that threads started later reserve without touching it; `untouched_bytes` is
+        what loading reserves for the time after it: until `settle`, as much more may be used for a moment.
         """
         left, private = self._left(), read_counters().private
         if left is None or private is None:
             return
+        self._settled = private + left + address_bytes
+        self._set_limit(self._settled + untouched_bytes)
+
+    def settle(self) -> None:
+        """Take back what `limit_private` granted to loading."""
+        if self._settled is not None:
+            self._set_limit(self._settled)
+
+    def _set_limit(self, limit: int) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        limit = private + left + address_bytes
         if hard != resource.RLIM_INFINITY:
             limit = min(limit, hard)
         try:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
 _COPY_BYTES = 1 << 18
-DECODER_CODE_BYTES = 3 << 19  # what Pillow's decoders touch while thousands of images go through them
+DECODER_CODE_BYTES = 1 << 18  # what Pillow's decoders touch of themselves after the first image, over thousands
 _PROBED_IMAGES = 256
 
 
@@ -96,7 +96,10 @@ class FolderSource:
         return self._folder / self._folders[self._class[index]] / name
 
     def _largest(self) -> int:
-        """Bytes of the largest decoded image among a few hundred, from their headers alone (4 bytes per pixel)."""
+        """Bytes of the largest decoded image among a few hundred, from their headers alone (4 bytes per pixel).
+
+        The first one is decoded, so that the decoder is part of what the process holds when the plan is made.
+        """
         from PIL import Image
 
         largest = 0
@@ -104,6 +107,8 @@ class FolderSource:
             try:
                 with Image.open(self.path(index)) as image:
                     largest = max(largest, image.size[0] * image.size[1] * 4)
+                    if index == 0:
+                        image.convert("RGB")
             except (OSError, SyntaxError, Image.DecompressionBombError) as error:
                 raise _unreadable(self.path(index), error) from None
         return largest

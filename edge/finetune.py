@@ -111,7 +111,7 @@ def finetune(
     try:
         data = TrainingData.of(source, held, job.settings)
         position = None if facts is None else _position(job, facts, data)
-        request, engine = _request(job, artifact, facts, position)
+        request, engine = _request(job, artifact, facts, position, len(data.split.train))
         with _open(board, artifact, engine, request, data.needs(artifact), job) as session:
             say(_announce(session))
             with memory_errors("fine-tuning"):  # whatever else asks for memory
@@ -209,7 +209,7 @@ def _pinned_request(facts: Mapping[str, Any], request: Request, replan: bool) ->
 
 
 def _request(
-    job: Job, artifact: Artifact, facts: Mapping[str, Any] | None, position: Position | None
+    job: Job, artifact: Artifact, facts: Mapping[str, Any] | None, position: Position | None, samples: int
 ) -> tuple[Request, str]:
     request = job.request(artifact)
     trainable = facts["choices"]["trainable"] if facts is not None else request.trainable or "all"
@@ -218,10 +218,11 @@ def _request(
         raise InputError(f"--mutate {job.settings.mutate}: no sparse layer of {artifact.path} is trained")
     progress = 0.0 if position is None or not position.at_target else position.epoch / job.settings.epochs
     densest = densest_sparsity(job.settings.mutate, targets, progress)
-    if facts is None:
-        return replace(request, densest_sparsity=densest), job.engine
-    request = _pinned_request(facts, request, job.replan)
-    return replace(request, densest_sparsity=densest), continued_engine(facts, job.engine, job.state)
+    engine = job.engine
+    if facts is not None:
+        request = _pinned_request(facts, request, job.replan)
+        engine = continued_engine(facts, engine, job.state)
+    return replace(request, densest_sparsity=densest, last_batch=samples % request.batch_size), engine
 
 
 def _open(board: Board, artifact: Artifact, engine: str, request: Request, needs: DataNeeds, job: Job) -> Session:

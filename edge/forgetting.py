@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from edge.chance import permutation
+
 _CORRECT, _LEARNED, _FORGOTTEN, _DROPPED = 1, 2, 4, 8
 
 
@@ -22,17 +24,21 @@ class Forgetting:
         after[forgotten] |= _FORGOTTEN
         self.marks[samples] = after
 
-    def drop_unforgotten(self, samples: np.ndarray) -> int:
+    def drop_unforgotten(self, samples: np.ndarray, whole: int = 1, seed: int = 0) -> int:
         """Drop those of `samples` that were learned and never forgotten; the number dropped.
 
-        Nothing is dropped where that would leave no sample at all.
+        That number is a multiple of `whole`, the batch size: only whole batches save a step, and the smaller batch at
+        the end of an epoch keeps the size that was planned for. Which ones stay for that is drawn by `seed`. Nothing
+        is dropped where that would leave no sample at all.
         """
         marks = self.marks[samples]
         easy = ((marks & _LEARNED) != 0) & ((marks & _FORGOTTEN) == 0)
         if easy.all():
             return 0
-        self.marks[samples[easy]] |= _DROPPED
-        return int(easy.sum())
+        found = samples[easy]
+        count = len(found) // whole * whole
+        self.marks[found[permutation(len(found), seed)[:count]]] |= _DROPPED
+        return count
 
     def kept(self, samples: np.ndarray) -> np.ndarray:
         """The samples that are still trained on."""

@@ -49,6 +49,15 @@ def reset_peak() -> bool:
     return True
 
 
+def give_back_freed() -> None:
+    """Hand memory that was freed back to the system: glibc keeps some of it resident for requests to come."""
+    import ctypes  # only here: a reader of counters need not hold it
+
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries keep nothing, or cannot be told
+    if trim is not None:
+        trim(0)
+
+
 def emulator() -> str | None:
     """The name of the user-mode emulator that runs this process, or None on a real processor.
 

@@ -141,6 +141,7 @@ def load(
         label_smoothing=artifact.manifest.label_smoothing,
         densest_sparsity=densest_sparsity(mutate, artifact.mutation_targets()),
     )
+    asked = replace(asked, last_batch=asked.last_batch or asked.batch_size - 1)  # steps may take any number
     budget = parse_size(memory_budget) if isinstance(memory_budget, str) else memory_budget
     data = DataNeeds(image_bytes=4 * int(np.prod(artifact.shape)))
     return Model(Session(board, artifact, engine, asked, data, budget), mutate)

@@ -83,6 +83,8 @@ def profile(job: Job, stop: Callable[[], bool] = lambda: False) -> Record:
     try:
         densest = densest_sparsity(job.mutate, artifact.mutation_targets())
         request = replace(job.request(artifact), densest_sparsity=densest)
+        if source is not None and len(source.labels) < request.batch_size:
+            request = replace(request, last_batch=len(source.labels))
         with Session(board, artifact, job.engine, request, _needs(artifact, source), job.budget_bytes) as session:
             return _record(job, session, source, stop)
     finally:

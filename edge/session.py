@@ -15,11 +15,11 @@ from edge.budget import Enforcement, Guarantee, memory_errors
 from edge.engine import Engine
 from edge.engines import choose
 from edge.errors import BudgetError, InputError
-from edge.memory import Meter
+from edge.memory import Meter, give_back_freed
 from edge.plan.choices import OptimizerChoice
 from edge.plan.memory import DataNeeds
 from edge.plan.search import Request
-from edge.state import read_facts, read_state
+from edge.state import read_facts, stored_tensors
 
 STACK_ADDRESS_BYTES = 8 << 20  # address space that a thread's stack reserves
 HARNESS = "harness/"  # what the harness itself keeps in a state begins so
@@ -65,7 +65,7 @@ class Session:
             if budget_bytes is not None:
                 self._enforcement = Enforcement(budget_bytes, self.meter)
                 if candidate.opens_limited:
-                    self._enforcement.limit_private(STACK_ADDRESS_BYTES * self.plan.choices.threads)
+                    self._enforcement.limit_private(STACK_ADDRESS_BYTES * self.plan.choices.threads, self._untouched())
             with memory_errors("loading the network"):
                 self.engine: Engine = candidate.open(self.plan)
             if self._enforcement is not None:
@@ -74,6 +74,8 @@ class Session:
                     self._enforcement.limit_private()
             if artifact.state is not None:
                 self.restore(artifact.state)
+            else:
+                self._loaded()
         except BaseException:
             self._lift()
             raise
@@ -106,9 +108,22 @@ class Session:
     def restore(self, state: Path) -> dict:
         """Continue from a state's weights; returns the harness's own arrays of it."""
         with memory_errors("reading the state"):
-            tensors = read_state(state).tensors
-            self.engine.restore({name: array for name, array in tensors.items() if not name.startswith(HARNESS)})
-        return {name: array for name, array in tensors.items() if name.startswith(HARNESS)}
+            tensors = stored_tensors(state)
+            self.engine.restore(tensors.without(HARNESS))
+            kept = {name: tensors[name] for name in tensors if name.startswith(HARNESS)}
+        self._loaded()
+        return kept
+
+    def _loaded(self) -> None:
+        give_back_freed()
+        if self._enforcement is not None:
+            self._enforcement.settle()
+
+    def _untouched(self) -> int:
+        """Bytes that opening the engine reserves and the first step touches."""
+        first_touched = ("gradients", "optimizer")
+        items = self.plan.footprint.items
+        return self.plan.footprint.arena.nbytes + sum(item.nbytes for item in items if item.kind in first_touched)
 
     def accuracy(self, batches: Batches, samples: np.ndarray) -> float | None:
         """Share of the samples that are classified correctly; None for no samples."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,9 +69,16 @@ def write_state(folder: Path, facts: Mapping[str, Any], tensors: Mapping[str, np
 def read_state(path: Path) -> State:
     """The last complete generation. Raises InputError if there is none, DamagedError if it was altered."""
     body = _read_description(path)
-    described = body["tensors"]
-    tensors = _read_tensors(path / described["file"], described)
-    return State(int(body["generation"]), body["facts"], tensors)
+    return State(int(body["generation"]), body["facts"], dict(_stored(path, body)))
+
+
+def stored_tensors(path: Path) -> StoredTensors:
+    """The arrays of the last complete generation, left on the disk until they are asked for; raises as `read_state`."""
+    return _stored(path, _read_description(path))
+
+
+def _stored(path: Path, body: Mapping[str, Any]) -> StoredTensors:
+    return StoredTensors(path / body["tensors"]["file"], body["tensors"])
 
 
 def read_facts(path: Path) -> dict[str, Any]:
@@ -136,30 +144,63 @@ def _write_all(descriptor: int, piece: memoryview) -> None:
         piece = piece[os.write(descriptor, piece) :]
 
 
-def _read_tensors(path: Path, described: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    digest = sha256()
-    tensors: dict[str, np.ndarray] = {}
-    position = 0
-    try:
-        with open(path, "rb", buffering=0) as file:
-            if os.fstat(file.fileno()).st_size != described["bytes"]:
-                raise DamagedError(f"{path}: has another size than state.json says; it was truncated or altered")
-            for entry in described["entries"]:
-                array = np.empty(entry["shape"], dtype=np.dtype(entry["dtype"]))
-                gap = int(entry["offset"]) - position
-                digest.update(file.read(gap))
-                raw = array.reshape(-1).view(np.uint8).data
-                for piece in _pieces(raw):
-                    if file.readinto(piece) != len(piece):
-                        raise DamagedError(f"{path}: ends within {entry['name']}; it was truncated")
-                    digest.update(piece)
-                position += gap + len(raw)
-                tensors[entry["name"]] = array
-    except FileNotFoundError:
-        raise DamagedError(f"{path}: is missing; copy the whole state directory") from None
-    if digest.hexdigest() != described["sha256"]:
-        raise DamagedError(f"{path}: does not match its SHA-256; it was altered")
-    return tensors
+class StoredTensors(Mapping[str, np.ndarray]):
+    """The arrays of one generation, each read from the disk whenever it is asked for, so that one at a time is held.
+
+    The file stays open: a generation that is written meanwhile does not take it away. Raises DamagedError at once if
+    the file is not what its description says.
+    """
+
+    def __init__(self, path: Path, described: Mapping[str, Any]) -> None:
+        self._path = path
+        self._entries = {entry["name"]: entry for entry in described["entries"]}
+        try:
+            self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - open as long as the arrays are asked for
+        except FileNotFoundError:
+            raise DamagedError(f"{path}: is missing; copy the whole state directory") from None
+        try:
+            self._check(described)
+        except DamagedError:
+            self._file.close()
+            raise
+
+    def _check(self, described: Mapping[str, Any]) -> None:
+        if os.fstat(self._file.fileno()).st_size != described["bytes"]:
+            raise DamagedError(f"{self._path}: has another size than state.json says; it was truncated or altered")
+        digest = sha256()
+        while piece := self._file.read(_PIECE_BYTES):
+            digest.update(piece)
+        if digest.hexdigest() != described["sha256"]:
+            raise DamagedError(f"{self._path}: does not match its SHA-256; it was altered")
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        entry = self._entries[name]
+        array = np.empty(entry["shape"], dtype=np.dtype(entry["dtype"]))
+        self.read_into(name, array)
+        return array
+
+    def read_into(self, name: str, array: np.ndarray) -> None:
+        """Fill a contiguous array of the right shape and type, without a copy beside it."""
+        entry = self._entries[name]
+        if array.dtype != np.dtype(entry["dtype"]) or list(array.shape) != entry["shape"]:
+            raise DamagedError(f"{self._path}: {name} is {entry['dtype']} {entry['shape']}, not {array.dtype}")
+        position = int(entry["offset"])
+        for piece in _pieces(array.reshape(-1).view(np.uint8).data):
+            if os.preadv(self._file.fileno(), [piece], position) != len(piece):
+                raise DamagedError(f"{self._path}: ends within {name}; it was truncated")
+            position += len(piece)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def without(self, prefix: str) -> StoredTensors:
+        """The same arrays but for those whose name begins with `prefix`."""
+        found = copy(self)
+        found._entries = {name: entry for name, entry in self._entries.items() if not name.startswith(prefix)}
+        return found
 
 
 def _last_generation(folder: Path) -> int:

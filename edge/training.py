@@ -16,6 +16,7 @@ from edge.batches import AUGMENTS, Batches, Split
 from edge.budget import memory_errors
 from edge.errors import DamagedError, InputError
 from edge.forgetting import Forgetting
+from edge.memory import give_back_freed
 from edge.schedule import LEARNING_RATES, MUTATIONS, learning_rate, mutation_bounds, mutation_ratio
 from edge.session import HARNESS, Session
 from edge.state import write_state
@@ -180,7 +181,7 @@ class FineTuning:
         """True if the run was stopped inside the epoch."""
         epoch, size = self.position.epoch, self._session.plan.choices.batch_size
         if self._forgetting is not None and epoch == self._settings.drop_after and self.position.batch == 0:
-            self._forgetting.drop_unforgotten(self._split.train)
+            self._forgetting.drop_unforgotten(self._split.train, size, self._settings.seed)
         samples = self._split.train if self._forgetting is None else self._forgetting.kept(self._split.train)
         order = self._batches.order(samples, epoch)
         count = -(-len(order) // size)
@@ -241,6 +242,7 @@ class FineTuning:
             with memory_errors("mutating"):
                 seed = chance.mix(settings.seed, _MUTATION_KEY, self.position.step) & 0x7FFFFFFF
                 result = self._engine.mutate(bounds.prune_to, bounds.grow_to, seed, settings.gradient_weight)
+            give_back_freed()
             self._session.meter.enter("train")
             event = {"step": self.position.step, "removed": result.removed, "grown": result.grown}
             at_target = settings.mutate == "em" or bounds.at_target

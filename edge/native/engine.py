@@ -19,6 +19,7 @@ from edge.native.weights import Tensor, Weight, aligned, check_lists
 from edge.network import Network
 from edge.plan.choices import Choices
 from edge.plan.footprint import Footprint
+from edge.state import StoredTensors
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class NativeEngine:
             raise InputError(f"engine native: {error}") from None
         self.choices = choices
         self._model = build_model(network, choices)
-        train, predict, self.footprint = estimate(self._model)
+        training, predict, self.footprint = estimate(self._model)
         self._handle = self._library.mest_open(choices.threads, instruction_set.encode())
         if not self._handle:
             known = ", ".join(library.instruction_sets())
@@ -60,7 +61,8 @@ class NativeEngine:
         self._gradients, self._tensors = _allocate(self._model)
         self._update, self._params = _update(choices, self._tensors)
         self._steps_done = 0
-        self._training: dict[int, Lowered] = {choices.micro_batch: self._lower(train)}
+        self._training = {size: self._lower(planned) for size, planned in training.items()}
+        self._unplanned: tuple[int, Lowered] | None = None  # the last piece of a size that was not planned
         self._prediction = self._lower(predict)
 
     @staticmethod
@@ -81,12 +83,17 @@ class NativeEngine:
         return name.decode()
 
     def train_step(self, images: np.ndarray, labels: np.ndarray, learning_rate: float) -> StepResult:
-        """One optimizer step; the last micro-batch may be smaller. A loss that is not finite changes no weight."""
+        """One optimizer step; the last micro-batch may be smaller. A loss that is not finite changes no weight.
+
+        Raises BudgetError, before anything is changed, for a rest that no plan counted with and the arena cannot hold.
+        """
         images, labels = self._checked(images, labels)
         call = structs.Call(labels=labels.ctypes.data, batch=len(labels), learning_rate=learning_rate)
         call.update_count = self._steps_done
         size = self.choices.micro_batch
         whole, rest = divmod(len(images), size)
+        if rest:
+            self._program(rest)
         if whole:
             self._train(size, images, labels, call, whole, first=True, last=not rest)
         if rest:
@@ -118,16 +125,24 @@ class NativeEngine:
             raise ValueError("a call outside its program")
 
     def _program(self, micro_batch: int) -> Lowered:
-        """The training program for a size of micro-batch, in the same arena."""
-        if micro_batch not in self._training:
+        """The training program for a size of piece; for one that was not planned, if it fits the same arena."""
+        if micro_batch in self._training:
+            return self._training[micro_batch]
+        if self._unplanned is None or self._unplanned[0] != micro_batch:
+            self._unplanned = None  # one at a time is held
             planned = plan_listing(training_listing(self._model, micro_batch))
             if planned.arena.nbytes > self._arena.size:
                 raise BudgetError(
-                    f"a last piece of {micro_batch} samples needs {planned.arena.nbytes} bytes, the plan holds "
-                    f"{self._arena.size}; choose a batch size that divides the samples"
+                    f"a piece of {micro_batch} samples needs {planned.arena.nbytes} bytes, the plan for pieces of "
+                    f"{', '.join(map(str, self.choices.pieces))} holds {self._arena.size}; plan with the size of the "
+                    "smaller batch (last_batch), or give a batch size that divides the samples"
                 )
-            self._training[micro_batch] = self._lower(planned)
-        return self._training[micro_batch]
+            self._unplanned = micro_batch, self._lower(planned)
+        return self._unplanned[1]
+
+    def _programs(self) -> tuple[Lowered, ...]:
+        unplanned = () if self._unplanned is None else (self._unplanned[1],)
+        return (*self._training.values(), *unplanned, self._prediction)
 
     def _lower(self, planned: Planned) -> Lowered:
         lowered = Lowered(
@@ -205,7 +220,7 @@ class NativeEngine:
         """Bring programs and update in line with the numbers of non-zeros."""
         for param, tensor in self._params:
             param.count = tensor.count
-        for lowered in (*self._training.values(), self._prediction):
+        for lowered in self._programs():
             lowered.refresh()
             self._verify(lowered)
 
@@ -231,7 +246,7 @@ class NativeEngine:
         for name, tensor in self._tensors.items():
             tensor.count = int(snapshot[f"{name}/values"].size)
             for part, array in tensor.arrays().items():
-                array[...] = snapshot[f"{name}/{part}"]
+                _copy(snapshot, f"{name}/{part}", array)
             if isinstance(tensor, Weight):
                 lists = {part: snapshot[f"{name}/{part}"] for part in tensor.own_indices()}
                 tensor.load_indices(lists)
@@ -265,6 +280,7 @@ class NativeEngine:
             self._library.mest_close(self._handle)
         self._handle = None
         self._training.clear()
+        self._unplanned = None
         self._tensors.clear()
         self._arena = np.empty(0, np.uint8)
 
@@ -287,6 +303,14 @@ class NativeEngine:
                 f"labels from {labels.min()} to {labels.max()}: this network has classes 0 to {classes - 1}"
             )
         return images, labels
+
+
+def _copy(snapshot: Mapping[str, np.ndarray], name: str, array: np.ndarray) -> None:
+    """Fill an array from a snapshot; from one that lies on the disk without holding it twice."""
+    if isinstance(snapshot, StoredTensors):
+        snapshot.read_into(name, array)
+    else:
+        array[...] = snapshot[name]
 
 
 def _check_choices(choices: Choices) -> None:

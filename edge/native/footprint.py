@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from edge.native.layout import padded, state_items
@@ -11,7 +12,9 @@ from edge.plan.arena import check_arena, plan_arena
 from edge.plan.footprint import ArenaPlan, Footprint, Item
 
 ALIGNMENT = 64
-STRUCT_BYTES_PER_STEP = 1500  # the C structs of a step
+STEP_BYTES = 2600  # of a step: its description and its C structs
+PARAMETER_BYTES = 1400  # of a parameter: the objects around its arrays
+SAVED_TENSOR_BYTES = 1500  # of an array while a state is written: its view, its entry and its line
 
 
 @dataclass(frozen=True)
@@ -29,29 +32,32 @@ def plan_listing(listing: Listing) -> Planned:
     return Planned(listing, arena)
 
 
-def footprint_of(model: Model, train: Planned, predict: Planned) -> Footprint:
-    """All memory of the engine; evaluation runs in the arena of training."""
-    arena = train.arena
-    nbytes = max(arena.nbytes, predict.arena.nbytes)
+def footprint_of(model: Model, training: Mapping[int, Planned], predict: Planned) -> Footprint:
+    """All memory of the engine: one arena for pieces of every size and for evaluation."""
+    train = training[model.choices.micro_batch]
+    programs = (*training.values(), predict)
+    nbytes = max(planned.arena.nbytes for planned in programs)
     items = _parameter_items(model)
-    steps = len(train.listing.specs) + len(predict.listing.specs)
-    items.append(Item("runtime", "step list", steps * STRUCT_BYTES_PER_STEP))
+    steps = sum(len(planned.listing.specs) for planned in programs)
+    items.append(Item("runtime", "step list", steps * STEP_BYTES))
+    items.append(Item("runtime", "parameters", len(model.network.parameters) * PARAMETER_BYTES))
+    items.append(Item("saving", "description", _saved_tensors(model) * SAVED_TENSOR_BYTES))
     mutating = [layout for name, layout in model.layouts.items() if name in model.choices.densest_sparsity]
     if mutating:
         items.append(Item("mutation", "scores and lists", max(passing_bytes(layout) for layout in mutating)))
     return Footprint(
         tuple(items),
         train.listing.buffers,
-        replace(arena, nbytes=nbytes),
+        replace(train.arena, nbytes=nbytes),
         tuple(spec.name for spec in train.listing.specs),
     )
 
 
-def estimate(model: Model) -> tuple[Planned, Planned, Footprint]:
-    """Training plan, prediction plan, and all bytes."""
-    train = plan_listing(training_listing(model, model.choices.micro_batch))
+def estimate(model: Model) -> tuple[dict[int, Planned], Planned, Footprint]:
+    """Training plans by size of piece, prediction plan, and all bytes."""
+    training = {size: plan_listing(training_listing(model, size)) for size in model.choices.pieces}
     predict = plan_listing(prediction_listing(model, model.choices.micro_batch))
-    return train, predict, footprint_of(model, train, predict)
+    return training, predict, footprint_of(model, training, predict)
 
 
 def _parameter_items(model: Model) -> list[Item]:
@@ -65,3 +71,10 @@ def _parameter_items(model: Model) -> list[Item]:
             if nbytes:
                 items.append(Item("indices", name, nbytes))
     return items
+
+
+def _saved_tensors(model: Model) -> int:
+    """At least the number of arrays in a snapshot: values, gradient and state of each parameter, its index lists."""
+    states = model.choices.optimizer.state_per_weight
+    trained = sum(2 + states if name in model.trained else 1 for name in model.network.parameters)
+    return trained + 3 * len(model.layouts)

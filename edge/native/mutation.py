@@ -7,12 +7,9 @@ from dataclasses import replace
 from edge.engine import MutationResult
 from edge.mutation import Slots, mutate, mutation_bytes
 from edge.native.layout import WeightLayout
-from edge.native.weights import Weight
+from edge.native.weights import TRANSPOSED_ENTRIES, TRANSPOSING_BYTES, Weight
 from edge.parameter import Parameter
 from edge.units import unit_weights
-
-# Rebuilding the lists by input channel: keys, order and parts of them, per entry.
-TRANSPOSE_BYTES_PER_ENTRY = 48
 
 
 def mutate_weight(
@@ -43,6 +40,5 @@ def held_as(parameter: Parameter) -> Parameter:
 def passing_bytes(layout: WeightLayout) -> int:
     """An upper bound of what mutating this weight allocates for a moment."""
     parameter = held_as(layout.parameter)
-    return mutation_bytes(parameter, layout.capacity // unit_weights(parameter)) + TRANSPOSE_BYTES_PER_ENTRY * max(
-        layout.entries, 1
-    )
+    transposing = TRANSPOSING_BYTES * min(layout.entries, TRANSPOSED_ENTRIES)
+    return mutation_bytes(parameter, layout.capacity // unit_weights(parameter)) + transposing

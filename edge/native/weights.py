@@ -16,6 +16,9 @@ from edge.native.structs import BLOCK, CSR, DENSE
 from edge.parameter import Parameter
 from edge.plan.choices import OptimizerChoice
 
+TRANSPOSED_ENTRIES = 1 << 13  # whose order by input channel is worked out at once
+TRANSPOSING_BYTES = 112  # of each of them that this takes for a moment
+
 
 def aligned(count: int, dtype: type | np.dtype) -> np.ndarray:
     """Zeros `(count,)` that start at a multiple of 64 bytes."""
@@ -139,27 +142,42 @@ class Weight(Tensor):
         return self.layout.window.input[0]
 
     def _transpose(self) -> None:
-        layout, window = self.layout, self.layout.window
-        height, taps = layout.height, window.taps
-        starts, columns = self.indices["starts"], self.indices["columns"][: self.entries].astype(np.int32)
-        group_units = layout.parameter.rows // window.groups // height
-        unit = np.repeat(np.arange(starts.size - 1, dtype=np.int32), starts[1:].astype(np.int64) - starts[:-1])
-        channel, tap = columns // taps, columns % taps
+        """The entries by stride parity and input channel, in their order; in pieces, so that little is held beside."""
+        keys = self.layout.parities * self.layout.window.input[0]
+        t_starts, step = self.indices["t_starts"], TRANSPOSED_ENTRIES
+        spans = [(first, min(first + step, self.entries)) for first in range(0, self.entries, step)]
+        counts = np.zeros(keys, np.int64)
+        for first, last in spans:
+            counts += np.bincount(self._by_channel(first, last)[0], minlength=keys)
+        t_starts[0] = 0
+        t_starts[1:] = np.cumsum(counts)
+        free = t_starts[:-1].astype(np.int64)
+        for first, last in spans:
+            key, listed = self._by_channel(first, last)
+            order = np.argsort(key, kind="stable")
+            counts = np.bincount(key, minlength=keys)
+            place = (free - np.cumsum(counts) + counts)[key[order]] + np.arange(key.size)
+            self.indices["t_columns"][place] = listed[order]
+            self.indices["t_places"][place] = (first + order) * self.layout.height
+            free += counts
+
+    def _by_channel(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of some entries: the list that each belongs to, and its output row and tap as that list names them."""
+        window = self.layout.window
+        group_units = self.layout.parameter.rows // window.groups // self.layout.height
+        columns = self.indices["columns"][first:last].astype(np.int64)
+        unit = np.searchsorted(self.indices["starts"], np.arange(first, last), side="right") - 1
+        channel, tap = np.divmod(columns, window.taps)
         channel += unit // group_units * (window.input[0] // window.groups)
-        tap_y, tap_x = tap // window.kernel[1] * window.dilation[0], tap % window.kernel[1] * window.dilation[1]
-        parity = tap_y % window.stride[0] * window.stride[1] + tap_x % window.stride[1]
-        key = parity * window.input[0] + channel
-        order = np.argsort(key, kind="stable").astype(np.uint32)
-        counts = np.bincount(key, minlength=layout.parities * window.input[0])
-        self.indices["t_starts"][0] = 0
-        self.indices["t_starts"][1:] = np.cumsum(counts)
-        self.indices["t_columns"][: order.size] = (unit % group_units * taps + tap)[order]
-        self.indices["t_places"][: order.size] = order * np.uint32(height)
+        tap_y, tap_x = np.divmod(tap, window.kernel[1])
+        parity = tap_y * window.dilation[0] % window.stride[0] * window.stride[1]
+        parity += tap_x * window.dilation[1] % window.stride[1]
+        return parity * window.input[0] + channel, unit % group_units * window.taps + tap
 
 
 def _row_lists(parameter: Parameter) -> dict[str, np.ndarray]:
     """The index lists of a stored parameter as `Weight.load_indices` takes them."""
-    if parameter.format == "csr":
+    if parameter.format == "csr" and parameter.coding == "delta":
         return {"row_starts": parameter.tensors["row_starts"], "columns": absolute_columns(parameter)}
     if parameter.format == "masked":
         return _masked_lists(parameter)

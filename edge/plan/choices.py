@@ -37,6 +37,7 @@ class Choices:
     outputs from saved batch statistics; "blocks" keeps only the inputs of residual blocks. Both give the same result.
     `densest_sparsity`: the lowest weight sparsity that mutation will still reach, by parameter name (EM&S grows past
     the target), so that room is planned before the first step; empty without mutation.
+    `last_batch`: samples of the smaller batch that ends an epoch, planned for like the whole ones; 0 without one.
     """
 
     batch_size: int = 32
@@ -48,8 +49,15 @@ class Choices:
     label_smoothing: float = 0.0
     threads: int = 1
     densest_sparsity: dict[str, float] = field(default_factory=dict)
+    last_batch: int = 0
 
     @property
     def exact(self) -> bool:
         """True if the step gives what a whole batch in memory would give, up to rounding."""
         return self.micro_batch == self.batch_size or self.batch_norm == "frozen"
+
+    @property
+    def pieces(self) -> tuple[int, ...]:
+        """Numbers of samples that are computed at once in a run: the micro-batch, then what remains of each batch."""
+        rests = (self.batch_size % self.micro_batch, self.last_batch % self.micro_batch)
+        return (self.micro_batch, *sorted({rest for rest in rests if rest}, reverse=True))

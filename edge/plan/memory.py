@@ -11,7 +11,8 @@ from edge.plan.footprint import Footprint, Item, by_kind
 
 STACK_BYTES = 128 << 10  # what a worker thread touches of its stack and of its allocator's first pages
 # What the process gains while it runs, whatever the network: code touched for the first time, the run's own records.
-INTERPRETER_GROWTH_BYTES = 5 << 19
+INTERPRETER_GROWTH_BYTES = 3 << 19
+MUTATION_CODE_BYTES = 1 << 19  # and what it gains by mutating
 _PASSING = ("mutation", "saving")  # kinds that are held only while their phase runs, never at the same time
 
 
@@ -106,6 +107,8 @@ def make_plan(
     held.append(Item("runtime", "artifact and data index", held_bytes))
     held.append(Item("runtime", "threads", STACK_BYTES * (choices.threads - 1)))
     held.append(Item("runtime", "code and records", INTERPRETER_GROWTH_BYTES))
+    if choices.densest_sparsity:
+        held.append(Item("runtime", "code of mutation", MUTATION_CODE_BYTES))
     passing: dict[str, int] = {"evaluation": evaluation_bytes} if evaluation_bytes else {}
     for item in footprint.items:
         if item.kind in _PASSING:

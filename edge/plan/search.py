@@ -54,6 +54,7 @@ class Request:
     label_smoothing: float = 0.0
     densest_sparsity: dict[str, float] = field(default_factory=dict)
     exact: bool = False
+    last_batch: int = 0  # samples of the smaller batch that ends an epoch, where that is known
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -170,6 +171,7 @@ def _candidates(planned: Planned, request: Request) -> Iterator[_Candidate]:
                         label_smoothing=request.label_smoothing,
                         threads=request.threads,
                         densest_sparsity=request.densest_sparsity,
+                        last_batch=request.last_batch,
                     )
                     change = 2 if norm != asked_norm else 1 if split_norm else 0
                     yield _Candidate(choices, fewer, change, planned.time_cost(choices))

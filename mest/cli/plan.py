@@ -51,12 +51,14 @@ class Command(Base):
             request, densest_sparsity=densest_sparsity(args.mutate or "none", artifact.mutation_targets())
         )
         needs = DataNeeds(image_bytes=4 * int(np.prod(artifact.shape)))
-        source = None
+        source, last_batch = None, request.batch_size - 1  # of unknown data: an epoch that ends in a smaller batch
         if args.data:
             # Held while the plan is made, as fine-tuning holds it.
             source = open_source(within_budget.data_path(args.data), artifact.class_names)
             data = TrainingData.of(source, None, Settings())
             needs = data.needs(artifact)
+            last_batch = len(data.split.train) % request.batch_size
+        request = replace(request, last_batch=last_batch)
         budget = within_budget.budget_bytes(args)
         baselines = None if board is None else board_baselines(board)
         if board is None and here.meter.reason is not None:

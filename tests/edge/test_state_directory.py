@@ -16,7 +16,7 @@ import pytest
 
 from edge import state as state_module
 from edge.errors import DamagedError, InputError
-from edge.state import is_state, read_facts, read_state, write_state
+from edge.state import is_state, read_facts, read_state, stored_tensors, write_state
 
 ROOT = Path(__file__).parents[2]
 TENSORS = {
@@ -40,6 +40,16 @@ def test_a_state_comes_back_bit_for_bit(tmp_path):
     state = read_state(tmp_path / "s")
     assert state.facts == {"step": 7, "engine": "ort"}
     assert_same(state.tensors, TENSORS)
+
+
+def test_arrays_are_left_on_the_disk_until_they_are_asked_for(tmp_path):
+    """Also once the next generation has taken the file's name away; those of a prefix can be left out."""
+    write_state(tmp_path, {"step": 7}, TENSORS)
+    stored = stored_tensors(tmp_path)
+    write_state(tmp_path, {"step": 8}, {})
+    assert_same(dict(stored), TENSORS)
+    assert set(stored.without("we")) == set(TENSORS) - {"weights"}
+    assert stored["weights"] is not stored["weights"]
 
 
 def test_a_new_generation_replaces_the_old_one(tmp_path):
