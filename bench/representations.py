@@ -34,15 +34,16 @@ from mest.sparse import parse_scheme, select_targets
 from mest.sparse.counts import kept_units
 
 CLASSES, IMAGE = 10, (3, 32, 32)
-# name: scheme, format, weight sparsity (None: the one asked for)
-CASES: dict[str, tuple[str, str, float | None]] = {
-    "dense": ("irregular", "dense", None),
-    "masked": ("irregular", "masked", None),
-    "csr": ("irregular", "csr", None),
-    "block": ("block", "block", None),
-    "pattern": ("pattern", "pattern", None),
-    "channel 50 %": ("channel", "channel", 0.5),
-    "channel 75 %": ("channel", "channel", 0.75),
+# name: scheme, format, weight sparsity (None: the one asked for), what the backward pass recomputes
+CASES: dict[str, tuple[str, str, float | None, str]] = {
+    "dense": ("irregular", "dense", None, "none"),
+    "masked": ("irregular", "masked", None, "none"),
+    "csr": ("irregular", "csr", None, "none"),
+    "block": ("block", "block", None, "none"),
+    "block, recomputed": ("block", "block", None, "blocks"),
+    "pattern": ("pattern", "pattern", None, "none"),
+    "channel 50 %": ("channel", "channel", 0.5, "none"),
+    "channel 75 %": ("channel", "channel", 0.75, "none"),
 }
 
 PROBE = """
@@ -105,13 +106,13 @@ def masked_capture(captured: Captured, source: Source) -> Captured:
     return replace(captured, model=model)
 
 
-def write_case(captured: Captured, source: Source, format: str, folder: Path) -> dict[str, Any]:
+def write_case(captured: Captured, source: Source, format: str, recompute: str, folder: Path) -> dict[str, Any]:
     """Write one representation; its parameters, multiply-accumulates of one sample, and bytes."""
     optimizer = OptimizerChoice(kind="adamw")
     built = build(source, masked_capture(captured, source), Options(format=format))
-    _, reason = write_ort(built, optimizer, 0.0, "em", folder)
-    if reason is not None:
-        raise SystemExit(f"onnxruntime-training cannot be measured here: {reason}")
+    written = write_ort(built, optimizer, 0.0, "em", folder, recompute)
+    if written.reason is not None:
+        raise SystemExit(f"onnxruntime-training cannot be measured here: {written.reason}")
     network = built.network
     trained = sum(parameter.values.nbytes for name, parameter in network.parameters.items() if name in built.trained)
     return {
@@ -138,11 +139,11 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
     batches = [int(batch) for batch in options.batches.split(",")]
     with tempfile.TemporaryDirectory() as place:
         written: dict[str, dict[str, Any]] = {}
-        for name, (scheme, format, sparsity) in CASES.items():
+        for name, (scheme, format, sparsity, recompute) in CASES.items():
             folder = Path(place) / name.replace(" ", "_")
             folder.mkdir()
             source = sparse_source(model, scheme, sparsity or options.sparsity)
-            written[name] = {"folder": folder, **write_case(captured, source, format, folder)}
+            written[name] = {"folder": folder, **write_case(captured, source, format, recompute, folder)}
         samples: dict[tuple[str, int], list[dict[str, Any]]] = {}
         for _ in range(options.rounds):
             for batch in batches:
@@ -171,7 +172,7 @@ def show(records: list[dict[str, Any]]) -> str:
         for row in rows:
             step, cpu, peak = row["step_ms"]["median"], row["cpu_ms"]["median"], row["peak_bytes"]
             lines.append(
-                f"  {row['name']:<13} {step:8.1f} ms ({step / dense['step_ms']['median']:.2f})"
+                f"  {row['name']:<17} {step:8.1f} ms ({step / dense['step_ms']['median']:.2f})"
                 f"  {cpu:8.1f} ms ({cpu / dense['cpu_ms']['median']:.2f})"
                 f"  {peak / 1e6:6.1f} MB ({peak / dense['peak_bytes']:.2f})"
                 f"  {row['checkpoint_bytes'] / 1e6:6.2f} MB ({row['checkpoint_bytes'] / dense['checkpoint_bytes']:.3f})"

@@ -95,8 +95,12 @@ class OrtPlanned(_Asked):
     def refuses(self, choices: Choices) -> str | None:
         """Why the engine cannot make these choices, or None if it can."""
         manifest = self.artifact.manifest
-        if choices.recompute != "none":
-            return "recomputation is fixed when the artifact is exported; use --recompute none or --engine native"
+        exported = manifest.ort.get("recompute", "none")
+        if choices.recompute != exported:
+            return (
+                f"recomputation is fixed when the artifact is exported, here to {exported}; use --recompute {exported} "
+                "or --engine native, or export it otherwise"
+            )
         if choices.batch_norm == "frozen" and self.has_batch_norm:
             return "its training graph always trains batch norm; use --batch-norm train or --engine native"
         if choices.label_smoothing != manifest.label_smoothing:
@@ -123,7 +127,8 @@ class OrtPlanned(_Asked):
         """All memory above the baseline, by the liveness of the graph."""
         from edge.ort.footprint import estimate
 
-        return estimate(self.network, choices, self.artifact.manifest.ort.get("memory"))
+        ort = self.artifact.manifest.ort
+        return estimate(self.network, choices, ort.get("memory"), ort.get("blocks", ()))
 
     def evaluation_bytes(self, choices: Choices) -> int:
         """Evaluation is a session of its own."""
@@ -132,8 +137,9 @@ class OrtPlanned(_Asked):
         return evaluation_bytes(self.network, choices)
 
     def time_cost(self, choices: Choices) -> float:
-        """Dense kernels: the time hardly depends on the size of the pieces."""
-        return 1 + 0.05 / choices.micro_batch
+        """Dense kernels: the time hardly depends on the size of the pieces, and recomputing repeats a forward pass."""
+        again = 0.25 if choices.recompute == "blocks" else 0.0
+        return (1 + again) * (1 + 0.05 / choices.micro_batch)
 
     def open(self, plan: MemoryPlan) -> Engine:
         """The engine with both sessions loaded."""

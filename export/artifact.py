@@ -33,6 +33,7 @@ from mest.errors import InputError
 
 # Batches that the engines may be judged on before an export is refused; see judge.
 BATCHES = 3
+RECOMPUTE = ("none", "blocks")
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Options:
     """What a user may choose; None takes what the run was trained with.
 
     `room`: "none", "em" or "ems", the mutation that onnxruntime-training's tensors leave room for on the board.
+    `recompute`: "none" or "blocks", what the backward pass of its training graph recomputes.
     """
 
     format: str = "auto"
@@ -47,6 +49,7 @@ class Options:
     optimizer: OptimizerChoice | None = None
     label_smoothing: float | None = None
     room: str = "em"
+    recompute: str = "none"
     measure: bool = True
 
 
@@ -62,6 +65,18 @@ class Built:
     trained: tuple[str, ...]
     frozen: tuple[str, ...]
     native_reason: str | None = None
+
+
+@dataclass(frozen=True)
+class OrtFiles:
+    """Each sparse layer's names in the onnxruntime-training files, or None and the reason why there are no files.
+
+    `blocks`: the values between which the blocks lie that the backward pass recomputes.
+    """
+
+    represented: dict[str, Represented] | None
+    reason: str | None = None
+    blocks: tuple[tuple[str, str], ...] = ()
 
 
 def build(source: Source, captured: Captured, options: Options) -> Built:
@@ -97,6 +112,8 @@ def export_artifact(
     check_writable(out)
     if options.room not in ROOM:
         raise InputError(f"--mutate {options.room}: allowed are {', '.join(ROOM)}")
+    if options.recompute not in RECOMPUTE:
+        raise InputError(f"--recompute {options.recompute}: allowed are {', '.join(RECOMPUTE)}")
     optimizer = options.optimizer or source.optimizer
     smoothing = source.label_smoothing if options.label_smoothing is None else options.label_smoothing
     say("capturing the model")
@@ -104,17 +121,21 @@ def export_artifact(
     with whole_directory(out) as folder:
         say("writing the graphs")
         write_inference(built.forward, folder)
-        represented, ort_reason = write_ort(built, optimizer, smoothing, options.room, folder)
-        if built.native_reason is not None and ort_reason is not None:
+        files = write_ort(built, optimizer, smoothing, options.room, folder, options.recompute)
+        if built.native_reason is not None and files.reason is not None:
             raise InputError(
-                f"{built.native_reason}; and onnxruntime-training cannot train it: {ort_reason}; replace that "
+                f"{built.native_reason}; and onnxruntime-training cannot train it: {files.reason}; replace that "
                 "operation by convolution, linear, batch norm, ReLU, pooling or addition"
             )
+        if options.recompute != "none" and files.reason is not None:
+            raise InputError(f"--recompute {options.recompute} is of onnxruntime-training's graph: {files.reason}")
         write_network(built.network, folder)
         say("comparing the engines with PyTorch")
-        expected, observed, agreement = judge(built, source, options.format, represented, optimizer, smoothing, folder)
+        expected, observed, agreement = judge(
+            built, source, options.format, files.represented, optimizer, smoothing, folder
+        )
         memory = None
-        if ort_reason is None:
+        if files.reason is None:
             memory = (measured_memory(folder, source.input) if options.measure else None) or live_memory(folder)
         facts = Facts(
             source=source,
@@ -122,9 +143,8 @@ def export_artifact(
             optimizer=optimizer,
             label_smoothing=smoothing,
             layers=_sizes(built, source),
-            represented=represented or {},
+            ort=files,
             native_reason=built.native_reason,
-            ort_reason=ort_reason,
             ort_memory=memory,
             kept=built.kept,
             expected=expected,
@@ -144,12 +164,12 @@ def _apply_masks(model: onnx.ModelProto, source: Source) -> None:
 
 
 def write_ort(
-    built: Built, optimizer: OptimizerChoice, smoothing: float, room: str, folder: Path
-) -> tuple[dict[str, Represented] | None, str | None]:
-    """Write the onnxruntime-training files; return each sparse layer's names there, or None and why there are none."""
+    built: Built, optimizer: OptimizerChoice, smoothing: float, room: str, folder: Path, recompute: str = "none"
+) -> OrtFiles:
+    """Write the onnxruntime-training files, where they can be had, and say what they hold."""
     reason = missing()
     if reason is not None:
-        return None, reason
+        return OrtFiles(None, reason)
     model = onnx.ModelProto.FromString(built.forward.SerializeToString())
     room_of = {name: slots(parameter, room) for name, parameter in built.compressed.items()}
     represented = represent(model, built.compressed, room_of)
@@ -158,10 +178,10 @@ def write_ort(
     trained = [names.get(name, name) for name in built.trained]
     frozen = [*(names.get(name, name) for name in built.frozen), *indices]
     try:
-        write_artifacts(model, trained, frozen, optimizer, smoothing, folder)
+        blocks = write_artifacts(model, trained, frozen, optimizer, smoothing, folder, recompute)
     except InputError as refused:
-        return None, str(refused)
-    return represented, None
+        return OrtFiles(None, str(refused))
+    return OrtFiles(represented, None, blocks)
 
 
 def judge(

@@ -15,12 +15,11 @@ from edge.plan.choices import OptimizerChoice
 from export.compact import Kept, cut
 from export.observe import REFERENCE, Observed
 from export.ort.loss import SCALE
-from export.ort.represent import Represented
 from export.sizes import LayerSize, as_json, total_sizes
 from mest.version import __version__
 
 if TYPE_CHECKING:
-    from export.artifact import Options
+    from export.artifact import Options, OrtFiles
     from export.source import Source
     from export.verify import Expected
 
@@ -36,9 +35,8 @@ class Facts:
     optimizer: OptimizerChoice
     label_smoothing: float
     layers: list[LayerSize]
-    represented: dict[str, Represented]
+    ort: OrtFiles
     native_reason: str | None
-    ort_reason: str | None
     ort_memory: dict[str, Any] | None
     kept: dict[str, Kept]
     expected: Expected
@@ -63,11 +61,13 @@ def write_facts(facts: Facts, folder: Path) -> Manifest:
         sizes=total_sizes(facts.layers, _other_bytes(facts), on_disk),
         native={"available": facts.native_reason is None, "reason": facts.native_reason},
         ort={
-            "available": facts.ort_reason is None,
-            "reason": facts.ort_reason,
+            "available": facts.ort.reason is None,
+            "reason": facts.ort.reason,
             "room": facts.options.room,
+            "recompute": facts.options.recompute,
+            "blocks": [list(block) for block in facts.ort.blocks],
             "loss_scale": SCALE,
-            "parameters": {name: written.as_json() for name, written in facts.represented.items()},
+            "parameters": {name: written.as_json() for name, written in (facts.ort.represented or {}).items()},
             "memory": facts.ort_memory or {},
         },
         reference={

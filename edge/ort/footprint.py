@@ -6,7 +6,7 @@ were fitted to measured peaks (tests/edge/test_finetune_runs.py holds plans to w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any, Literal
 
@@ -40,14 +40,20 @@ _FOREIGN: dict[str, _Read | None] = {
 }
 
 
-def estimate(network: Network, choices: Choices, facts: Mapping[str, Any] | None = None) -> Footprint:
+Blocks = Sequence[Sequence[str]]  # the values between which a block lies that the backward pass recomputes
+
+
+def estimate(
+    network: Network, choices: Choices, facts: Mapping[str, Any] | None = None, blocks: Blocks = ()
+) -> Footprint:
     """All memory of an ort engine above the loaded library.
 
     `facts` is the manifest's `ort.memory`: where it was measured at export, what the measured line
     `fixed_bytes` + batch · `bytes_per_sample` has above the sum of the parts is the allocator's and the sessions'.
+    `blocks` is its `ort.blocks`.
     """
     steps = _steps(network)
-    buffers = tuple(_buffers(network, choices.micro_batch))
+    buffers = tuple(_buffers(network, choices.micro_batch, blocks))
     live = _live_bytes(buffers, len(steps))
     peak_step = max(range(len(steps)), key=live.__getitem__)
     arena = ArenaPlan(
@@ -111,12 +117,13 @@ def _steps(network: Network) -> tuple[str, ...]:
     return (*names, "loss", *(f"{name} backward" for name in reversed(names)))
 
 
-def _buffers(network: Network, batch: int) -> list[Buffer]:
+def _buffers(network: Network, batch: int, blocks: Blocks) -> list[Buffer]:
     """Values, gradients and workspace of a step over `batch` samples with their first and last step."""
     shapes, consumers = network.shapes(), network.consumers()
     forward = {operator.name: number for number, operator in enumerate(network.operators)}
     count = len(forward)
     backward = {name: 2 * count - number for name, number in forward.items()}
+    again, held = _repeated(forward, backward, blocks)
     buffers: list[Buffer] = []
     for name, shape in shapes.items():
         readers = consumers[name]
@@ -125,13 +132,15 @@ def _buffers(network: Network, batch: int) -> list[Buffer]:
         if isinstance(producer, Flatten):
             continue  # a view
         first = forward.get(name, 0)
-        last = max([forward[reader.name] for reader in readers], default=count)
+        read = last = max([forward[reader.name] for reader in readers], default=count)
         kind: Kind = "workspace"
         needed = [backward[reader.name] for reader in readers if _needed(reader) == "input"]
         if producer is not None and _needed(producer) == "output":
             needed.append(backward[name])
-        if needed:
-            last, kind = max(needed), "saved activations"
+        if needed and name in again:
+            buffers.append(Buffer(f"{name} again", "saved activations", nbytes, again[name], max(needed)))
+        elif needed or name in held:
+            last, kind = max([*needed, held.get(name, read)]), "saved activations"
         if name != INPUT:
             buffers.append(Buffer(name, kind, nbytes, first, last))
             buffers.append(
@@ -148,6 +157,20 @@ def _buffers(network: Network, batch: int) -> list[Buffer]:
     for operator in network.layers():
         buffers += _weight_buffers(network, operator, forward[operator.name], backward[operator.name])
     return buffers
+
+
+def _repeated(
+    forward: Mapping[str, int], backward: Mapping[str, int], blocks: Blocks
+) -> tuple[dict[str, int], dict[str, int]]:
+    """The step in which each value inside a block is made again, and the step until which a block's input is held."""
+    again: dict[str, int] = {}
+    held: dict[str, int] = {}
+    for start, end in blocks:
+        if end in forward and (start in forward or start == INPUT):
+            held[start] = backward[end]
+            between = range(forward.get(start, -1) + 1, forward[end])
+            again.update({name: backward[end] for name, place in forward.items() if place in between})
+    return again, held
 
 
 def _needed(operator: Operator) -> _Read | None:

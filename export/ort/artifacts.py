@@ -10,12 +10,13 @@ import onnx
 
 from edge.ort.bindings import load_bindings
 from edge.plan.choices import OptimizerChoice
-from export.graph import producers, remove_unused, stamp
+from export.graph import producers, remove_unused, shapes, stamp
 from export.ort.average_pool import convolve_instead_of_pool
 from export.ort.files import CHECKPOINT, EVALUATION, OPTIMIZER, TRAINING
 from export.ort.gradient import training_graphs
 from export.ort.loss import SCALE, append_loss
 from export.ort.optimizer import optimizer_model
+from export.ort.recompute import recompute_blocks
 from export.ort.relu6 import split_relu6
 from export.ort.represent import ZERO
 from mest.errors import InputError
@@ -28,16 +29,20 @@ def write_artifacts(
     optimizer: OptimizerChoice,
     label_smoothing: float,
     folder: Path,
-) -> None:
+    recompute: str = "none",
+) -> tuple[tuple[str, str], ...]:
     """Write the four files into `folder` from a forward graph that ends in one output of logits.
 
     `trained` parameters get gradients and optimizer state, `frozen` ones (statistics, indices, untrained weights) are
-    in the checkpoint only. The graphs have two outputs, the loss and the logits. Raises InputError naming the operator
-    that has no gradient, or an optimizer that onnxruntime-training cannot express.
+    in the checkpoint only. The graphs have two outputs, the loss and the logits. With `recompute` "blocks" the backward
+    pass recomputes blocks, and the values between which they lie are returned. Raises InputError naming the operator
+    that has no gradient, an optimizer that onnxruntime-training cannot express, or a model without such blocks.
     """
     bindings = load_bindings()
     model = onnx.ModelProto.FromString(model.SerializeToString())
     logits = model.graph.output[0].name
+    # Values that the native network knows too; what a layer gathers for itself is merged into the layer there.
+    ends = {node.output[0] for node in model.graph.node if node.op_type != "Gather"}
     split_relu6(model)
     convolve_instead_of_pool(model)
     append_loss(model, logits, label_smoothing)
@@ -53,6 +58,9 @@ def write_artifacts(
         training, evaluation = training_graphs(stamp(model), trained, frozen)
     except Exception as failed:
         raise InputError(_refusal(model, failed)) from failed
+    blocks = recompute_blocks(training, shapes(model), ends) if recompute == "blocks" else ()
+    if recompute == "blocks" and not blocks:
+        raise InputError("--recompute blocks: no part of the trained model lies between two single values; use none")
     onnx.save(training, folder / TRAINING)
     onnx.save(evaluation, folder / EVALUATION)
     tensors = {tensor.name: tensor.SerializeToString() for tensor in model.graph.initializer}
@@ -60,6 +68,7 @@ def write_artifacts(
         [tensors[name] for name in trained], [tensors[name] for name in frozen], str(folder / CHECKPOINT), False
     )
     onnx.save(update, folder / OPTIMIZER)
+    return blocks
 
 
 def _refusal(model: onnx.ModelProto, failed: BaseException) -> str:

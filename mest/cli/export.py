@@ -46,7 +46,13 @@ class Command(Base):
             default="em",
             help="room that the onnxruntime-training tensors leave for mutation (default em); ems needs a fifth more",
         )
-
+        parser.add_argument(
+            "--recompute",
+            choices=("none", "blocks"),
+            default="none",
+            help="what onnxruntime-training's backward pass recomputes (default none); blocks keeps only the inputs of "
+            "residual blocks or runs of layers: less memory, more time, the same result",
+        )
         parser.add_argument(
             "--original", type=Path, help="for a state: the run that was exported, if it is not where it was"
         )
@@ -76,6 +82,7 @@ class Command(Base):
             optimizer=replace(optimizer, **{name: value for name, value in given.items() if value is not None}),
             label_smoothing=args.label_smoothing,
             room=args.mutate,
+            recompute=args.recompute,
         )
         return {"artifact": str(args.out), **asdict(export_artifact(source, args.out, options, context.say))}
 

@@ -131,7 +131,8 @@ def make_source(model: nn.Module, family: str, scheme: str, sparsity: float) -> 
             height = 4 if form.name == "block" else None
             layers[f"{path}.weight"] = SparseLayer(f"{path}.weight", form.name, height, sparsity, mask.numpy())
     names = tuple(str(number) for number in range(CLASSES))
-    preprocess = {"mode": "RGB", "resize": None, "crop": None, "interpolation": "bilinear", "mean": [0.5], "std": [1.0]}
+    preprocess = {"mode": "RGB", "resize": None, "crop": None, "interpolation": "bilinear"}
+    preprocess |= {"mean": [0.5] * 3, "std": [1.0] * 3}
     return Source(model, layers, INPUT, names, preprocess, OptimizerChoice(), 0.0, {"model": family})
 
 

@@ -59,12 +59,12 @@ def test_one_step_of_every_engine_is_that_of_pytorch(
     for kind in ("momentum", "adamw") if format == "auto" else ("momentum",):
         optimizer, smoothing = OPTIMIZERS[kind], 0.1
         built = build(source, captures(family, source), Options(format=format))
-        represented, reason = write_ort(built, optimizer, smoothing, "em", tmp_path)
-        assert reason == missing()
+        files = write_ort(built, optimizer, smoothing, "em", tmp_path)
+        assert files.reason == missing()
         batch = make_batch(INPUT, CLASSES, optimizer.kind)
         held = () if format == "dense" else tuple(source.layers)
         expected = expect(source, built.trained, held, batch, optimizer, smoothing)
-        for seen in observe(built, represented, batch, optimizer, smoothing, tmp_path):
+        for seen in observe(built, files.represented, batch, optimizer, smoothing, tmp_path):
             assert compare(expected, seen, built.kept, seen.engine != "ort") < 1
             assert set(built.trained) <= set(seen.updated)
 
@@ -83,7 +83,7 @@ def test_ten_steps_follow_pytorch_and_zeros_stay(
     """After ten steps over batches of changing size, loss, weights and zeros are those of masked PyTorch training."""
     source, optimizer = make_source(models[family], family, scheme, 0.75), OPTIMIZERS[kind]
     built = build(source, captures(family, source), Options(room="ems"))
-    represented, _ = write_ort(built, optimizer, 0.0, "ems", tmp_path)
+    represented = write_ort(built, optimizer, 0.0, "ems", tmp_path).represented
     assert represented is not None
     session = Session(tmp_path)
     rate = 1e-3 if kind == "adamw" else 0.02

@@ -51,11 +51,11 @@ def test_one_step_of_every_engine(name: str, scheme: str, tmp_path: Path) -> Non
     """Logits, loss and every updated parameter agree with PyTorch within the tolerances of export."""
     source = whole_source(name, scheme, 0.5 if scheme == "channel" else 0.9)
     built = build(source, capture(source.model, INPUT), Options())
-    represented, reason = write_ort(built, OPTIMIZER, 0.0, "em", tmp_path)
-    assert reason == missing()
+    files = write_ort(built, OPTIMIZER, 0.0, "em", tmp_path)
+    assert files.reason == missing()
     batch = make_batch(INPUT, CLASSES, OPTIMIZER.kind)
     expected = expect(source, built.trained, tuple(source.layers), batch, OPTIMIZER, 0.0)
-    for seen in observe(built, represented, batch, OPTIMIZER, 0.0, tmp_path):
+    for seen in observe(built, files.represented, batch, OPTIMIZER, 0.0, tmp_path):
         assert compare(expected, seen, built.kept, seen.engine != "ort") < 1
 
 
@@ -67,7 +67,7 @@ def test_ten_steps(name: str, scheme: str, tmp_path: Path) -> None:
     """Losses of ten steps on one batch stay within 1 % of PyTorch's, zeros stay zero."""
     source = whole_source(name, scheme, 0.9)
     built = build(source, capture(source.model, INPUT), Options())
-    represented, _ = write_ort(built, OPTIMIZER, 0.0, "em", tmp_path)
+    represented = write_ort(built, OPTIMIZER, 0.0, "em", tmp_path).represented
     assert represented is not None
     session, model = Session(tmp_path), source.model.train()
     optimizer = torch.optim.SGD(model.parameters(), 0.01, OPTIMIZER.momentum, weight_decay=OPTIMIZER.weight_decay)
