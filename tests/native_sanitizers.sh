@@ -1,23 +1,39 @@
 #!/usr/bin/env bash
-# Runs the native engine's tests under AddressSanitizer with UndefinedBehaviorSanitizer, then under ThreadSanitizer.
-# usage: tests/native_sanitizers.sh [PYTEST-ARGUMENTS...]    (PYTHON names the interpreter; needs gcc)
+# Runs the native engine's tests, and altered networks through its loader, under AddressSanitizer with
+# UndefinedBehaviorSanitizer, then the tests under ThreadSanitizer.
+# usage: tests/native_sanitizers.sh [--short] [PYTEST-ARGUMENTS...]   (PYTHON names the interpreter; needs gcc)
+# --short takes two instruction sets, the best one that a board has a like of and the plain reference, and fewer tests:
+# about a minute and a half. MEST_FUZZ_CASES and MEST_FUZZ_SEED say how many networks are altered, and where to begin.
 # The sanitized library is built in a copy of the sources, so that the library in use stays as it is.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
+cases=20000
+tests=(tests/edge/test_native_operators.py tests/edge/test_native_convolution.py tests/edge/test_native_engine.py)
+tests+=(tests/edge/test_native_arena.py)
+fuzz=(tests/edge/test_native_fuzz.py)
+sets=
+if [ "${1:-}" = --short ]; then
+  shift
+  sets="avx2 scalar neon"
+  cases=3000
+  tests=(tests/edge/test_native_operators.py)
+  tests+=(tests/edge/test_native_convolution.py::test_{windows,threads_and_tiles,groups_and_depthwise})
+fi
+export MEST_FUZZ_CASES=${MEST_FUZZ_CASES:-$cases}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cp -r "$root/edge" "$root/tests" "$root/pyproject.toml" "$work/"
 cd "$work"
-tests=(tests/edge/test_native_convolution.py tests/edge/test_native_operators.py tests/edge/test_native_engine.py)
 
-run() { # name, compiler options, runtime library, options of the sanitizer
+# name, compiler options, runtime library, options of the sanitizer, then tests and arguments of pytest
+run() {
   echo "== $1"
-  MEST_CC=gcc MEST_CFLAGS="$2 -g -O1 -fno-omit-frame-pointer" "$python" -m edge.native.build
+  MEST_CC=gcc MEST_CFLAGS="$2 -g1 -O1 -fno-omit-frame-pointer" MEST_ONLY_SETS=$sets "$python" -m edge.native.build
   env LD_PRELOAD="$(gcc -print-file-name="$3")" "$4" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONMALLOC=malloc \
-    "$python" -m pytest -q -p no:cacheprovider "${tests[@]}" "${@:5}"
+    "$python" -m pytest -q -p no:cacheprovider "${@:5}"
 }
 
 run "addresses and undefined behaviour" "-fsanitize=address,undefined -fno-sanitize-recover=all" libasan.so \
-  ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 "$@"
-run "threads" "-fsanitize=thread" libtsan.so TSAN_OPTIONS=halt_on_error=1:exitcode=66:report_bugs=1 "$@"
+  ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 "${tests[@]}" "${fuzz[@]}" "$@"
+run "threads" "-fsanitize=thread" libtsan.so TSAN_OPTIONS=halt_on_error=1:exitcode=66:report_bugs=1 "${tests[@]}" "$@"

@@ -1,7 +1,8 @@
 """Builds the native library with any gcc or clang: `python -m edge.native.build`, or setup.py on installation.
 
 `MEST_CC` (else `CC`, else the first of cc, gcc, clang) names the compiler, with options if need be; a cross-compiler
-decides the target: `MEST_CC="python -m ziglang cc -target aarch64-linux-gnu.2.28"`. `MEST_CFLAGS` adds options.
+decides the target: `MEST_CC="python -m ziglang cc -target aarch64-linux-gnu.2.28"`. `MEST_CFLAGS` adds options,
+`MEST_ONLY_SETS="avx2 scalar"` leaves other instruction sets out, for builds that are only tested.
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ def build(target: Path, extra: Sequence[str] = ()) -> str:
     """Compile and link the library to `target`; the machine it is for. Raises BuildError with the compiler's words."""
     command = compiler()
     machine = machine_of(command)
-    sets = SETS[machine]
+    only = os.environ.get("MEST_ONLY_SETS", "").split()
+    sets = tuple(row for row in SETS[machine] if not only or row[0] in only)
+    if not sets:
+        raise BuildError(f"MEST_ONLY_SETS names no set of {machine}: {', '.join(row[0] for row in SETS[machine])}")
     flags = [*FLAGS, *FLAGS_MATH, *shlex.split(os.environ.get("MEST_CFLAGS", "")), *extra]
     source = HERE / "src"
     with tempfile.TemporaryDirectory(prefix="mest-build-") as folder:
