@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,28 @@ class Artifact:
             if parameter.target_sparsity is not None and name in trained
         }
 
+    def sparsity(self, stored: float) -> float:
+        """Zeros ÷ weights of the sparse layers as they were trained, from that of the layers stored sparse."""
+        return trained_sparsity(self.manifest, self.network, stored)
+
     def identity(self) -> dict[str, str]:
         """Where the artifact lies and what it is, as a state records it."""
         return {"path": str(self.path.resolve()), "manifest_sha256": file_sha256(self.path / MANIFEST_FILE)}
+
+
+def trained_sparsity(manifest: Manifest, network: Network, stored: float) -> float:
+    """Zeros ÷ weights of all layers that were trained sparse; what export removed with its channels counts as zeros.
+
+    `stored` is the same of the network's own sparse parameters, now; a layer that only lost channels is none of them.
+    """
+    weights = sum(parameter.size for parameter in network.sparse_parameters().values())
+    kept, total = weights * (1 - stored), weights
+    for layer in manifest.layers:
+        parameter = network.parameters.get(layer["name"])
+        if layer.get("scheme") and parameter is not None:
+            total += prod(layer["shape"]) - (parameter.size if parameter.sparse else 0)
+            kept += 0 if parameter.sparse else parameter.size
+    return 1 - kept / total if total else 0.0
 
 
 def open_artifact(path: Path) -> Artifact:

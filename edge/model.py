@@ -47,7 +47,7 @@ class Model:
     @property
     def sparsity(self) -> float:
         """Zeros over weights of the sparse layers."""
-        return self._session.engine.sparsity()
+        return self._session.sparsity
 
     @property
     def zeros_kept(self) -> bool:

@@ -92,6 +92,11 @@ class Session:
         """Resident bytes of interpreter and libraries; None where no figure can be trusted."""
         return self.plan.baseline_bytes if self.meter.reason is None else None
 
+    @property
+    def sparsity(self) -> float:
+        """Zeros ÷ weights of the sparse layers as they were trained, channels that export removed included."""
+        return self.artifact.sparsity(self.engine.sparsity())
+
     def check(self) -> None:
         """Raise BudgetError if more was ever resident than the budget allows."""
         if self._enforcement is not None:

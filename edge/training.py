@@ -169,7 +169,7 @@ class FineTuning:
             stopped = self._epoch(stop, watch)
         after = None if stopped else self._accuracy()
         self._session.check()
-        return Outcome(self.position, stopped, after, self._engine.sparsity(), self._engine.zeros_kept(), self.timeline)
+        return Outcome(self.position, stopped, after, self._session.sparsity, self._engine.zeros_kept(), self.timeline)
 
     def _move(self, **changes: Any) -> None:
         self.position = replace(self.position, **changes)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from edge.artifact import trained_sparsity
 from edge.errors import DamagedError
 from edge.manifest import MANIFEST, Manifest, read_manifest
 from edge.network import Network, read_network
@@ -37,7 +38,7 @@ def check_artifact(path: Path) -> dict[str, Any]:
         "artifact": str(path),
         "files": sorted(manifest.files),
         "layers": len(manifest.layers),
-        "sparsity": network.sparsity(),
+        "sparsity": trained_sparsity(manifest, network, network.sparsity()),
         "agreement": agreement,
         "skipped": skipped,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from conftest import INPUT, make_source
 from onnx.reference import ReferenceEvaluator
 from torch import nn
 
-from export.artifact import Options, build
+from edge.artifact import open_artifact
+from export.artifact import Options, build, export_artifact
 from export.capture import Captured
+from export.check import check_artifact
 from export.compact import Kept, compact, cut
 from export.graph import tensors
 from export.source import Source
@@ -99,3 +102,17 @@ def test_cut_takes_rows_and_columns() -> None:
     kept = Kept(np.array([0, 2]), np.array([1]))
     np.testing.assert_array_equal(cut(np.arange(6).reshape(3, 2), kept), [[1], [5]])
     assert cut(np.arange(3), None).size == 3
+
+
+def test_sparsity_is_that_of_the_manifest_whatever_was_removed(models: dict[str, nn.Module], tmp_path: Path) -> None:
+    """Channels that are physically gone count as zeros, on the board and in the checks, as they do in the table."""
+    source = make_source(models["vgg"], "vgg", "channel", 0.5)
+    manifest = export_artifact(source, tmp_path / "art", Options(measure=False))
+    layers = [layer for layer in manifest.layers if layer["scheme"]]
+    assert any(layer["format"] == "dense" for layer in layers)
+    sizes = [int(np.prod(layer["shape"])) for layer in layers]
+    wanted = 1 - sum(layer["nonzeros"] for layer in layers) / sum(sizes)
+    artifact = open_artifact(tmp_path / "art")
+    assert artifact.sparsity(artifact.network.sparsity()) == pytest.approx(wanted)
+    assert check_artifact(tmp_path / "art")["sparsity"] == pytest.approx(wanted)
+    assert wanted > 0.4
