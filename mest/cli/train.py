@@ -61,6 +61,9 @@ class Command(Base):
         from mest.train.recipe import build_config, build_execution, read_recipe
         from mest.train.trainer import train
 
+        if os.environ.get("RANK", "0") != "0":  # under torchrun one process speaks
+            sys.stdout.flush()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the descriptor itself: whoever writes to it
         given = {key.removeprefix("option "): value for key, value in vars(args).items() if key.startswith("option ")}
         recipe = read_recipe(args.recipe) if args.recipe else {}
         resume = _checkpoint(args.resume, args.out)
@@ -75,8 +78,6 @@ class Command(Base):
             import torch
 
             torch.set_num_threads(execution.threads)
-        if os.environ.get("RANK", "0") != "0":  # under torchrun one process speaks
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - open until the process ends
         watch, epoch_done = _progress(context)
         outcome = train(config, execution, options, Observer(context.stop, context.say, watch, epoch_done))
         if outcome.stopped:

@@ -13,6 +13,7 @@ from PIL import Image
 from mest.data.images import ImagesInMemory
 from mest.data.preprocess import Preprocess
 from mest.errors import InputError
+from mest.torchvision import load_torchvision
 
 DIGITS = Path(__file__).with_name("digits.npz")
 
@@ -65,10 +66,10 @@ def _part(images: npt.NDArray[np.uint8], labels: npt.NDArray[Any], chosen: npt.N
 def read_torchvision(name: str, folder: Path, download: bool) -> tuple[ImagesInMemory, ImagesInMemory, tuple[str, ...]]:
     """Return training and test images and class names of CIFAR10, CIFAR100 or FashionMNIST as torchvision keeps them.
 
-    Raises InputError if the data are not in `folder` and downloading was not asked for.
+    Raises InputError without torchvision, and if the data are not in `folder` and downloading was not asked for.
     """
-    from torchvision import datasets
-
+    instead = "give images in folders with --data imagefolder:DIR, or arrays with --data npz:FILE"
+    datasets = load_torchvision("datasets", f"--data {name.lower()}", instead)
     parts = []
     names: tuple[str, ...] = ()
     for train in (True, False):

@@ -18,6 +18,7 @@ from mest.errors import InputError
 from mest.models.digits import digits
 from mest.models.resnet import resnet20, resnet32
 from mest.models.vgg import vgg16, vgg19
+from mest.torchvision import load_torchvision
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "digits": digits,
@@ -70,8 +71,7 @@ def _create(spec: ModelSpec) -> nn.Module:
 
 
 def _torchvision(name: str, spec: ModelSpec) -> nn.Module:
-    from torchvision import models
-
+    models = load_torchvision("models", f"--model torchvision:{name}", f"give one of {', '.join(MODELS)}")
     if name not in models.list_models(module=models):
         near = ", ".join(get_close_matches(name, models.list_models(module=models), 3)) or "see torchvision.models"
         raise InputError(f"--model torchvision:{name}: torchvision has no such classifier; near: {near}")

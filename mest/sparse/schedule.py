@@ -7,7 +7,7 @@ asks which it was.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -201,17 +201,22 @@ def make_schedule(
 def parse_bounds(bounds: Bounds) -> tuple[Fraction, ...]:
     """Exact sparsities from the published spelling `0.92-0.91-0.9` or a sequence. Raises InputError."""
     parts = bounds.split("-") if isinstance(bounds, str) else bounds
-    return tuple(check_sparsity(part, f"bounds {bounds!r}") for part in parts)
+    return tuple(check_sparsity(part, f"bounds {_published(bounds)}") for part in parts)
+
+
+def _published(listed: str | Iterable[object]) -> str:
+    """A list in the published spelling, as it may be typed again."""
+    return listed if isinstance(listed, str) else "-".join(map(str, listed))
 
 
 def parse_decay_epochs(epochs: str | Sequence[int]) -> tuple[int, ...]:
     """Epochs from the published spelling `90-120` or a sequence, ascending. Raises InputError."""
     parts = epochs.split("-") if isinstance(epochs, str) else [str(epoch) for epoch in epochs]
     if not all(part.isdecimal() for part in parts):
-        raise InputError(f"decay epochs {epochs!r}: give whole numbers, such as 90-120")
+        raise InputError(f"decay epochs {_published(epochs)}: give whole numbers, such as 90-120")
     numbers = tuple(int(part) for part in parts)
     if any(second <= first for first, second in zip((0, *numbers), numbers, strict=False)):
-        raise InputError(f"decay epochs {epochs!r}: they must ascend from 1, such as 90-120")
+        raise InputError(f"decay epochs {_published(epochs)}: they must ascend from 1, such as 90-120")
     return numbers
 
 
@@ -253,8 +258,8 @@ def _explicit(
     lower, upper = lower or upper[-1:] * len(upper), upper or lower[-1:] * len(lower)
     if len(lower) != len(upper):
         raise InputError(
-            f"lower bound {lower_bound!r} has {len(lower)} phases and upper bound {upper_bound!r} has {len(upper)};"
-            " give both as many"
+            f"lower bound {_published(map(float, lower))} has {len(lower)} phases and upper bound "
+            f"{_published(map(float, upper))} has {len(upper)}; give both as many"
         )
     starts = _starts(len(lower), epochs, decay_epochs)
     for prune_to, grow_to in zip(lower, upper, strict=True):
@@ -280,6 +285,8 @@ def _starts(phases: int, epochs: int, decay_epochs: str | Sequence[int] | None) 
     else:
         decays = tuple((2 * epoch * epochs + PAPER_EPOCHS) // (2 * PAPER_EPOCHS) for epoch in PAPER_DECAY_EPOCHS)
     if len(decays) != phases - 1:
-        what = f"decay epochs {decay_epochs!r}" if decay_epochs is not None else "the default of 2 decay epochs"
+        what = (
+            f"decay epochs {_published(decay_epochs)}" if decay_epochs is not None else "the default of 2 decay epochs"
+        )
         raise InputError(f"{what} makes {len(decays) + 1} phases, but the bounds have {phases}; give {phases - 1}")
     return (0, *decays)

@@ -95,13 +95,13 @@ class Steps:
                 self.scaler.scale(loss * (self.process.world / whole)).backward()
             loss_sum += loss.detach()
             outcome.append(logits.detach().argmax(1))
+        predicted = torch.cat(outcome)
+        correct = predicted == labels
+        if self.samples.tracker is not None:  # before the update: judged by the weights that the step was taken with
+            self.samples.presented(indices, correct if partners is None else look_again(self.model, images, labels))
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        predicted = torch.cat(outcome)
-        correct = predicted == labels
-        if self.samples.tracker is not None:
-            self.samples.presented(indices, correct if partners is None else look_again(self.model, images, labels))
         right = ratio * correct.sum()
         if partners is not None:
             right = right + (1 - ratio) * (predicted == labels[partners]).sum()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mest.errors import InputError
 
 
 class Problems:
     """Collects refusals, so that a user mends all of them at once."""
 
-    def __init__(self) -> None:
-        self.found: list[str] = []
+    def __init__(self, found: Sequence[str] = ()) -> None:
+        self.found = list(found)
 
     def add(self, problem: str) -> None:
         """Note one problem."""

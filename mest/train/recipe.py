@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -81,9 +82,8 @@ def build_config(given: Mapping[str, str]) -> TrainConfig:
 
     Options that contradict each other, or that cannot act with the chosen method, optimizer or schedule, are refused.
     """
-    problems = Problems()
-    values = parse_options(given, problems)
-    problems.raise_if_any()
+    unparsed, problems = Problems(), Problems()
+    values = parse_options(given, unparsed)
     method = _method(values)
     for key, methods in METHODS_OF.items():
         if key in values and method not in methods:
@@ -100,6 +100,11 @@ def build_config(given: Mapping[str, str]) -> TrainConfig:
         optimizer=optimizer_of(values, epochs, problems),
         removal=_removal(values, problems),
     )
+    if unparsed.found:
+        # What speaks of an option that has no value yet may be gone once it has one.
+        without = [f"--{key}" for key in given if key not in values]
+        rest = [text for text in problems.found if not set(without) & set(re.split(r"[\s,;:]+", text))]
+        problems = Problems([*unparsed.found, *rest])
     problems.raise_if_any()
     return config
 
@@ -195,11 +200,14 @@ def _sparse(values: Mapping[str, Any], method: str, epochs: int, problems: Probl
         problems.add(f"--mask-update-decay-epoch {config.decay_epochs[-1]}: must be below --epochs {epochs}")
     if config.score is not None and config.gradient_weight is not None:
         problems.add("--sp-lmd contradicts --score, which says how gradients count")
-    for check in (lambda: parse_scheme(config.scheme), lambda: schedule_of(config, epochs)):
+    for prefix, check in (
+        ("--scheme: ", lambda: parse_scheme(config.scheme)),
+        ("", lambda: schedule_of(config, epochs)),
+    ):
         try:
             check()
         except InputError as refused:
-            problems.add(str(refused))
+            problems.add(f"{prefix}{refused}")
     return config
 
 

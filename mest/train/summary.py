@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def save_ranking(path: Path, session: Session, options: dict[str, str]) -> None:
         dataset=session.data.name,
         samples=len(session.data.train),
         checksum=session.data.checksum,
-        command=" ".join(["mest train", *(f"--{key} {value}" for key, value in sorted(options.items()))]),
+        command=shlex.join(["mest", "train", *(f"--{key}={value}" for key, value in sorted(options.items()))]),
         seed=session.config.seed,
         model=session.config.model,
         epochs=session.epoch,

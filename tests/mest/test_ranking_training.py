@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from torch.optim import SGD
 
 from mest.data import DataSpec, open_data
 from mest.errors import DamagedError, InputError
 from mest.ranking.ranking import check_ranking, rank, read_ranking, write_ranking
+from mest.train import epoch
 from mest.train.observer import Observer
 from mest.train.recipe import build_config, build_execution
 from mest.train.trainer import train
@@ -46,14 +49,36 @@ def test_rankings_are_the_same_with_no_and_four_workers(tmp_path: Path, mixup: s
     assert 0 < orders[0].counts.max() <= 3
 
 
+def test_mixed_images_are_judged_by_the_weights_that_were_trained_with(tmp_path: Path, monkeypatch) -> None:
+    """The look at the unmixed images comes before the update, as the outputs of an unmixed step do."""
+    events: list[str] = []
+
+    def judging(*given: Any) -> Any:
+        events.append("judged")
+        return look_again(*given)
+
+    def stepping(self: SGD, *given: Any, **named: Any) -> Any:
+        events.append("updated")
+        return step(self, *given, **named)
+
+    look_again, step = epoch.look_again, SGD.step
+    monkeypatch.setattr(epoch, "look_again", judging)
+    monkeypatch.setattr(SGD, "step", stepping)
+    run(tmp_path / "run", mixup="true", epochs="1", write_ranking=str(tmp_path / "ranking.npz"))
+    assert len(events) > 2
+    assert events == ["judged", "updated"] * (len(events) // 2)
+
+
 def test_a_written_ranking_names_its_data_and_is_refused_for_other(tmp_path: Path) -> None:
     """The provenance says data, seed and command; the same file serves its data and no other."""
     path = tmp_path / "ranking.pkl"
-    run(tmp_path / "run", write_ranking=str(path), seed="5")
+    run(tmp_path / "run", write_ranking=str(path), seed="5", remark="it's five words, by hand")
     made_from = read_ranking(path).provenance
     assert made_from is not None
     assert (made_from.dataset, made_from.seed, made_from.epochs, made_from.model) == ("digits", 5, 3, "digits")
-    assert "--write-ranking" in made_from.command
+    words = shlex.split(made_from.command)
+    assert words[:2] == ["mest", "train"]
+    assert {f"--write-ranking={path}", "--remark=it's five words, by hand"} <= set(words)
     assert 0 < made_from.unseen < made_from.samples  # the validation images
     run(tmp_path / "again", sorting_file=str(path), remove_n="100")
     images = np.random.default_rng(0).integers(0, 255, (made_from.samples * 5 // 4, 8, 8)).astype(np.uint8)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mest.errors import InputError
+from mest.sparse.schedule import parse_bounds
 from mest.train.config import Execution, OptimizerConfig, SparseConfig
 from mest.train.options import BY_NAME, OPTIONS
 from mest.train.recipe import build_config, build_execution, read_recipe
@@ -139,3 +140,32 @@ def test_where_a_run_goes_does_not_touch_what_it_computes(tmp_path: Path) -> Non
 def test_option_names_are_unique() -> None:
     """No name stands for two options."""
     assert sum(len(option.names) for option in OPTIONS) == len(BY_NAME)
+
+
+def test_every_mistake_is_told_at_once() -> None:
+    """Values that are none, an unknown scheme and options that contradict each other, in one line."""
+    given = {"scheme": "blok", "lr": "-1", "momentum": "0.9", "optimizer": "adam", "epochs": "x", "warmup": "200"}
+    with pytest.raises(InputError) as refused:
+        build_config(given)
+    told = str(refused.value)
+    for part in (
+        "--lr -1:",
+        "--epochs x:",
+        "--scheme: unknown scheme 'blok'",
+        "did you mean 'block'",
+        "--momentum does",
+    ):
+        assert part in told
+    assert "--warmup" not in told  # whether 200 epochs of warm-up are too many hangs on --epochs
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize("bounds", ["0.92-0.9", "0.88-0.89-0.9-0.9"])
+def test_bounds_are_shown_as_they_are_typed(bounds: str) -> None:
+    """Joined by dashes, never as the program holds them."""
+    with pytest.raises(InputError) as refused:
+        build_config({"lower-bound": "0.9-0.9-0.9", "upper-bound": bounds})
+    assert bounds in str(refused.value)
+    assert "(" not in str(refused.value)
+    with pytest.raises(InputError, match=r"bounds 0\.92-1\.5"):
+        parse_bounds((0.92, 1.5))
