@@ -42,6 +42,13 @@ class _Asked:
         able = {name for name, parameter in self.network.parameters.items() if parameter.trainable}
         self.weight_layers = sum(operator.weight in able for operator in self.network.layers())
 
+    def trained(self, trainable: str) -> set[str]:
+        """Names of the parameters that are trained; none where `trainable` does not mean any."""
+        try:
+            return select_trainable(self.network, trainable)
+        except InputError:
+            return set()
+
     def refuses(self, choices: Choices) -> str | None:
         """Why the engine cannot make these choices, or None if it can."""
         for name in choices.densest_sparsity:

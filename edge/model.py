@@ -79,7 +79,8 @@ class Model:
         """Prune and grow as the method given to `load` does at a progress from 0 to 1 of the run."""
         if self._mutate == "none":
             raise InputError("load the model with mutate='em' or mutate='ems', so that room for it is planned")
-        bounds = mutation_bounds(self._mutate, self._session.artifact.mutation_targets(), progress)
+        targets = self._session.artifact.mutation_targets(self.plan.choices.trainable)
+        bounds = mutation_bounds(self._mutate, targets, progress)
         with memory_errors("mutating"):
             result = self._session.engine.mutate(bounds.prune_to, bounds.grow_to, seed)
         self._session.check()

@@ -202,7 +202,7 @@ def direction_of(step: str, op: str) -> str:
 
 
 def _mutate(job: Job, session: Session) -> None:
-    targets = session.artifact.mutation_targets()
+    targets = session.artifact.mutation_targets(session.plan.choices.trainable)
     if job.mutate != "none" and targets:
         bounds = mutation_bounds(job.mutate, targets, 0.0)
         session.meter.enter("mutate")

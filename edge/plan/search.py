@@ -27,6 +27,9 @@ class Planned(Protocol):
     weight_layers: int  # trainable convolutions and linear layers as exported
     has_batch_norm: bool
 
+    def trained(self, trainable: str) -> set[str]:
+        """Names of the parameters that are trained; none where `trainable` does not mean any."""
+
     def refuses(self, choices: Choices) -> str | None:
         """Why the engine cannot make these choices, or None if it can."""
 
@@ -86,6 +89,11 @@ def search(planned: Planned, request: Request, data: DataNeeds, budget_bytes: in
     """
     smallest: MemoryPlan | None = None
     refusal: str | None = None
+    if request.trainable is not None and request.densest_sparsity and not _mutated(planned, request, request.trainable):
+        raise InputError(
+            f"no sparse layer is among those that --trainable {request.trainable} trains, and only trained layers "
+            "mutate; train more of them, or leave --mutate out"
+        )
     candidates = sorted(_candidates(planned, request), key=_order)
     hopeless: set[tuple[str, ...]] = set()  # what does not fit in its smallest pieces does not in larger ones
     for candidate in candidates:
@@ -155,6 +163,9 @@ def _candidates(planned: Planned, request: Request) -> Iterator[_Candidate]:
     if request.batch_norm is None and planned.has_batch_norm and not request.exact:
         norms.append("frozen")
     for fewer, trainable in enumerate(_trainable(planned, request)):
+        densest = _mutated(planned, request, trainable)
+        if request.densest_sparsity and not densest:
+            continue  # mutation was asked for, and would not take place
         for norm in norms:
             for micro in _micro_batches(request):
                 split_norm = micro < request.batch_size and norm == "train" and planned.has_batch_norm
@@ -170,7 +181,7 @@ def _candidates(planned: Planned, request: Request) -> Iterator[_Candidate]:
                         optimizer=request.optimizer,
                         label_smoothing=request.label_smoothing,
                         threads=request.threads,
-                        densest_sparsity=request.densest_sparsity,
+                        densest_sparsity=densest,
                         last_batch=request.last_batch,
                     )
                     change = 2 if norm != asked_norm else 1 if split_norm else 0
@@ -194,6 +205,12 @@ def _trainable(planned: Planned, request: Request) -> list[str]:
         counts.append(f"last:{count}")
         count //= 2
     return ["all", *counts]
+
+
+def _mutated(planned: Planned, request: Request, trainable: str) -> dict[str, float]:
+    """What mutation was asked for, of the layers that are trained: frozen ones stay as they are and need no room."""
+    trained = planned.trained(trainable) if request.densest_sparsity else set()
+    return {name: sparsity for name, sparsity in request.densest_sparsity.items() if name in trained}
 
 
 def _notes(candidate: _Candidate, planned: Planned) -> tuple[str, ...]:

@@ -27,6 +27,10 @@ class Known:
         self.refused = refused
         self.asked = 0
 
+    def trained(self, trainable):
+        first = 0 if trainable == "all" else 8 - int(trainable.removeprefix("last:"))
+        return {f"w{number}" for number in range(first, 8)}
+
     def refuses(self, choices):
         return "no recomputation here" if choices.recompute in self.refused else None
 
@@ -141,6 +145,20 @@ def test_pins_are_respected():
         search(
             Known(), Request(micro_batch=32, recompute="none", batch_norm="train", trainable="all"), NO_DATA, 40 * MIB
         )
+
+
+def test_mutation_that_was_asked_for_takes_place_in_every_plan():
+    """A plan of fewer layers still trains a sparse one, has room for no other, and no pin gives what it would not."""
+    room = {f"w{number}": 0.8 for number in (1, 2, 5)}
+    small = peak(micro_batch=1, recompute="blocks", batch_norm="frozen", trainable="last:4")
+    plan = search(Known(), Request(densest_sparsity=room), NO_DATA, small + MIB)
+    assert plan.choices.trainable == "last:4"
+    assert plan.choices.densest_sparsity == {"w5": 0.8}
+    with pytest.raises(BudgetError):
+        search(Known(), Request(densest_sparsity=room), NO_DATA, small - MIB)
+    assert search(Known(), Request(), NO_DATA, small - MIB).choices.trainable in ("last:2", "last:1")
+    with pytest.raises(InputError, match="no sparse layer is among those that --trainable last:2 trains"):
+        search(Known(), Request(densest_sparsity=room, trainable="last:2"), NO_DATA, None)
 
 
 def test_what_cannot_be_met_names_the_budget_that_would_do():
