@@ -79,6 +79,7 @@ class FinetuneResult:
     mutations: int
     stopped: bool
     stopped_early: str | None
+    kept_epoch: int | None
     plan: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
@@ -303,5 +304,6 @@ def _result(job: Job, session: Session, outcome: Outcome, data: TrainingData) ->
         mutations=len(position.mutations),
         stopped=outcome.stopped,
         stopped_early=position.stopped_early,
+        kept_epoch=position.kept_epoch,
         plan=plan.chosen(),
     )

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ SCHEMA = "mest-state/1"
 STATE_FILE = "state.json"
 _ALIGNMENT = 64
 _PIECE_BYTES = 1 << 20
+_READ_BYTES = 1 << 17
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 
 
@@ -90,6 +92,14 @@ def read_facts(path: Path) -> dict[str, Any]:
 def is_state(path: Path) -> bool:
     """True if the folder holds a state, whole or damaged."""
     return (path / STATE_FILE).is_file()
+
+
+def remove_state(path: Path) -> None:
+    """Remove a state and its folder, its description first; nothing happens where there is none."""
+    if path.is_dir():
+        for file in sorted(path.iterdir()):  # state.json before tensors-N.bin
+            file.unlink()
+        path.rmdir()
 
 
 def _read_description(path: Path) -> dict[str, Any]:
@@ -167,9 +177,9 @@ class StoredTensors(Mapping[str, np.ndarray]):
     def _check(self, described: Mapping[str, Any]) -> None:
         if os.fstat(self._file.fileno()).st_size != described["bytes"]:
             raise DamagedError(f"{self._path}: has another size than state.json says; it was truncated or altered")
-        digest = sha256()
-        while piece := self._file.read(_PIECE_BYTES):
-            digest.update(piece)
+        digest, piece = sha256(), memoryview(bytearray(_READ_BYTES))
+        while count := self._file.readinto(piece):
+            digest.update(piece[:count])
         if digest.hexdigest() != described["sha256"]:
             raise DamagedError(f"{self._path}: does not match its SHA-256; it was altered")
 
@@ -190,6 +200,22 @@ class StoredTensors(Mapping[str, np.ndarray]):
                 raise DamagedError(f"{self._path}: ends within {name}; it was truncated")
             position += len(piece)
 
+    def form(self, name: str) -> tuple[np.dtype, tuple[int, ...]]:
+        """Type and shape of an array."""
+        entry = self._entries[name]
+        return np.dtype(entry["dtype"]), tuple(entry["shape"])
+
+    def pieces(self, name: str) -> Iterator[np.ndarray]:
+        """The array flat, in pieces of at most 64 Ki entries."""
+        dtype, shape = self.form(name)
+        position, left = int(self._entries[name]["offset"]), prod(shape)
+        while left:
+            piece = np.empty(min(left, 1 << 16), dtype)
+            if os.preadv(self._file.fileno(), [piece.view(np.uint8).data], position) != piece.nbytes:
+                raise DamagedError(f"{self._path}: ends within {name}; it was truncated")
+            yield piece
+            position, left = position + piece.nbytes, left - piece.size
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
@@ -201,6 +227,30 @@ class StoredTensors(Mapping[str, np.ndarray]):
         found = copy(self)
         found._entries = {name: entry for name, entry in self._entries.items() if not name.startswith(prefix)}
         return found
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What an array is, and its least and largest value (0 and -1 where it was not asked for, or nothing is there)."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    low: int = 0
+    high: int = -1
+
+
+def extent(tensors: Mapping[str, np.ndarray], name: str, values: bool = False) -> Extent:
+    """What an array is, with its least and largest value if `values`; one on the disk is not held whole for that."""
+    if isinstance(tensors, StoredTensors):
+        dtype, shape = tensors.form(name)
+        pieces = tensors.pieces(name) if values else iter(())
+    else:
+        dtype, shape = tensors[name].dtype, tensors[name].shape
+        pieces = iter((tensors[name],) if values else ())
+    ends = [(int(piece.min()), int(piece.max())) for piece in pieces if piece.size and piece.dtype.kind in "iu"]
+    if not ends:
+        return Extent(dtype, shape)
+    return Extent(dtype, shape, min(low for low, _ in ends), max(high for _, high in ends))
 
 
 def _last_generation(folder: Path) -> int:

@@ -19,9 +19,10 @@ from edge.forgetting import Forgetting
 from edge.memory import give_back_freed
 from edge.schedule import LEARNING_RATES, MUTATIONS, learning_rate, mutation_bounds, mutation_ratio
 from edge.session import HARNESS, Session
-from edge.state import write_state
+from edge.state import remove_state, write_state
 from edge.timeline import Timeline
 
+BEST = "best"  # the folder in the state's that holds the best epoch until the run ends
 _MUTATION_KEY = 4
 _MARKS = f"{HARNESS}forgetting"
 
@@ -31,8 +32,9 @@ class Settings:
     """How a run is trained, apart from its plan; a state pins all of it but `save_every`.
 
     `warmup` is a share of the run. `mutate_every` and `save_every` count steps. `patience` is the number of epochs
-    without a better held-out accuracy after which the run ends (0: never); `drop_after` the epoch after which samples
-    that were never forgotten are dropped (0: never).
+    without a better held-out accuracy after which the run ends (0: never); with it the weights of the best epoch are
+    kept, of those at the target sparsity, else those of the last. `drop_after` is the epoch after which samples that
+    were never forgotten are dropped (0: never).
     """
 
     epochs: int = 5
@@ -82,6 +84,8 @@ class Position:
     finished: bool = False
     accuracy_before: float | None = None
     best_accuracy: float | None = None
+    best_epoch: int | None = None
+    kept_epoch: int | None = None  # whose weights the finished run came back to
     epochs_without_gain: int = 0
     epoch_loss: float = 0.0  # sum over the samples of the running epoch
     epoch_correct: int = 0
@@ -144,6 +148,7 @@ class FineTuning:
         self._split = split
         self._settings = settings
         self._state = state
+        self._best = state / BEST
         self._facts = dict(facts)
         self._targets = session.artifact.mutation_targets(session.plan.choices.trainable)
         self._forgetting = Forgetting(samples) if settings.drop_after else None
@@ -167,6 +172,8 @@ class FineTuning:
         stopped = False
         while not self.position.finished and not stopped:
             stopped = self._epoch(stop, watch)
+        if self.position.finished:
+            self._come_back_to_best()
         after = None if stopped else self._accuracy()
         self._session.check()
         return Outcome(self.position, stopped, after, self._session.sparsity, self._engine.zeros_kept(), self.timeline)
@@ -252,10 +259,11 @@ class FineTuning:
         position, settings = self.position, self._settings
         epoch = position.epoch + 1
         accuracy = self._accuracy() if settings.patience else None
-        gained = accuracy is not None and (position.best_accuracy is None or accuracy > position.best_accuracy)
-        waited = 0 if gained or accuracy is None else position.epochs_without_gain + 1
+        judged = accuracy is not None and position.at_target  # denser networks are no measure for what will be kept
+        gained = judged and (position.best_accuracy is None or accuracy > position.best_accuracy)  # type: ignore[operator]
+        waited = position.epochs_without_gain + 1 if judged and not gained else 0
         early = None
-        if settings.patience and waited >= settings.patience and position.at_target:
+        if settings.patience and waited >= settings.patience:
             early = f"no better held-out accuracy for {waited} epochs"
         total = max(position.epoch_samples, 1)
         summary = {
@@ -269,6 +277,7 @@ class FineTuning:
             batch=0,
             finished=epoch >= settings.epochs or early is not None,
             best_accuracy=accuracy if gained else position.best_accuracy,
+            best_epoch=epoch if gained else position.best_epoch,
             epochs_without_gain=waited,
             epoch_loss=0.0,
             epoch_correct=0,
@@ -276,17 +285,32 @@ class FineTuning:
             stopped_early=early,
             epochs=(*position.epochs, summary),
         )
+        if gained:
+            self._write(self._best)  # before the state that speaks of it
+
+    def _come_back_to_best(self) -> None:
+        """Take the best epoch's weights from the disk, where they were put: none are held twice."""
+        position = self.position
+        if position.best_epoch not in (None, position.epoch) and position.kept_epoch is None:
+            self._session.meter.enter("load")
+            self._session.restore(self._best)
+            self._move(kept_epoch=position.best_epoch)
+            self.save()
+        remove_state(self._best)
 
     def save(self) -> None:
         """Write a complete state."""
+        self._write(self._state)
+        self._saved_step = self.position.step
+
+    def _write(self, folder: Path) -> None:
         self._session.meter.enter("save")
         with memory_errors("saving"):
             tensors = self._engine.snapshot()
             if self._forgetting is not None:
                 tensors[_MARKS] = self._forgetting.marks
             facts = {**self._facts, "settings": asdict(self._settings), "position": asdict(self.position)}
-            write_state(self._state, facts, tensors)
-        self._saved_step = self.position.step
+            write_state(folder, facts, tensors)
         self._session.meter.enter("train")
 
     def _moment(self, progress: float, loss: float) -> Moment:

@@ -19,7 +19,7 @@ from edge.native.weights import Tensor, Weight, aligned, check_lists
 from edge.network import Network
 from edge.plan.choices import Choices
 from edge.plan.footprint import Footprint
-from edge.state import StoredTensors
+from edge.state import StoredTensors, extent
 
 
 @dataclass(frozen=True)
@@ -244,23 +244,28 @@ class NativeEngine:
         for name, tensor in self._tensors.items():
             self._check_tensor(name, tensor, snapshot)
         for name, tensor in self._tensors.items():
-            tensor.count = int(snapshot[f"{name}/values"].size)
+            tensor.count = extent(snapshot, f"{name}/values").shape[0]
             for part, array in tensor.arrays().items():
                 _copy(snapshot, f"{name}/{part}", array)
             if isinstance(tensor, Weight):
-                lists = {part: snapshot[f"{name}/{part}"] for part in tensor.own_indices()}
-                tensor.load_indices(lists)
+                own = tensor.own_indices()
+                for part, array in own.items():
+                    if part != "row_starts":
+                        _copy(snapshot, f"{name}/{part}", array)
+                tensor.load_indices({part: snapshot[f"{name}/{part}"] for part in own if part == "row_starts"})
         self._steps_done = int(snapshot["optimizer/steps"][0])
         self._refresh()
 
     def _check_tensor(self, name: str, tensor: Tensor, snapshot: Mapping[str, np.ndarray]) -> None:
-        count = int(snapshot[f"{name}/values"].size)
+        count = (*extent(snapshot, f"{name}/values").shape, 0)[0]
         for part in tensor.arrays():
-            array = snapshot[f"{name}/{part}"]
-            if array.dtype != np.float32 or array.shape != (count,):
+            found = extent(snapshot, f"{name}/{part}")
+            if found.dtype != np.float32 or found.shape != (count,):
                 raise DamagedError(f"state: {name}/{part} is not {count} float32 numbers")
         if isinstance(tensor, Weight):
-            check_lists(tensor, {part: snapshot[f"{name}/{part}"] for part in tensor.own_indices()}, count)
+            own = tensor.own_indices()
+            lists = {part: extent(snapshot, f"{name}/{part}", values=part != "row_starts") for part in own}
+            check_lists(tensor, lists, snapshot[f"{name}/row_starts"] if "row_starts" in own else None, count)
         elif count != tensor.count:
             raise DamagedError(f"state: {name} has {count} entries, the network has {tensor.count}")
 

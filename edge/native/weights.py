@@ -15,8 +15,9 @@ from edge.native.layout import WeightLayout, padded
 from edge.native.structs import BLOCK, CSR, DENSE
 from edge.parameter import Parameter
 from edge.plan.choices import OptimizerChoice
+from edge.state import Extent
 
-TRANSPOSED_ENTRIES = 1 << 13  # whose order by input channel is worked out at once
+TRANSPOSED_ENTRIES = 1 << 12  # whose order by input channel is worked out at once
 TRANSPOSING_BYTES = 112  # of each of them that this takes for a moment
 
 
@@ -190,7 +191,7 @@ def _masked_lists(parameter: Parameter) -> dict[str, np.ndarray]:
     return {"row_starts": np.concatenate([[0], np.cumsum(counts)]), "columns": kept % parameter.columns}
 
 
-def check_lists(weight: Weight, lists: Mapping[str, np.ndarray], count: int) -> None:
+def check_lists(weight: Weight, lists: Mapping[str, Extent], row_starts: np.ndarray | None, count: int) -> None:
     """Raise DamagedError unless index lists of a snapshot describe `count` values of this weight."""
     parameter, layout = weight.layout.parameter, weight.layout
     if count > layout.capacity or count < 0:
@@ -202,15 +203,14 @@ def check_lists(weight: Weight, lists: Mapping[str, np.ndarray], count: int) -> 
     wanted = {"columns": count // units, "kernels": count // units, "patterns": count // units}
     bounds = {"columns": parameter.columns, "kernels": layout.window.input[0], "patterns": len(PATTERNS)}
     bounds["channels"] = layout.window.input[0]
-    for name, array in lists.items():
-        good = array.ndim == 1 and array.dtype.kind in "iu"
+    for name, found in lists.items():
+        good = len(found.shape) == 1 and found.dtype.kind in "iu"
         if good and name == "row_starts":
-            rising = array.astype(np.int64)
-            good = array.size == own[name].size and rising[0] == 0 and rising[-1] * units == count
+            assert row_starts is not None
+            rising = row_starts.astype(np.int64)
+            good = rising.size == own[name].size and rising[0] == 0 and rising[-1] * units == count
             good = good and bool((np.diff(rising) >= 0).all())
         elif good:
-            good = array.size == wanted.get(name, array.size) and not (
-                array.size and (int(array.max()) >= bounds[name] or int(array.min()) < 0)
-            )
+            good = found.shape[0] == wanted.get(name, found.shape[0]) and found.low >= 0 and found.high < bounds[name]
         if not good:
             raise DamagedError(f"state: the {name} of {parameter.name} do not fit this network")

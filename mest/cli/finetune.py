@@ -48,7 +48,7 @@ class Command(Base):
         run.add_argument("--hold-out", type=float, metavar="SHARE", help="share kept for accuracy (default 0.1)")
         run.add_argument("--mutate-every", type=int, metavar="STEPS", help="steps between mutations (default 50)")
         run.add_argument("--gradient-weight", type=float, help="of the gradient in the score of a weight (default 0)")
-        run.add_argument("--patience", type=int, metavar="EPOCHS", help="stop early without a gain for so long")
+        run.add_argument("--patience", type=int, metavar="EPOCHS", help="stop early without a gain for so long, and keep the best epoch's weights")
         run.add_argument(
             "--drop-after",
             type=int,
@@ -102,6 +102,7 @@ class Command(Base):
             ("sparsity", f"{result['sparsity']:.2%}, zeros {'kept' if result['zeros_kept'] else 'NOT kept'}"),
             ("mutations", result["mutations"] or None),
             ("ended early", result["stopped_early"]),
+            ("weights", f"of epoch {result['kept_epoch']}, the best on held-out samples" if result["kept_epoch"] else None),
             ("state", result["state"]),
             ("report", f"mest profile {Path(result['state']) / 'record.json'} --out DIR draws this run as a page"),
         ]

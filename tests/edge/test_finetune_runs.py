@@ -430,6 +430,44 @@ def test_other_data_for_accuracy_and_an_early_end(make_artifact, shifted, tmp_pa
     assert "no better held-out accuracy" in result["stopped_early"]
 
 
+@both_engines
+@pytest.mark.parametrize("mutate", ["none", "ems"])
+def test_patience_keeps_the_best_weights(make_artifact, shifted, tmp_path, engine, mutate):  # noqa: F811
+    """A rate that ruins what was learnt: the run comes back to its best epoch at target, killed in between or not."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    more = ("--patience", 2, "--epochs", 12, "--lr", 3, "--lr-scheduler", "constant", "--warmup", 0.9)
+    more += ("--mutate", mutate, "--mutate-every", 3)
+    done = mest(*arguments(make_artifact(), shifted, whole, engine, *more), "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    epochs = {row["epoch"]: row["accuracy"] for row in read_state(whole).facts["position"]["epochs"]}
+    assert result["kept_epoch"] is not None
+    assert result["accuracy_after"] == epochs[result["kept_epoch"]]
+    judged = [accuracy for epoch, accuracy in epochs.items() if mutate == "none" or epoch >= 9]
+    assert result["accuracy_after"] == max(judged) > epochs[result["epochs"]]
+    assert sorted(path.name for path in whole.iterdir() if path.is_dir()) == []
+    command = arguments(make_artifact(), shifted, killed, engine, *more)
+    program = [sys.executable, "-c", DIE_READING, *map(str, command)]
+    died = subprocess.run(program, capture_output=True, text=True, env=environment(), check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert read_state(killed).facts["position"]["finished"] is True
+    assert_same_end(finish(command, killed), read_state(whole))
+
+
+# Dies after the best weights were read back and before they were saved.
+DIE_READING = """
+import os, signal, sys
+from edge.session import Session
+restore = Session.restore
+def dying(self, state):
+    restore(self, state)
+    os.kill(os.getpid(), signal.SIGKILL)
+Session.restore = dying
+from mest.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 @pytest.mark.parametrize("engine", [engine_mark("native")])
 @pytest.mark.parametrize(
     "pin", [("--batch-norm", "frozen", "--micro-batch", 8), ("--recompute", "blocks"), ("--optimizer", "adamw")]

@@ -89,3 +89,16 @@ def test_planned_and_measured_peak_agree(size: str, plan: str, mutate: str, requ
         assert (result["mutations"] > 0) == (mutate == "ems")
         if not more:
             assert abs(planned - measured) <= max(0.05 * measured, 2 * MIB), (planned / MIB, measured / MIB)
+
+
+def test_coming_back_to_the_best_epoch_stays_within_the_plan(wide, tmp_path) -> None:
+    """The weights are taken from the disk where everything is in memory already: no array of them is held twice."""
+    artifact, data = wide
+    command = ("finetune", artifact, "--data", data, "--out", tmp_path / "state", "--engine", "native", "--threads", 2)
+    command += ("--micro-batch", 1, "--recompute", "none", "--trainable", "all", "--hold-out", 0.2)
+    command += ("--epochs", 4, "--lr", 0.02, "--patience", 1)
+    done = mest(*command, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["kept_epoch"] is not None
+    assert result["measured_peak_bytes"] <= result["planned_peak_bytes"]
