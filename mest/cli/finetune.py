@@ -48,7 +48,9 @@ class Command(Base):
         run.add_argument("--hold-out", type=float, metavar="SHARE", help="share kept for accuracy (default 0.1)")
         run.add_argument("--mutate-every", type=int, metavar="STEPS", help="steps between mutations (default 50)")
         run.add_argument("--gradient-weight", type=float, help="of the gradient in the score of a weight (default 0)")
-        run.add_argument("--patience", type=int, metavar="EPOCHS", help="stop early without a gain for so long, and keep the best epoch's weights")
+        run.add_argument(
+            "--patience", type=int, metavar="EPOCHS", help="stop early without a gain for so long; keeps the best epoch"
+        )
         run.add_argument(
             "--drop-after",
             type=int,
@@ -85,7 +87,7 @@ class Command(Base):
 
     def show(self, result: dict[str, Any]) -> str:
         size, chosen = within_budget.size, result["plan"]
-        budget, baseline = result["budget_bytes"], result["baseline_bytes"]
+        budget, baseline, kept = result["budget_bytes"], result["baseline_bytes"], result["kept_epoch"]
         verdict = {True: "within the budget", False: "NOT within the budget", None: ""}[result["within_budget"]]
         measured = size(result["measured_peak_bytes"], result["measured_reason"])
         rows: list[tuple[str, Any]] = [
@@ -102,7 +104,7 @@ class Command(Base):
             ("sparsity", f"{result['sparsity']:.2%}, zeros {'kept' if result['zeros_kept'] else 'NOT kept'}"),
             ("mutations", result["mutations"] or None),
             ("ended early", result["stopped_early"]),
-            ("weights", f"of epoch {result['kept_epoch']}, the best on held-out samples" if result["kept_epoch"] else None),
+            ("weights", f"of epoch {kept}, the best on held-out samples" if kept else None),
             ("state", result["state"]),
             ("report", f"mest profile {Path(result['state']) / 'record.json'} --out DIR draws this run as a page"),
         ]
