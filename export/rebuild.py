@@ -10,6 +10,7 @@ import numpy as np
 
 from edge.formats.format import index_dtype
 from edge.network import Network
+from edge.ort.spans import stored_spans
 from edge.parameter import Parameter
 from mest.errors import DamagedError
 
@@ -19,7 +20,8 @@ ROLES = ("row_starts", "columns", "kernels", "patterns", "mask", "channels")
 def rebuilt(parameter: Parameter, parts: Mapping[str, np.ndarray]) -> Parameter:
     """A parameter with new tensors: `parts` has its values and, for a sparse one, where they belong, by role.
 
-    Columns are absolute, values may be flat, and entries after the last row's end are free slots that are left out.
+    Columns are absolute or lie in spans of a row, values may be flat, and entries after the last row's end are free
+    slots that are left out.
     Raises DamagedError where the parts do not fit the parameter.
     """
     try:
@@ -48,6 +50,13 @@ def _rebuilt(parameter: Parameter, parts: Mapping[str, np.ndarray]) -> Parameter
     used = int(row_starts[-1])
     tail = () if parameter.format in ("csr", "masked") else parameter.values.shape[1:]
     tensors = {"row_starts": row_starts, "values": np.ascontiguousarray(values.reshape(-1, *tail)[:used])}
+    if "columns" in parts:
+        spans = stored_spans(parameter, len(row_starts))
+        ends = row_starts.astype(np.int64)
+        span = np.repeat(np.arange(len(row_starts) - 1) % spans, ends[1:] - ends[:-1])
+        columns = np.asarray(parts["columns"])[:used] + span * (parameter.columns // spans)
+        parts = {**parts, "columns": columns}
+        tensors["row_starts"] = row_starts[::spans]
     for role in ("columns", "kernels", "patterns"):
         if role in parts:
             array = np.asarray(parts[role])[:used]

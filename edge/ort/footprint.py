@@ -14,6 +14,7 @@ from edge.mutation import mutation_bytes
 from edge.network import INPUT, Network
 from edge.network.operators import BatchNorm, Conv, Flatten, Foreign, Linear, MaxPool, Operator, Relu, Relu6
 from edge.ort.optimizer import Optimizer
+from edge.ort.spans import column_spans, in_spans
 from edge.parameter import Parameter
 from edge.plan.choices import Choices
 from edge.plan.footprint import ArenaPlan, Buffer, Footprint, Item, Kind
@@ -101,7 +102,10 @@ def _items(network: Network, choices: Choices) -> list[Item]:
         ("runtime", "sessions", SESSION_BYTES + OPERATOR_BYTES * len(network.operators)),
     ]
     mutated = {name: network.parameters[name] for name in choices.densest_sparsity}
-    at_once = [mutation_bytes(p, densest_units(p, choices.densest_sparsity[name])) for name, p in mutated.items()]
+    at_once = []
+    for name, parameter in mutated.items():
+        units = densest_units(parameter, choices.densest_sparsity[name])
+        at_once.append(mutation_bytes(in_spans(parameter, column_spans(parameter, units)), units))
     items.append(("mutation", "largest layer", max(at_once, default=0)))
     return [Item(kind, name, nbytes) for kind, name, nbytes in items if nbytes]
 

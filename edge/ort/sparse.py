@@ -1,7 +1,8 @@
 """A sparse layer inside onnxruntime-training's memory: its values and indices as numpy views, free slots at the end.
 
-The tensors are those of the native network with absolute columns (see export/ort/represent.py for the graph): slots
-after the last row's end are free, hold zeros, and get no gradient.
+The tensors are those of the native network with absolute columns, rows cut into spans where that makes the columns
+bytes (see `edge.ort.spans`, and export/ort/represent.py for the graph). Slots after the last row's end are free, hold
+zeros, and get no gradient.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from edge.engine import MutationResult
 from edge.errors import DamagedError
 from edge.mutation import Slots, mutate
+from edge.ort.spans import in_spans, stored_spans
 from edge.parameter import Parameter
 
 
@@ -36,6 +38,13 @@ class SparseLayer:
         self.name = described.parameter.name
         self.values_name = described.names["values"]
         self.tensors = {role: views[name] for role, name in described.names.items()}
+        self._listed = self.parameter
+        if "columns" in self.tensors:
+            try:
+                spans = stored_spans(self.parameter, len(self.tensors["row_starts"]))
+            except ValueError as unfit:
+                raise DamagedError(f"checkpoint: {self.name}: {unfit}; export the artifact again") from None
+            self._listed = in_spans(self.parameter, spans)
         # A weight exported dense has nothing that keeps its zeros; what was zero is remembered, so that it can be said.
         self._zeros = np.packbits(self.tensors["values"] == 0) if self.parameter.format == "dense" else None
 
@@ -83,5 +92,5 @@ class SparseLayer:
         indices = {role: array for role, array in self.tensors.items() if role != "values"}
         units = self.parameter.size if "mask" in indices else self.units
         slots = Slots(self.tensors["values"], indices, units, state, gradient)
-        done = mutate(self.parameter, slots, prune_to, grow_to, seed, gradient_weight)
+        done = mutate(self._listed, slots, prune_to, grow_to, seed, gradient_weight)
         return MutationResult(done.removed_weights, done.grown_weights)

@@ -10,11 +10,12 @@
 | block   | `height` of them | `height` × 1 column      | 0, K, 2K ...                     |
 | pattern | output channel   | four cells of a kernel   | the kept cells of its pattern id |
 
-So zeros stay zero by construction with any optimizer, and the tensors are those of the native network (absolute
-columns): a board replaces them without onnx. Slots after the last row's end have row number `rows`: they scatter past
-the weight's end into cells that are cut off, so growing past the target needs no new graph. `masked` multiplies a dense
-weight by its mask instead; `channel` gathers the input channels that the layer reads. The zeros start as an expanded
-scalar parameter, because ConstantOfShape would be folded into a stored dense tensor.
+A row of more than 256 columns is cut into equal spans (`edge.ort.spans`), which take the place of rows, so that a
+column is a byte. So zeros stay zero by construction with any optimizer, and the tensors are those of the native network
+(absolute columns, or within spans): a board replaces them without onnx. Slots after the last row's end have row number
+`rows`: they scatter past the weight's end into cells that are cut off, so growing past the target needs no new graph.
+`masked` multiplies a dense weight by its mask instead; `channel` gathers the input channels that the layer reads. The
+zeros start as an expanded scalar parameter, because ConstantOfShape would be folded into a stored dense tensor.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from onnx import TensorProto, helper
 from edge.formats import PATTERNS, kept_mask
 from edge.formats.csr import absolute_columns
 from edge.formats.format import index_dtype
+from edge.ort.spans import column_spans
 from edge.parameter import Parameter
 from export.graph import set_tensor
 
@@ -130,14 +132,21 @@ class _Builder:
         used, rows = len(source.values), source.rows // height
         role = "kernels" if pattern else "columns"
         columns = absolute_columns(source) if source.format == "csr" else tensors[role]
-        widest = source.shape[1] if pattern else source.columns
+        spans = column_spans(source, slots)
+        width = (source.shape[1] if pattern else source.columns) // spans
+        starts = tensors["row_starts"]
+        if spans > 1:
+            row = np.repeat(np.arange(rows), np.diff(starts.astype(np.int64)))
+            span = row * spans + columns // width
+            starts, columns = np.searchsorted(span, np.arange(rows * spans + 1)), columns % width
         values = self.parameter("values", _pad(source.values, slots - used))
         parts = {
-            "row_starts": self.parameter("row_starts", tensors["row_starts"].astype(np.int32)),
-            role: self.parameter(role, _pad(columns.astype(index_dtype(widest - 1)), slots - used)),
+            "row_starts": self.parameter("row_starts", starts.astype(_starts_type(slots))),
+            role: self.parameter(role, _pad(columns.astype(index_dtype(width - 1)), slots - used)),
         }
         row_stride = height * source.columns
-        unit = self._unit(parts["row_starts"], parts[role], slots, rows, row_stride, 9 if pattern else 1)
+        strides = (row_stride, width if spans > 1 else 0, 9 if pattern else 1)
+        unit = self._unit(parts["row_starts"], parts[role], slots, rows, spans, strides)
         if pattern:
             parts["patterns"] = self.parameter("patterns", _pad(tensors["patterns"], slots - used))
             which = self.node("Cast", [parts["patterns"]], "which", to=TensorProto.INT64)
@@ -157,13 +166,24 @@ class _Builder:
         self.node("Reshape", [dense, self.constant("shape", source.shape)], self.name)
         return Represented(source.format, values, parts, slots)
 
-    def _unit(self, row_starts: str, columns: str, slots: int, rows: int, row_stride: int, column_stride: int) -> str:
-        """The first cell of every slot, int64 (slots, 1)."""
+    def _unit(
+        self, row_starts: str, columns: str, slots: int, rows: int, spans: int, strides: tuple[int, int, int]
+    ) -> str:
+        """The first cell of every slot, int64 (slots, 1); `strides` are those of rows, of spans, of columns."""
+        row_stride, span_stride, column_stride = strides
         axis, first = self.constant("axis", [0]), self.constant("first", [0])
         row = self.node(
-            "Slice", [self._rows(row_starts, slots, rows), first, self.constant("slots", [slots]), axis], "row"
+            "Slice", [self._rows(row_starts, slots, rows * spans), first, self.constant("slots", [slots]), axis], "row"
         )
         column = self.node("Cast", [columns], "column", to=TensorProto.INT64)
+        if spans > 1 and row_stride == spans * span_stride:
+            row_stride = span_stride  # spans lie one behind the other, whichever row they are of
+        elif spans > 1:
+            count = self.constant("spans", spans)
+            whole = self.node("Div", [row, count], "row.whole")
+            within = self.node("Sub", [row, self.node("Mul", [whole, count], "row.first")], "row.span")
+            within = self.node("Mul", [within, self.constant("span_stride", span_stride)], "span.cell")
+            column, row = self.node("Add", [column, within], "column.whole"), whole
         row = self.node("Mul", [row, self.constant("row_stride", row_stride)], "row.cell")
         if column_stride != 1:
             column = self.node("Mul", [column, self.constant("column_stride", column_stride)], "column.cell")
@@ -176,15 +196,14 @@ class _Builder:
         The count runs over a square, first along lines, then over their ends: CumSum takes long steps one by one.
         """
         axis = self.constant("axis", [0])
-        ends = self.node(
-            "Slice", [row_starts, self.constant("one", [1]), self.constant("rows", [rows + 1]), axis], "ends"
-        )
-        ends = self.node("Cast", [ends], "ends.long", to=TensorProto.INT64)
+        starts = self.node("Cast", [row_starts], "starts", to=TensorProto.INT64)
+        ends = self.node("Slice", [starts, self.constant("one", [1]), self.constant("rows", [rows + 1]), axis], "ends")
         width = isqrt(slots) + 1
         lines = -(-(slots + 1) // width)
         zero = self.node("Cast", [ZERO], "nought", to=TensorProto.INT64)
         count = self.node("Expand", [zero, self.constant("count", [lines * width])], "count")
-        ones = self.constant("ones", np.ones(rows))
+        one = self.node("Add", [zero, self.constant("once", [1])], "once")
+        ones = self.node("Expand", [one, self.constant("ends", [rows])], "ones")
         ended = self.node("ScatterElements", [count, ends, ones], "ended", axis=0, reduction="add")
         square = self.node("Reshape", [ended, self.constant("square", [lines, width])], "ended.square")
         along = self.node("CumSum", [square, self.constant("second", 1)], "ended.along")
@@ -199,6 +218,11 @@ class _Builder:
             if tensor.name == self.name:
                 self.graph.initializer.remove(tensor)
                 return
+
+
+def _starts_type(slots: int) -> type[np.generic]:
+    """The smaller of the two types that a board knows and that counts so many slots."""
+    return np.uint16 if slots < 1 << 16 else np.int32
 
 
 def _pad(array: np.ndarray, free: int) -> np.ndarray:
