@@ -136,7 +136,8 @@ class _Builder:
         width = (source.shape[1] if pattern else source.columns) // spans
         starts = tensors["row_starts"]
         if spans > 1:
-            row = np.repeat(np.arange(rows), np.diff(starts.astype(np.int64)))
+            ends = starts.astype(np.int64)
+            row = np.repeat(np.arange(rows), ends[1:] - ends[:-1])
             span = row * spans + columns // width
             starts, columns = np.searchsorted(span, np.arange(rows * spans + 1)), columns % width
         values = self.parameter("values", _pad(source.values, slots - used))
