@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edge.budget import parse_size
-from edge.cgroup import own_group
+from edge.cgroup import outside_limits
 from edge.errors import DamagedError, InputError
 from edge.libraries import ENGINES, engine_available
 from edge.memory import emulator, untrusted_reason
@@ -174,16 +173,7 @@ def _limits() -> dict[str, int | None]:
     for name in ("AS", "DATA", "MEMLOCK"):
         soft = resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[0]
         limits[f"rlimit_{name.lower()}"] = None if soft == resource.RLIM_INFINITY else soft
-    membership = _read("/proc/self/cgroup") or ""
-    for version, controller, root, file in (
-        ("cgroup_v2", "", "/sys/fs/cgroup", "memory.max"),
-        ("cgroup_v1", "memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
-    ):
-        path = own_group(membership, controller)
-        text = _read(f"{root}/{path.lstrip('/')}/{file}") if path is not None else None
-        # An absent limit reads "max", or in version 1 as the largest number of whole pages.
-        limits[version] = parse_size(text) if text and text.isdigit() and int(text) < 1 << 60 else None
-    return limits
+    return {**limits, **outside_limits()}
 
 
 def _temperature() -> float | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from edge.cgroup import MemoryGroup, join_group
+from edge.cgroup import MemoryGroup, join_group, outside_limits
 from edge.errors import BudgetError, InputError
 from edge.memory import Meter, read_counters
 
@@ -62,6 +62,7 @@ class Enforcement:
         self._old_limit: tuple[int, int] | None = None
         self._settled: int | None = None
         left = self._left()
+        self._outside = min((nbytes for nbytes in outside_limits().values() if nbytes is not None), default=None)
         if left is not None:
             self._group = join_group(left + KERNEL_BYTES)
         self._swap = "off" if self._group is not None and self._group.swap_off else _switch_swap_off()
@@ -120,6 +121,9 @@ class Enforcement:
         if self._old_limit is not None:
             limits.append("RLIMIT_DATA")
             promises.append("RLIMIT_DATA: a request for private memory past the budget fails and ends the run cleanly")
+        if self._outside is not None:
+            below = ", BELOW the budget," if self._outside < self.budget_bytes else ""
+            promises.append(f"a control group limits it to {format_size(self._outside)}{below} from outside")
         promises.append("the resident peak is checked after every step")
         return Guarantee(tuple(limits), "; ".join(promises), self._swap)
 
