@@ -216,7 +216,10 @@ def _request(
     trainable = facts["choices"]["trainable"] if facts is not None else request.trainable or "all"
     targets = artifact.mutation_targets(trainable)
     if job.settings.mutate != "none" and not targets:
-        raise InputError(f"--mutate {job.settings.mutate}: no sparse layer of {artifact.path} is trained")
+        raise InputError(
+            f"--mutate {job.settings.mutate}: no sparse layer of {artifact.path} is trained; "
+            "train more of them with --trainable, or leave --mutate out"
+        )
     progress = 0.0 if position is None or not position.at_target else position.epoch / job.settings.epochs
     densest = densest_sparsity(job.settings.mutate, targets, progress)
     engine = job.engine

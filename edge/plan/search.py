@@ -91,8 +91,8 @@ def search(planned: Planned, request: Request, data: DataNeeds, budget_bytes: in
     refusal: str | None = None
     if request.trainable is not None and request.densest_sparsity and not _mutated(planned, request, request.trainable):
         raise InputError(
-            f"no sparse layer is among those that --trainable {request.trainable} trains, and only trained layers "
-            "mutate; train more of them, or leave --mutate out"
+            f"engine {planned.name}: no sparse layer is among those that --trainable {request.trainable} trains, and "
+            "only trained layers mutate; train more of them, or leave --mutate out"
         )
     candidates = sorted(_candidates(planned, request), key=_order)
     hopeless: set[tuple[str, ...]] = set()  # what does not fit in its smallest pieces does not in larger ones
