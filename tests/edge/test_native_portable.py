@@ -30,8 +30,11 @@ sys.exit(pytest.main(sys.argv[2:]))
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory) -> Path:
     """The library as it is built for an unknown machine."""
+    header = HERE / "other_machine.h"
+    if not header.exists():
+        pytest.skip(f"needs {header.name} beside this file: only the Python files of the tests were copied")
     try:
-        command = [*build.compiler(), "-include", str(HERE / "other_machine.h")]
+        command = [*build.compiler(), "-include", str(header)]
         if build.machine_of(command) != "other":
             pytest.fail(f"{shlex.join(command)} still names its machine: {build.machine_of(command)}")
     except build.BuildError as error:
