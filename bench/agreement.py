@@ -48,7 +48,7 @@ from mest.sparse.counts import kept_units
 INPUT, CLASSES = (3, 32, 32), 10
 MODELS = ("resnet32", "vgg19", "torchvision:mobilenet_v2")
 OPTIMIZER = OptimizerChoice(momentum=0.9, weight_decay=1e-4)
-STEPS, RATE = 10, 0.01
+STEPS, RATE = 10, 0.001
 # Tolerances of ten steps: a share, or a multiple of PyTorch's own float32 error where that is more.
 TEN_STEPS_SHARE, FLOOR_FACTOR = 1e-4, 5.0
 
@@ -73,10 +73,8 @@ CASES = (
     Case("irregular", "masked"),
     Case("irregular", "dense"),
     Case("block", "block"),
-    Case("block", "csr"),
     Case("block", "block", recompute="blocks"),
     Case("pattern", "pattern"),
-    Case("pattern", "csr"),
     Case("channel", "channel", 0.5),
     Case("channel", "masked", 0.5),
 )
@@ -99,11 +97,12 @@ def make_source(name: str, scheme: str, sparsity: float) -> Source | None:
     return Source(model, layers, INPUT, names, {}) if layers else None
 
 
-def compare(name: str, case: Case, batch: int = 16) -> dict[str, Any] | None:
+def compare(name: str, case: Case, batch: int = 16, referee: Referee | None = None) -> dict[str, Any] | None:
     """Differences of one case after one and ten steps, by engine; None if the scheme fits no layer of the model.
 
     Raises DisagreementError where one step is not PyTorch's.
     """
+    referee = referee or Referee()
     source = make_source(name, case.scheme, case.sparsity)
     if source is None:
         return None
@@ -116,7 +115,7 @@ def compare(name: str, case: Case, batch: int = 16) -> dict[str, Any] | None:
             "case": case.name,
             "layers": len(source.layers),
             "one_step": one_step(source, built, case, files, Path(folder)),
-            "ten_steps": ten_steps(source, built, case, files, Path(folder), batch),
+            "ten_steps": ten_steps(built, files, Path(folder), batch, *referee.taken(name, case, source, built, batch)),
         }
 
 
@@ -136,12 +135,10 @@ def one_step(source: Source, built: Built, case: Case, files: OrtFiles, folder: 
 
 
 def ten_steps(
-    source: Source, built: Built, case: Case, files: OrtFiles, folder: Path, batch: int
+    built: Built, files: OrtFiles, folder: Path, batch: int, exact: Taken, rounded: Taken
 ) -> dict[str, dict[str, float]]:
     """By engine, and for PyTorch's float32: relative differences from float64 of losses, weights and statistics."""
-    masked = case.format != "dense"
-    exact = _torch_steps(source, built, masked, batch, torch.float64)
-    found = {"torch float32": _differences(_torch_steps(source, built, masked, batch, torch.float32), exact, built)}
+    found = {"torch float32": _differences(rounded, exact, built)}
     if files.represented is not None:
         found["ort"] = _differences(_ort_steps(built, files, folder, batch), exact, built)
     if native_missing() is None:
@@ -160,7 +157,7 @@ def worst_share(differences: Mapping[str, Mapping[str, float]]) -> dict[str, flo
 
 
 @dataclass(frozen=True, eq=False)
-class _Taken:
+class Taken:
     """Losses of the steps, and dense values by name at the end. `unbiased`: the kind of running variance."""
 
     losses: list[float]
@@ -169,14 +166,33 @@ class _Taken:
     unbiased: bool = True
 
 
+class Referee:
+    """PyTorch's ten steps in float64 and float32, taken once for all formats of a scheme."""
+
+    def __init__(self) -> None:
+        self._taken: dict[tuple[Any, ...], tuple[Taken, Taken]] = {}
+
+    def taken(self, name: str, case: Case, source: Source, built: Built, batch: int) -> tuple[Taken, Taken]:
+        """The steps in both precisions; with masked gradients unless the format is dense."""
+        masked = case.format != "dense"
+        key = (name, case.scheme, case.sparsity, masked, batch)
+        if key not in self._taken:
+            steps = [_torch_steps(source, built, masked, batch, dtype) for dtype in (torch.float64, torch.float32)]
+            self._taken = {key: (steps[0], steps[1])}  # the next case is of the same scheme, or none is any more
+        return self._taken[key]
+
+
 def _batches(batch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Ten batches of coarse patterns, one per class, under noise: pooled white noise alone is nearly constant."""
     generator = np.random.default_rng(7)
+    patterns = generator.standard_normal((CLASSES, INPUT[0], 4, 4)).repeat(8, axis=2).repeat(8, axis=3)
     for _ in range(STEPS):
-        images = generator.standard_normal((batch, *INPUT)).astype(np.float32)
-        yield images, generator.integers(0, CLASSES, batch)
+        labels = generator.integers(0, CLASSES, batch)
+        images = patterns[labels] + 0.5 * generator.standard_normal((batch, *INPUT))
+        yield images.astype(np.float32), labels
 
 
-def _torch_steps(source: Source, built: Built, masked: bool, batch: int, dtype: torch.dtype) -> _Taken:
+def _torch_steps(source: Source, built: Built, masked: bool, batch: int, dtype: torch.dtype) -> Taken:
     model = copy.deepcopy(source.model).to(dtype).train()
     parameters = dict(model.named_parameters())
     masks = {path: torch.from_numpy(layer.mask) for path, layer in source.layers.items()} if masked else {}
@@ -201,7 +217,7 @@ def _torch_steps(source: Source, built: Built, masked: bool, batch: int, dtype: 
         optimizer.step()
         losses.append(float(loss.detach()))
     values = {name: value.detach().numpy().astype(np.float64) for name, value in model.state_dict().items()}
-    return _Taken(losses, values, biased)
+    return Taken(losses, values, biased)
 
 
 def _biased(kept: dict[str, np.ndarray], name: str) -> Any:
@@ -214,18 +230,18 @@ def _biased(kept: dict[str, np.ndarray], name: str) -> Any:
     return hook
 
 
-def _ort_steps(built: Built, files: OrtFiles, folder: Path, batch: int) -> _Taken:
+def _ort_steps(built: Built, files: OrtFiles, folder: Path, batch: int) -> Taken:
     session = Session(folder)
     losses = [session.train_step(images, labels, RATE)[0] for images, labels in _batches(batch)]
     parts = {name: written.as_json() for name, written in (files.represented or {}).items()}
-    return _Taken(losses, _dense(from_ort(built.network, parts, session.parameters())), {}, unbiased=False)
+    return Taken(losses, _dense(from_ort(built.network, parts, session.parameters())), {}, unbiased=False)
 
 
-def _native_steps(built: Built, batch: int) -> _Taken:
+def _native_steps(built: Built, batch: int) -> Taken:
     engine = NativeEngine(built.network, Choices(batch_size=batch, micro_batch=batch, optimizer=OPTIMIZER))
     try:
         losses = [engine.train_step(images, labels, RATE).loss for images, labels in _batches(batch)]
-        return _Taken(losses, _dense(from_native(built.network, engine.snapshot())), {})
+        return Taken(losses, _dense(from_native(built.network, engine.snapshot())), {})
     finally:
         engine.close()
 
@@ -237,7 +253,7 @@ def _dense(parameters: Mapping[str, Parameter]) -> dict[str, np.ndarray]:
     }
 
 
-def _differences(taken: _Taken, exact: _Taken, built: Built) -> dict[str, float]:
+def _differences(taken: Taken, exact: Taken, built: Built) -> dict[str, float]:
     """Relative: of the loss the largest over the steps, of weights and statistics the distance over the size of all."""
     losses = [abs(ours - theirs) / abs(theirs) for ours, theirs in zip(taken.losses, exact.losses, strict=True)]
     found = {"loss": max(losses)}
@@ -285,13 +301,14 @@ def main() -> None:
     torch.set_num_threads(1)
     where = circumstances(("numpy", "torch", "onnx", "onnxruntime-training-cpu"))
     records: list[dict[str, Any]] = []
+    referee = Referee()
     if options.json and options.json.is_file():
         records = json.loads(options.json.read_text())
     for name in () if options.table else options.models.split(","):
         for case in CASES:
             if options.only not in case.name:
                 continue
-            found = compare(name, case, options.batch)
+            found = compare(name, case, options.batch, referee)
             print(name, case.name, "no layer" if found is None else worst_share(found["ten_steps"]), flush=True)
             if found is None:
                 continue

@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -27,6 +28,8 @@ from circumstances import circumstances, spread
 from edge.plan.choices import OptimizerChoice
 from export.artifact import Options, build, write_ort
 from export.capture import Captured, capture
+from export.ort.represent import Represented
+from export.ort.session import Session
 from export.source import Source
 from export.sparse_layer import SparseLayer
 from mest.models import ModelSpec, build_model
@@ -119,8 +122,20 @@ def write_case(captured: Captured, source: Source, format: str, recompute: str, 
         "parameters": trained // 4,
         "multiply_accumulates": sum(network.multiply_accumulates().values()),
         "checkpoint_bytes": (folder / "checkpoint").stat().st_size,
+        "checkpoint_parts": checkpoint_parts(folder, written.represented or {}),
         "optimizer_bytes": optimizer.state_per_weight * trained,
     }
+
+
+def checkpoint_parts(folder: Path, represented: Mapping[str, Represented]) -> dict[str, int]:
+    """Bytes of a checkpoint: sparse values, their indices, all other parameters, and what the container adds."""
+    session = Session(folder)
+    sizes = {name: session.parameter(name).nbytes for name in session.names}
+    values = sum(sizes[layer.values] for layer in represented.values())
+    indices = sum(sizes[name] for layer in represented.values() for name in layer.tensors.values())
+    whole = sum(sizes.values())
+    container = (folder / "checkpoint").stat().st_size - whole
+    return {"values": values, "indices": indices, "dense": whole - values - indices, "container": container}
 
 
 def measure(folder: Path, batch: int, steps: int, threads: int) -> dict[str, Any]:
@@ -179,6 +194,9 @@ def show(records: list[dict[str, Any]]) -> str:
                 f"  {row['optimizer_bytes'] / 1e6:6.2f} MB ({row['optimizer_bytes'] / dense['optimizer_bytes']:.3f})"
                 f"  {row['parameters']:>9,}  {row['multiply_accumulates'] / 1e6:6.1f} M"
             )
+    lines.append("checkpoint by part, bytes: sparse values, indices, dense parameters, container")
+    for row in (row for row in records if row["batch"] == records[0]["batch"]):
+        lines.append(f"  {row['name']:<17} " + "  ".join(f"{part:>9,}" for part in row["checkpoint_parts"].values()))
     return "\n".join(lines)
 
 
