@@ -6,7 +6,8 @@
 
 Every cell runs in a process of its own, one after the other, the rivals in turn with ours so that a busy machine slows
 both: float32, SGD with momentum, batch norm in training, `--threads` threads. PyTorch trains masked dense weights and
-stands with the better of contiguous and channels_last. Memory is the kernel's peak of the whole process (VmHWM).
+stands with the better of contiguous and channels_last; onnxruntime-training trains dense weights in a process without
+torch; SparseProp's row appears where it is installed. Memory is the kernel's peak of the whole process (VmHWM).
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.circumstances import circumstances, spread
+from bench.circumstances import circumstances, spread, version
 
 FORMAT_OF = {"irregular": "csr", "block": "block", "pattern": "pattern", "channel": "channel", "dense": "dense"}
+RIVALS = ["torch", "torch-last", "ort", "sparseprop"]
+MODULES = {"native": "bench.step_native", "ort": "bench.step_ort"}
 PACKAGES = ("numpy", "torch", "onnxruntime-training-cpu", "sparseprop")
 
 
@@ -37,7 +40,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="times that every cell is run")
     parser.add_argument("--steps", type=int, default=0, help="timed steps of a cell (default: about two seconds)")
     parser.add_argument("--grow", action="store_true", help="batch, width and depth instead of schemes")
-    parser.add_argument("--rivals", nargs="*", default=["torch", "torch-last"], help="torch, torch-last, sparseprop")
+    parser.add_argument("--rivals", nargs="*", choices=RIVALS, default=RIVALS, help="whom to measure beside ours")
     parser.add_argument("--out", type=Path, help="folder for step.json")
     args = parser.parse_args()
     found = circumstances(PACKAGES)
@@ -47,7 +50,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="mest-step-") as folder:
         for number in range(args.rounds):
             for record in records:
-                network = written_network(Path(folder), record) if record["engine"] == "native" else ""
+                network = written_network(Path(folder), record)
                 record["runs"].append(run_cell({**record, "network": network}, args.threads, args.steps))
                 print(f"round {number + 1}: {record['name']}: {record['runs'][-1]}", file=sys.stderr, flush=True)
     summary = summarise(records)
@@ -63,7 +66,9 @@ def grid(args: argparse.Namespace) -> list[dict[str, Any]]:
     cells = []
     for batch in args.batches:
         for rival in args.rivals:
-            cells.append(cell(rival, "irregular", 0.9, batch))
+            if rival == "sparseprop" and version(rival) == "not installed":
+                continue
+            cells.append(cell(rival, *(("dense", 0.0) if rival == "ort" else ("irregular", 0.9)), batch))
         for scheme in args.schemes:
             for sparsity in [0.0] if scheme == "dense" else args.sparsities:
                 if scheme == "pattern" and sparsity < 5 / 9:
@@ -98,7 +103,15 @@ def cell(
 
 
 def written_network(folder: Path, found: dict[str, Any]) -> str:
-    """Where the cell's network lies, written by a process that ends before the cell begins."""
+    """Where the cell's network lies, written by a process that ends before the cell begins; nowhere for PyTorch's."""
+    if found["engine"] == "ort":
+        target = folder / "ort"
+        if not target.exists():
+            target.mkdir()
+            subprocess.run([sys.executable, "-m", "bench.step_ort", "--write", str(target)], check=True)
+        return str(target)
+    if found["engine"] != "native":
+        return ""
     axes = [found[name] for name in ("scheme", "sparsity", "width", "blocks")]
     target = folder / "-".join(map(str, axes))
     if not target.exists():
@@ -108,7 +121,7 @@ def written_network(folder: Path, found: dict[str, Any]) -> str:
 
 def run_cell(found: dict[str, Any], threads: int, steps: int) -> dict[str, Any]:
     """What the cell's own process printed."""
-    module = "bench.step_native" if found["engine"] == "native" else "bench.step_torch"
+    module = MODULES.get(found["engine"], "bench.step_torch")
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": "1"}
     asked = {key: value for key, value in found.items() if key != "runs"} | {"threads": threads, "steps": steps}
     command = [sys.executable, "-m", module, json.dumps(asked)]
@@ -137,7 +150,7 @@ def summarise(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             for other in summary
             if other["engine"].startswith("torch") and other["batch"] == entry["batch"] and "failed" not in other
         ]
-        if rivals and "failed" not in entry and entry["engine"] == "native":
+        if rivals and "failed" not in entry and not entry["engine"].startswith("torch"):
             entry["speed_of_torch"] = min(other["step_ms"]["median"] for other in rivals) / entry["step_ms"]["median"]
             entry["memory_of_torch"] = entry["peak_bytes"] / min(other["peak_bytes"] for other in rivals)
     return summary

@@ -92,6 +92,15 @@ static void finish_input_chunk(const Context *x, const MestStep *step, const Geo
     }
 }
 
+/* Asks for what finish_input_chunk will touch; for stride 1. */
+static void expect_input_chunk(const MestStep *step, const Geometry *g, long group, const Tile *t, long i, long p, long length) {
+    const MestConv *c = g->c;
+    const long channel = c->channel_list ? c->channel_list[i] : i, run = c->in_w * g->samples;
+    const long at = (group * step->sums.channels + channel) * c->in_h * run + most(0, t->u0 - c->pad_top) * run;
+    expect_chunk(step->out + at, g->line, run, p, length);
+    if (step->sums_norm) expect_chunk(step->sums.stored + at, g->line, run, p, length);
+}
+
 /* The taps of parity (py, px) of a dense layer as lists of panel offsets and value places; returns how many. */
 static long dense_taps(const Geometry *g, long py, long px, const int32_t *table, int32_t *offsets, uint32_t *places) {
     const MestConv *c = g->c;
@@ -154,6 +163,8 @@ static void input_gradient(const Context *x, const MestStep *step, const Geometr
                                 task.plane = g->d_plane;
                             }
                         }
+                        for (long j = i; c->stride_h * c->stride_w == 1 && j < i + together; j++)
+                            expect_input_chunk(step, g, group, t, j, p, length);
                         rows_run(&task, together, (int)(b - a));
                     }
                     for (long i = channels.begin; i < channels.end; i++)
