@@ -114,9 +114,8 @@ def _step(
     for path, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.register_forward_hook(_count_samples(samples, path))
-        if isinstance(module, nn.modules.dropout._DropoutNd):
-            module.p = 0.0
     model.train()
+    _without_chance(model)
     for name, weight in weights.items():
         weight.requires_grad_(name in trained)
     moved = [weights[name] for name in trained]
@@ -153,6 +152,19 @@ def _step(
         {name: gradient.numpy() for name, gradient in gradients.items() if gradient is not None},
         biased,
     )
+
+
+def _without_chance(model: nn.Module) -> None:
+    """Leave out what a captured graph leaves out while training: dropout, stochastic depth and the like.
+
+    Those are modules of their own without parameters, whose only difference between the modes that is; attention keeps
+    its share as a number.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.MultiheadAttention):
+            module.dropout = 0.0
+        if not [*module.children(), *module.parameters(), *module.buffers()]:
+            module.eval()
 
 
 def _count_samples(samples: dict[str, int], path: str):  # type: ignore[no-untyped-def]  # a hook as torch takes it

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import CLASSES, scheme_mask
-from foreign_models import TinyGated, TinyVit
+from foreign_models import TinyEncoder, TinyGated, TinyVit
 from torch import nn
 
 import export.artifact
@@ -130,6 +130,17 @@ def test_artifact_for_onnxruntime_alone(family: str, scheme: str, format: str, t
     assert set(sparse) == set(source.layers)
     if scheme == "channel" and family == "vit":
         assert sparse["layers.0.up.weight"]["format"] == "csr"  # its inputs cannot be gathered
+
+
+@ort
+def test_chance_while_training_is_left_out_on_both_sides(tmp_path: Path) -> None:
+    """Dropout inside attention and random depth are not in the graph, so PyTorch is compared without them."""
+    torch.manual_seed(0)
+    names = tuple(str(number) for number in range(CLASSES))
+    source = Source(TinyEncoder(CLASSES).eval(), {}, INPUT, names, foreign_source("vit", "irregular").preprocess)
+    manifest = export_artifact(source, tmp_path / "art", Options(measure=False))
+    assert manifest.reference["agreement"]["ort"] < 1
+    assert source.model.layer.self_attn.dropout == 0.3  # the model itself is left as it was
 
 
 @ort
