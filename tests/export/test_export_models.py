@@ -16,7 +16,7 @@ import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
 
-from export.artifact import Options, build
+from export.artifact import Options, build, export_artifact
 from export.capture import capture
 from export.observe import native_missing
 from export.ort.files import missing
@@ -61,6 +61,22 @@ def test_resnet18_of_torchvision(case: Case) -> None:
     found = compare("torchvision:resnet18", case, batch=8)
     assert found is not None
     assert max(worst_share(found["ten_steps"]).values()) < 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(missing() is not None, reason=str(missing()))
+@pytest.mark.parametrize(
+    ("name", "operator"), [("efficientnet_b0", "Sigmoid"), ("convnext_tiny", "LayerNormalization")]
+)
+def test_torchvision_models_of_today(name: str, operator: str, tmp_path: Path) -> None:
+    """Gates, layer norms and random depth: exported for onnxruntime-training alone, blocks recomputed, and verified."""
+    require("torchvision:")
+    source = make_source(f"torchvision:{name}", "irregular", 0.9)
+    assert source is not None
+    manifest = export_artifact(source, tmp_path / "art", Options(recompute="blocks", measure=False))
+    assert str(manifest.native["reason"]).startswith(f"operator {operator} in module features.0.")
+    assert manifest.reference["agreement"]["ort"] < 1
+    assert len(manifest.ort["blocks"]) > 3
 
 
 @pytest.mark.slow
