@@ -41,6 +41,7 @@ from export.ort.session import Session
 from export.rebuild import from_native, from_ort
 from export.source import Source
 from export.sparse_layer import SparseLayer
+from mest.errors import InputError
 from mest.models import ModelSpec, build_model
 from mest.sparse import parse_scheme, select_targets
 from mest.sparse.counts import kept_units
@@ -84,7 +85,11 @@ def make_source(name: str, scheme: str, sparsity: float) -> Source | None:
     """A model with fresh weights, sparse as `mest train --sparsity` would have it; None if the scheme fits no layer."""
     model, form = build_model(ModelSpec(name, CLASSES, INPUT), seed=0).eval(), parse_scheme(scheme)
     layers = {}
-    for path in select_targets(model, form, sparsity=sparsity).targets:
+    try:
+        targets = select_targets(model, form, sparsity=sparsity).targets
+    except InputError:  # not one layer that the scheme could take
+        return None
+    for path in targets:
         weight = model.get_parameter(path)
         opened = form.open(weight.detach().abs())
         count = kept_units(form, tuple(weight.shape), sparsity)
@@ -94,7 +99,7 @@ def make_source(name: str, scheme: str, sparsity: float) -> Source | None:
             weight.mul_(mask)
         layers[path] = SparseLayer(path, form.name, 4 if form.name == "block" else None, sparsity, mask.numpy())
     names = tuple(str(number) for number in range(CLASSES))
-    return Source(model, layers, INPUT, names, {}) if layers else None
+    return Source(model, layers, INPUT, names, {})
 
 
 def compare(name: str, case: Case, batch: int = 16, referee: Referee | None = None) -> dict[str, Any] | None:
