@@ -2,7 +2,7 @@
 
 Tolerances: one step as `export.verify.compare` states them (about 1e-3 of a parameter's update against float64), on the
 first of a few batches without a ReLU input that changes side; ten steps, relative to float64, 1e-4 of the loss, of all
-weights and of all running statistics, or five times what PyTorch's own float32 differs by. `bench/agreement.py` holds
+weights and of all running statistics, or twenty times what PyTorch's own float32 differs by. `bench/agreement.py` holds
 the comparison and prints the table of docs/artifact.md.
 """
 
