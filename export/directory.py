@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -14,11 +15,22 @@ MARK = "manifest.json"
 
 
 def check_writable(out: Path) -> None:
-    """Raise InputError unless `out` is free, empty, or an artifact that may be replaced."""
+    """Raise InputError unless `out` is free, empty, or an artifact and nothing else, which may be replaced."""
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: is a file; give a directory")
-    if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
-        raise InputError(f"--out {out}: holds something that is no artifact; give a new or empty directory")
+    if not out.is_dir():
+        return
+    foreign = sorted({path.name for path in out.iterdir()} - _written(out))
+    if foreign:
+        raise InputError(f"--out {out}: holds {foreign[0]}, which no export wrote; give a new or empty directory")
+
+
+def _written(artifact: Path) -> set[str]:
+    """Names in a directory that an export put there, by its manifest."""
+    try:
+        return {MARK, *json.loads((artifact / MARK).read_text())["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 @contextmanager

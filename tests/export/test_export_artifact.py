@@ -186,14 +186,19 @@ def test_directory_that_is_no_artifact_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("")
     with (
-        pytest.raises(InputError, match="holds something that is no artifact; give a new or empty directory"),
+        pytest.raises(InputError, match=r"holds thesis\.tex, which no export wrote; give a new or empty directory"),
         whole_directory(tmp_path / "mine"),
     ):
         pass
     (tmp_path / "empty").mkdir()
-    with whole_directory(tmp_path / "empty") as folder:
-        (folder / "manifest.json").write_text("{}")
-    assert (tmp_path / "empty" / "manifest.json").read_text() == "{}"
+    for content in ('{"files": {}}', '{"files": {"a": {}}}'):
+        with whole_directory(tmp_path / "empty") as folder:
+            (folder / "manifest.json").write_text(content)
+    assert (tmp_path / "empty" / "manifest.json").read_text() == content
+    (tmp_path / "empty" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"holds notes\.txt"), whole_directory(tmp_path / "empty"):
+        pass
+    assert (tmp_path / "empty" / "notes.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("format", ["block", "pattern", "channel"])
