@@ -26,6 +26,7 @@ class Source(Protocol):
     """Labelled images by index. `labels` are the artifact's class numbers, int32 `(n,)`."""
 
     labels: np.ndarray
+    test_indices: np.ndarray | None  # those that the file keeps for testing, int32; None where it does not say
     decoder_bytes: int  # the most that reading one image holds beside the result
 
     def pixels(self, index: int, preprocess: Preprocess) -> np.ndarray:
@@ -54,6 +55,8 @@ def open_source(where: str, class_names: Sequence[str], spool: Path | None = Non
 def _class_map(found: Sequence[str], wanted: Sequence[str], where: Path) -> np.ndarray:
     """The artifact's number of each found class, int32; raises InputError for a class that it does not know."""
     unknown = sorted(set(found) - set(wanted))
+    if unknown and set(found) <= {"train", "test", "val", "validation"}:
+        raise InputError(f"{where}: holds {' and '.join(sorted(found))}, not classes; give {where / sorted(found)[-1]}")
     if unknown:
         raise InputError(
             f"{where}: class {unknown[0]!r} is not one of the artifact's {len(wanted)} classes "
@@ -87,6 +90,7 @@ class FolderSource:
         self._ends = np.cumsum([len(file) for _, file in files], dtype=np.int64)
         self._class = np.array([position for position, _ in files], dtype=np.int32)
         self.labels = numbers[self._class]
+        self.test_indices: np.ndarray | None = None
         self.decoder_bytes = 2 * self._largest() + DECODER_CODE_BYTES
 
     def path(self, index: int) -> Path:
@@ -166,6 +170,7 @@ class NpzSource:
                 names = None
                 if "class_names.npy" in archive.namelist():
                     names = [str(name) for name in _small_array(archive, "class_names.npy")]
+                test = _small_array(archive, "test.npy") if "test.npy" in archive.namelist() else None
                 self._file, self._offset, shape = _pixels_on_disk(archive, path, spool)
         except (BadZipFile, ValueError, OSError, EOFError) as error:
             if isinstance(error, OSError) and error.errno is not None:
@@ -183,7 +188,10 @@ class NpzSource:
         if labels.min() < 0 or labels.max() >= len(numbers):
             bad = int(labels.min()) if labels.min() < 0 else int(labels.max())
             raise InputError(f"{path}: label {bad}; allowed are 0 to {len(numbers) - 1}")
+        if test is not None and (test.shape != labels.shape or test.dtype != np.bool_ or not test.any()):
+            raise InputError(f"{path}: test {test.dtype} {test.shape} must be bool, one for each image, and mark some")
         self.labels = numbers[labels]
+        self.test_indices = None if test is None else np.flatnonzero(test).astype(np.int32)
         self._buffer = np.empty(self._shape[1:], dtype=np.uint8)
         self.decoder_bytes = 3 * self._buffer.nbytes + 4 * int(np.prod(self._shape[1:3]))
 

@@ -41,7 +41,7 @@ def evaluate(
     threads: int = 1,
     spool: Path | None = None,
 ) -> EvaluateResult:
-    """Accuracy over all samples of the data."""
+    """Accuracy over all samples of the data, or those that an npz file marks as `test`."""
     board = Board()
     artifact = open_artifact(path)
     source = open_source(data, artifact.class_names, spool)
@@ -50,10 +50,13 @@ def evaluate(
         with open_for_inference(board, path, engine, budget_bytes, threads, needs) as session:
             size = session.plan.choices.batch_size
             batches = Batches(source, session.artifact.preprocess, session.artifact.shape, size)
-            accuracy = session.accuracy(batches, np.arange(len(source.labels), dtype=np.int32))
+            indices = source.test_indices
+            if indices is None:
+                indices = np.arange(len(source.labels), dtype=np.int32)
+            accuracy = session.accuracy(batches, indices)
             return EvaluateResult(
                 accuracy=accuracy or 0.0,
-                samples=len(source.labels),
+                samples=len(indices),
                 engine=session.plan.engine,
                 engine_reason=session.why,
                 budget_bytes=budget_bytes,

@@ -158,6 +158,7 @@ class _Joined:
     def __init__(self, first: Source, second: Source) -> None:
         self._first, self._second = first, second
         self.labels = np.concatenate([first.labels, second.labels])
+        self.test_indices: np.ndarray | None = None
         self.decoder_bytes = max(first.decoder_bytes, second.decoder_bytes)
 
     def pixels(self, index: int, preprocess: Any) -> np.ndarray:

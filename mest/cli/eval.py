@@ -32,6 +32,8 @@ class Command(Base):
 
             result: dict[str, Any] = evaluate_run(args.model, args.data)
             return result
+        if not args.model.is_dir():
+            raise InputError(f"{args.model}: no such directory; give an artifact, a state or a run")
         if args.data is None:
             raise InputError("--data is needed: a folder with one folder of images per class, an .npz file, or digits")
         from edge.evaluate import evaluate

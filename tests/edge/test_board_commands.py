@@ -164,6 +164,7 @@ def test_eval_needs_data_and_measures(make_artifact, shifted):  # noqa: F811
     done = mest("eval", make_artifact())
     assert done.returncode == 2
     assert "--data" in done.stderr
+    assert "no such directory; give an artifact" in mest("eval", "nowhere", "--data", shifted).stderr
     budget = {"native": "64MiB", "ort": "128MiB"}[HERE[0]]
     command = ("eval", make_artifact(), "--data", shifted, "--engine", HERE[0], "--memory-budget", budget)
     result = json.loads(mest(*command, "--json").stdout)

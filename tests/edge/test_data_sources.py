@@ -88,10 +88,26 @@ def test_class_names_in_an_npz_decide_the_labels(tmp_path):
     assert NpzSource(tmp_path / "d.npz", NAMES).labels.tolist() == [2, 0, 1]
 
 
+def test_an_npz_says_which_images_are_for_testing(tmp_path):
+    """As the workstation reads the same file."""
+    np.savez(tmp_path / "d.npz", images=pixels(3), labels=[0, 1, 2], test=[True, False, True])
+    assert NpzSource(tmp_path / "d.npz", NAMES).test_indices.tolist() == [0, 2]
+
+
+def test_train_and_test_folders_are_no_classes(folder):
+    """The message says which folder to give."""
+    folder.rename(folder.with_name("train"))
+    (folder / "test").mkdir(parents=True)
+    folder.with_name("train").rename(folder / "train")
+    with pytest.raises(InputError, match=r"holds test and train, not classes; give .*train"):
+        open_source(str(folder), NAMES)
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
         ({"images": pixels(3)}, "'labels'"),
+        ({"images": pixels(3), "labels": [0, 1, 2], "test": [True, False]}, "test bool"),
         ({"images": pixels(3).astype(np.float32), "labels": [0, 1, 2]}, "uint8"),
         ({"images": pixels(3), "labels": [0, 1]}, "one integer for each"),
         ({"images": pixels(3), "labels": [0, 1, 3]}, "label 3; allowed are 0 to 2"),
