@@ -56,6 +56,16 @@ class DataSet:
         return self.train.checksum()
 
 
+def data_name(given: str) -> str:
+    """The name of a data set as DataSpec takes it: the path of a folder or an npz file gets its kind before it.
+
+    Names of data sets come first, whatever folders there are.
+    """
+    if given.partition(":")[0] in ("digits", "imagefolder", "npz", *TORCHVISION):
+        return given
+    return f"imagefolder:{given}" if Path(given).is_dir() else f"npz:{given}" if given.endswith(".npz") else given
+
+
 def open_data(spec: DataSpec, threads: int = 1) -> DataSet:
     """Return the data set that `spec` names; raises InputError in one line for anything that is not right with it."""
     kind, _, rest = spec.name.partition(":")

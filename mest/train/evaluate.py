@@ -9,18 +9,19 @@ import numpy as np
 
 from mest.data import DataSet, DataSpec, Preprocess, open_data
 from mest.data.augment import Augment
+from mest.data.dataset import data_name
 from mest.data.images import Images
 from mest.data.loader import Samples, load_batches, ordered_batches
 from mest.errors import InputError
 from mest.train.epoch import evaluate
 from mest.train.metrics import finite
 from mest.train.process import choose_device
-from mest.train.run import LoadedRun, load_run
+from mest.train.run import LoadedRun, load_run, read_run
 
 
 def evaluate_run(
     run: str | Path,
-    data: str | DataSpec,
+    data: str | DataSpec | None = None,
     which: str = "best",
     *,
     part: str = "test",
@@ -30,12 +31,15 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """Return accuracy and mean cross-entropy of a run's `best` or `last` checkpoint on the `test` or `train` images.
 
+    Without `data` on those that the run was trained with, read from where its options say.
     The images are prepared as the run's own were; their classes must be the run's. Keys: run, checkpoint, epoch, data,
     images, accuracy, loss, sparsity (zeros ÷ weights over the sparse layers).
     Raises InputError for data that do not fit, DamagedError for a damaged run.
     """
     loaded = load_run(run, which)
-    spec = DataSpec(data, image_size=_image_size(loaded)) if isinstance(data, str) else data
+    if data is None:
+        data = _own_data(loaded)
+    spec = DataSpec(data_name(data), image_size=_image_size(loaded)) if isinstance(data, str) else data
     opened = open_data(spec, max(1, workers))
     if part not in ("test", "train"):
         raise InputError(f"part {part!r}: allowed are test and train")
@@ -57,6 +61,12 @@ def evaluate_run(
         "loss": finite(score.loss),
         "sparsity": 1 - kept / weights if weights else 0.0,
     }
+
+
+def _own_data(run: LoadedRun) -> DataSpec:
+    options = read_run(run.path)["options"]
+    name, folder = data_name(options.get("data", "digits")), Path(options.get("data-dir", "data"))
+    return DataSpec(name, folder, image_size=_image_size(run))
 
 
 def _image_size(run: LoadedRun) -> int | tuple[int, int] | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mest.data import DataSpec
-from mest.data.dataset import TORCHVISION
+from mest.data.dataset import TORCHVISION, data_name
 from mest.errors import InputError
 from mest.packaged import resolve_packaged
 from mest.sparse import parse_scheme
@@ -161,7 +161,7 @@ def _data(values: Mapping[str, Any], problems: Problems) -> DataSpec:
     augment = values.get("augment", "crop+flip" if values.get("data-augmentation") else "auto")
     if values.get("data-augmentation") and augment != "crop+flip":
         problems.add(f"--data-augmentation contradicts --augment {augment}")
-    name = values.get("data", "digits")
+    name = data_name(values.get("data", "digits"))
     for key in ("data-dir", "download"):
         if key in values and name not in TORCHVISION:
             problems.add(f"--{key} does nothing with --data {name}; it acts with {', '.join(TORCHVISION)}")

@@ -11,6 +11,7 @@ from PIL import Image
 
 from mest.data import DataSpec, open_data, split_validation
 from mest.data import folder as folder_module
+from mest.data.dataset import data_name
 from mest.errors import InputError
 
 
@@ -41,6 +42,8 @@ def test_every_fifth_image_of_a_folder_is_the_test_set(folder: Path) -> None:
     assert (len(data.train), data.train.labels.tolist()) == (8, [0] * 4 + [1] * 4)
     assert data.test.array[:, 0, 0].tolist() == [[160, 0, 7], [160, 100, 7]]
     assert data.train.shape == (3, 6, 8)
+    assert data_name(str(folder)) == f"imagefolder:{folder}"  # as the board takes it
+    assert [data_name(name) for name in ("digits", "a.npz", "nothing")] == ["digits", "npz:a.npz", "nothing"]
 
 
 def test_train_and_test_folders_are_taken_as_they_are(folder: Path, tmp_path_factory) -> None:

@@ -205,6 +205,7 @@ def test_run_directory_holds_what_export_reads(tmp_path: Path, few: str) -> None
         layer["name"]: layer["sparsity"] for layer in description["layers"]
     }
     result = evaluate_run(out, few)
+    assert evaluate_run(out) == result  # its own test data, as its options name them
     assert result["accuracy"] == outcome.summary["accuracy"]
     assert (result["epoch"], result["images"]) == (outcome.summary["best_epoch"], 36)
     assert evaluate_run(out, few, "last", part="train", batch_size=7)["images"] == 144
