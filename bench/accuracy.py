@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.accuracy_grid import METHODS, PRESETS, SCHEMES, Cell, Preset, grid, train_options
+from bench.accuracy_grid import METHODS, PRESETS, SCHEMES, Cell, Preset, grid, train_options, without_place
 from bench.accuracy_records import Records
 from bench.accuracy_report import markdown, picture
 from bench.circumstances import circumstances
@@ -90,7 +90,7 @@ def work_off(
         options = train_options(preset, cell, data) | amp
         with records.claim(cell) as mine:
             done = records.read().get(cell.name)
-            if done is not None and done["options"] != options:
+            if done is not None and done["options"] != without_place(options):
                 raise SystemExit(f"{records.file}: {cell.name} was run with other options; give another --out")
             if not mine or done is not None:
                 continue
@@ -99,7 +99,7 @@ def work_off(
             if result is None:
                 print("out of time; start again to go on", flush=True)
                 return
-            records.append(cell, options, result | {"device": device}, facts)
+            records.append(cell, without_place(options), result | {"device": device}, facts)
             print(f"{cell.name}: {100 * result['accuracy']:.2f} % in {result['train_seconds']:.0f} s", flush=True)
 
 

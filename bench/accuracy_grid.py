@@ -64,7 +64,7 @@ PRESETS = {
         ),
         Preset(
             "cifar-small",
-            "a network of seven 3x3 convolutions (bench/accuracy_net.py) on all images, ten epochs, a mutation at each",
+            "six 3x3 convolutions over 4x4 patches (bench/accuracy_net.py), all images, ten epochs, a mutation at each",
             {"model": "bench.accuracy_net:small", "epochs": "10", "batch-size": "64", "sp-mask-update-freq": "1"},
             methods=("dense", "static", "em", "ems"),
             schemes=("irregular", "block"),
@@ -112,6 +112,12 @@ def grid(
             cells += [] if full in cells else [full]
             cells += [Cell("ems", schemes[0], sparsities[0], seed, fraction, random) for random in (False, True)]
     return cells
+
+
+def without_place(options: dict[str, str]) -> dict[str, str]:
+    """The options as a record keeps them: where a folder of images lies says nothing to anybody else."""
+    kind, colon, _ = options.get("data", "").partition(":")
+    return {**options, "data": f"{kind}:DIR"} if colon else options
 
 
 def train_options(preset: Preset, cell: Cell, data: str | None) -> dict[str, str]:

@@ -9,11 +9,11 @@ from mest.models.resnet import NarrowBlock
 
 
 class SmallNet(nn.Module):
-    """One convolution of stride 2 and a residual block of two 3x3 convolutions at 32, 64 and 128 channels each."""
+    """One convolution over 4x4 patches and a residual block of two 3x3 convolutions at 32, 64 and 128 channels each."""
 
     def __init__(self, classes: int, in_channels: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, 32, 3, 2, padding=1, bias=False)
+        self.conv1 = nn.Conv2d(in_channels, 32, 4, 4, bias=False)
         self.bn1 = nn.BatchNorm2d(32)
         self.blocks = nn.Sequential(NarrowBlock(32, 32, 1), NarrowBlock(32, 64, 2), NarrowBlock(64, 128, 2))
         self.pool = nn.AdaptiveAvgPool2d(1)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean, stdev
+from textwrap import fill
 from typing import Any
 
 from bench.accuracy_grid import METHODS, SCHEMES
@@ -163,7 +164,7 @@ def picture(records: Sequence[Record], path: Path, title: str) -> None:
     sparsities = sorted({record["sparsity"] for record in records} - {0.0})
     methods = [method for method in METHODS if method != "dense" and chosen(records, method=method)]
     schemes = [scheme for scheme in SCHEMES if chosen(records, scheme=scheme)]
-    figure = Figure(figsize=(1.5 + 4 * len(sparsities), 3.6), layout="constrained")
+    figure = Figure(figsize=(2.5 + 4 * len(sparsities), 3.6), layout="constrained")
     panels = figure.subplots(1, len(sparsities), sharey=True, squeeze=False)[0]
     dense = percents(chosen(records, method="dense"))
     for panel, sparsity in zip(panels, sparsities, strict=True):
@@ -184,6 +185,6 @@ def picture(records: Sequence[Record], path: Path, title: str) -> None:
         panel.set_xticks(range(len(methods)), [TITLES[method] for method in methods], fontsize=8)
         panel.grid(axis="y", alpha=0.3)
     panels[0].set_ylabel("test accuracy, %")
-    panels[-1].legend(fontsize=8)
-    figure.suptitle(title, fontsize=10)
+    panels[-1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.suptitle(fill(title, round(11 * figure.get_figwidth())), fontsize=10)
     figure.savefig(path, dpi=150)
