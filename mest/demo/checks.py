@@ -60,6 +60,8 @@ def _budget(walk: Walk) -> Check:
 def _imports(walk: Walk) -> Check:
     found = [name for name in FOREIGN if name in walk.finetune.imported]
     said = (
-        f"it imported {' and '.join(found)}" if found else f"{len(walk.finetune.imported)} packages, none of them these"
+        f"it imported {' and '.join(found)}"
+        if found
+        else f"of {len(walk.finetune.imported)} modules that it imported, none belongs to them"
     )
     return Check("Fine-tuning needs neither torch nor onnx", not found, said)
