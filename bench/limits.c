@@ -1,6 +1,5 @@
 /* What a core and the memory give: multiply-adds from registers and from each cache, bytes per second. Prints JSON. */
-#define _POSIX_C_SOURCE 200112L
-#include <pthread.h>
+#define _POSIX_C_SOURCE 199309L
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -62,60 +61,32 @@ static double loads(const float *from, long floats, long shift) {
     return 2e-9 * (double)(rounds * ((floats - shift) / PIECE * PIECE)) / best;
 }
 
-typedef struct {
-    pthread_barrier_t *start;
-    float *from, *to;
-    long floats;
-    int copies;
-    double seconds;
-} Stream;
-
-static void *stream(void *argument) {
-    Stream *s = argument;
-    s->seconds = 1e9;
+/* Gigabytes per second of a copy, read and written bytes both counted. */
+static double copied(const float *from, float *to, size_t bytes) {
+    double best = 1e9;
     for (int repeat = 0; repeat < REPEATS; repeat++) {
-        pthread_barrier_wait(s->start);
         const double start = seconds();
-        if (s->copies) memcpy(s->to, s->from, (size_t)s->floats * 4);
-        else loads(s->from, s->floats, 0);
-        const double taken = (seconds() - start) / (s->copies ? 1 : REPEATS * ((1L << 24) / s->floats + 1));
-        if (taken < s->seconds) s->seconds = taken;
+        memcpy(to, from, bytes);
+        const double taken = seconds() - start;
+        if (taken < best) best = taken;
+        sink = to[repeat];
     }
-    return NULL;
+    return 2e-9 * (double)bytes / best;
 }
 
-/* Gigabytes per second of all threads together, each over its own `bytes`: read, or read and written in a copy. */
-static double bandwidth(int threads, long bytes, int copies) {
-    Stream streams[64];
-    pthread_t ids[64];
-    pthread_barrier_t start;
-    pthread_barrier_init(&start, NULL, (unsigned)threads);
-    double sum = 0;
-    for (int i = 0; i < threads; i++) {
-        streams[i] = (Stream){&start, aligned_alloc(64, (size_t)bytes), aligned_alloc(64, (size_t)bytes), bytes / 4, copies, 0};
-        memset(streams[i].from, 0, (size_t)bytes);
-        memset(streams[i].to, 0, (size_t)bytes);
-    }
-    for (int i = 0; i < threads; i++) pthread_create(ids + i, NULL, stream, streams + i);
-    for (int i = 0; i < threads; i++) {
-        pthread_join(ids[i], NULL);
-        sum += (copies ? 2e-9 : 1e-9) * (double)bytes / streams[i].seconds;
-        free(streams[i].from);
-        free(streams[i].to);
-    }
-    return sum;
-}
-
-int main(int count, char **words) {
-    const int threads = count > 1 && atoi(words[1]) > 0 && atoi(words[1]) <= 64 ? atoi(words[1]) : 1;
-    const long sizes[] = {16, 512, 8192}; /* KiB */
-    float *data = aligned_alloc(64, (size_t)sizes[2] << 10);
-    memset(data, 0, (size_t)sizes[2] << 10);
+int main(void) {
+    const long sizes[] = {16, 512, 8192}, memory = 64L << 20; /* KiB; bytes */
+    float *data = aligned_alloc(64, (size_t)memory), *other = aligned_alloc(64, (size_t)memory);
+    if (!data || !other) return 1;
+    memset(data, 0, (size_t)memory);
+    memset(other, 0, (size_t)memory);
     printf("{\"lanes\": %d, \"registers\": %.1f, \"loads\": [", MEST_VL, registers());
     for (int i = 0; i < 3; i++)
         printf("%s{\"kib\": %ld, \"aligned\": %.1f, \"shifted\": %.1f}", i ? ", " : "", sizes[i], loads(data, sizes[i] << 8, 0),
                loads(data, sizes[i] << 8, 4));
-    printf("], \"read\": %.1f, \"copy\": %.1f}\n", bandwidth(threads, 64L << 20, 0), bandwidth(threads, 64L << 20, 1));
+    /* A float that is loaded for a multiply-add is four bytes for two operations. */
+    printf("], \"read\": %.1f, \"copy\": %.1f}\n", 2 * loads(data, memory / 4, 0), copied(data, other, (size_t)memory));
     free(data);
+    free(other);
     return 0;
 }

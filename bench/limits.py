@@ -58,7 +58,7 @@ def machine() -> dict[str, Any]:
         program = Path(folder) / "limits"
         flags = [*FLAGS, *FLAGS_MATH, *options, f"-DMEST_VL={lanes}"]
         subprocess.run([*command, *flags, str(SOURCE), "-o", str(program)], check=True)
-        done = subprocess.run([str(program), "1"], capture_output=True, text=True, check=True)
+        done = subprocess.run([str(program)], capture_output=True, text=True, check=True)
     measured: dict[str, Any] = json.loads(done.stdout)
     return measured
 
@@ -100,9 +100,9 @@ def tensors(spec: Spec) -> Iterator[str]:
     for view in (spec.a, spec.b):
         if view:
             yield view.data
-    for grad in (spec.g, spec.sums):
-        if grad and grad.data is not None and grad is spec.g:
-            yield grad.data
+    if spec.g:
+        yield spec.g.data
+    for grad in (spec.g, spec.sums):  # the data of `sums` are what the step writes
         if grad and grad.stored:
             yield grad.stored
     if spec.out:
