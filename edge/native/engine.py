@@ -14,7 +14,8 @@ from edge.native import library, structs
 from edge.native.footprint import Planned, estimate, plan_listing
 from edge.native.lower import Lowered
 from edge.native.mutation import mutate_weight
-from edge.native.program import Model, build_model, training_listing
+from edge.native.program import build_model, training_listing
+from edge.native.tensors import allocate_tensors, describe_update
 from edge.native.weights import Tensor, Weight, aligned, check_lists
 from edge.network import Network
 from edge.plan.choices import Choices
@@ -58,8 +59,8 @@ class NativeEngine:
                 f"started; sets that run here: {known}"
             )
         self._arena = aligned(self.footprint.arena.nbytes, np.uint8)
-        self._gradients, self._tensors = _allocate(self._model)
-        self._update, self._params = _update(choices, self._tensors)
+        self._gradients, self._tensors = allocate_tensors(self._model)
+        self._update, self._params = describe_update(choices, self._tensors)
         self._steps_done = 0
         self._training = {size: self._lower(planned) for size, planned in training.items()}
         self._unplanned: tuple[int, Lowered] | None = None  # the last piece of a size that was not planned
@@ -324,49 +325,3 @@ def _check_choices(choices: Choices) -> None:
             f"micro-batch {choices.micro_batch}, batch {choices.batch_size}, threads {choices.threads}: allowed are "
             "1 <= micro-batch <= batch and at least one thread"
         )
-
-
-def _allocate(model: Model) -> tuple[np.ndarray, dict[str, Tensor]]:
-    """All gradients in one array, and every parameter with its part of it."""
-    optimizer = model.choices.optimizer
-    sizes = {
-        name: model.layouts[name].capacity if name in model.layouts else parameter.nonzeros
-        for name, parameter in model.network.parameters.items()
-    }
-    trained = {name: size + -size % 16 for name, size in sizes.items() if name in model.trained}
-    gradients = aligned(sum(trained.values()), np.float32)
-    tensors: dict[str, Tensor] = {}
-    start = 0
-    for name, parameter in model.network.parameters.items():
-        gradient = gradients[start : start + (sizes[name] if name in trained else 0)]
-        start += trained.get(name, 0)
-        if name in model.layouts:
-            tensors[name] = Weight(model.layouts[name], gradient, optimizer)
-        elif parameter.values.dtype == np.float32:
-            tensors[name] = Tensor(name, parameter.values, parameter.size, gradient, optimizer)
-    return gradients, tensors
-
-
-def _update(
-    choices: Choices, tensors: Mapping[str, Tensor]
-) -> tuple[structs.Update, list[tuple[structs.Param, Tensor]]]:
-    """The update step's description and the C struct of every trained tensor."""
-    trained = [tensor for tensor in tensors.values() if tensor.trained]
-    params = (structs.Param * len(trained))()
-    for param, tensor in zip(params, trained, strict=True):
-        states = [state.ctypes.data for state in tensor.state] + [0, 0]
-        param.values, param.grads = tensor.values.ctypes.data, tensor.gradient.ctypes.data
-        param.first, param.second, param.count = states[0], states[1], tensor.count
-    asked = choices.optimizer
-    update = structs.Update(
-        kind=int(asked.kind == "adamw"),
-        nesterov=int(asked.nesterov),
-        beta1=asked.beta1,
-        beta2=asked.beta2,
-        momentum=asked.momentum,
-        weight_decay=asked.weight_decay,
-        epsilon=asked.epsilon,
-        count=len(trained),
-    )
-    update.params = ctypes.addressof(params)
-    return update, list(zip(params, trained, strict=True))
