@@ -3,9 +3,9 @@
     python -m bench.accuracy_finetune --out bench/records/finetune
 
 For each seed a sparse network is trained on the packaged digits and exported; then both sides fine-tune it on the
-digits as another sensor sees them (the demo's): SGD as exported, cosine schedule, training batch norm, the same batch
-size, tested on digits that no run has trained on. They draw the order of their batches differently, so single seeds
-differ; the question is whether the mean does. One line of `records.jsonl` for each seed, from which `table.md` is made.
+digits as another sensor sees them (the demo's): SGD as exported, cosine schedule, training batch norm, the same
+batches in the same order, tested on digits that no run has trained on. What differs is rounding; the question is
+whether it moves the accuracy. One line of `records.jsonl` for each seed, from which `table.md` is made.
 """
 
 from __future__ import annotations
@@ -100,22 +100,23 @@ def compare(scheme: str, seed: int, work: Path) -> dict[str, Any]:
 
 
 def table(records: list[dict[str, Any]]) -> str:
-    """One row for each scheme: accuracies, and the difference of the same seed's two ends with its standard error."""
+    """One row for each scheme: accuracies, how often both ends are equal, and their mean difference."""
     settings = records[0]["settings"]
     lines = [
         f"`mest train {settings['training']}`, exported, then `mest finetune {settings['finetune']}` on the digits as",
-        "another sensor sees them, or the same in PyTorch. Test accuracy in percent, mean ± standard deviation over",
-        "(n) seeds.",
+        "another sensor sees them, or the same in PyTorch on the same batches. Test accuracy in percent, mean ±",
+        "standard deviation over (n) seeds; the difference is the mean over the seeds ± its standard error.",
         "",
     ]
-    lines += ["| scheme | before | native engine | PyTorch | native − PyTorch, points | its standard error |"]
+    lines += ["| scheme | before | native engine | PyTorch | native − PyTorch, points | seeds that end equal |"]
     lines += ["|---|---|---|---|---|---|"]
     for scheme in sorted({record["scheme"] for record in records}):
         rows = [record for record in records if record["scheme"] == scheme]
         columns = [summary([100 * row[key] for row in rows]) for key in ("before", "native", "pytorch")]
         gaps = [100 * (row["native"] - row["pytorch"]) for row in rows]
-        error = f"{stdev(gaps) / len(gaps) ** 0.5:.2f}" if len(gaps) > 1 else ""
-        lines += [f"| {scheme} | {' | '.join(columns)} | {mean(gaps):+.2f} | {error} |"]
+        error = f" ± {stdev(gaps) / len(gaps) ** 0.5:.2f}" if len(gaps) > 1 else ""
+        equal = sum(row["native"] == row["pytorch"] for row in rows)
+        lines += [f"| {scheme} | {' | '.join(columns)} | {mean(gaps):+.2f}{error} | {equal} of {len(rows)} |"]
     return "\n".join(lines) + "\n"
 
 

@@ -60,7 +60,7 @@ PRESETS = {
             "digits",
             "the packaged 8x8 digits and the network that goes with them, 24 epochs with a mutation at each",
             {"model": "digits", "data": "digits", "epochs": "24", "batch-size": "64", "sp-mask-update-freq": "1"},
-            seeds=(0, 1, 2, 3, 4),
+            seeds=tuple(range(10)),
         ),
         Preset(
             "cifar-small",

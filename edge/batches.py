@@ -38,6 +38,11 @@ def hold_out(labels: np.ndarray, fraction: float, seed: int) -> Split:
     return Split(np.flatnonzero(~held).astype(np.int32), np.flatnonzero(held).astype(np.int32))
 
 
+def in_order(samples: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """Sample numbers `(n,)` in the order in which an epoch (from 0) trains on them."""
+    return samples[chance.permutation(len(samples), seed, _ORDER, epoch)]
+
+
 class Batches:
     """Reads batches of a source into one pair of buffers. A batch is valid until the next one is read."""
 
@@ -66,7 +71,7 @@ class Batches:
 
     def order(self, samples: np.ndarray, epoch: int) -> np.ndarray:
         """The samples in the order of an epoch."""
-        return samples[chance.permutation(len(samples), self._seed, _ORDER, epoch)]
+        return in_order(samples, self._seed, epoch)
 
     def read(self, samples: np.ndarray, epoch: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Images float32 `(n, c, h, w)` and labels int64 `(n,)`; augmented where an epoch is given."""

@@ -1,5 +1,7 @@
 """The same fine-tuning in PyTorch, in a process of its own: masked dense weights, measured by the kernel.
 
+It trains on the batches that the board draws, so that what is left of a difference is the engines'.
+
 `python -m mest.demo.reference SETTINGS.json` prints one JSON object.
 """
 
@@ -18,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from edge.batches import in_order
 from mest.data.preprocess import Preprocess
 from mest.demo.task import FineTuning
 from mest.errors import InputError
@@ -38,7 +41,6 @@ def resident_bytes(line: str) -> int:
 def fine_tune(settings: FineTuning) -> dict[str, Any]:
     """Fine-tune a run's best checkpoint and return accuracy, time per step and resident memory in bytes."""
     baseline = resident_bytes("VmRSS:")
-    torch.manual_seed(settings.seed)
     torch.set_num_threads(settings.threads)
     run = load_run(settings.run)
     images, labels = _read(Path(settings.learn))
@@ -78,8 +80,10 @@ def _train(run: LoadedRun, images: Tensor, labels: Tensor, settings: FineTuning)
     seconds: list[float] = []
     sparse = _sparse(run)
     model.train()
-    for _ in range(settings.epochs):
-        for batch in torch.randperm(len(labels)).split(settings.batch_size):
+    everything = np.arange(len(labels))
+    for epoch in range(settings.epochs):
+        order = torch.from_numpy(in_order(everything, settings.seed, epoch))
+        for batch in order.split(settings.batch_size):
             start = time.perf_counter()
             progress = len(seconds) / (per_epoch * settings.epochs)
             for group in optimizer.param_groups:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class FineTuning:
-    """What both sides do: SGD with momentum, a cosine from `lr` to zero, batches in a new order every epoch."""
+    """What both sides do: SGD with momentum, a cosine from `lr` to zero, the board's order of batches by `seed`."""
 
     run: str
     learn: str

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("bench.accuracy_grid", reason="the benches are not on the path; run python -m pytest at the root")
 from bench.accuracy_grid import PRESETS, Cell, grid, train_options
 from bench.accuracy_records import Records
-from bench.accuracy_report import accuracy_table, markdown, orderings, picture, removal_table, summary
+from bench.accuracy_report import accuracy_table, markdown, orderings, picture, removal_table, summary, verdict
 from mest.train.recipe import build_config
 
 FACTS = {"machine": "a processor", "cores": 2, "versions": {"torch": "2.6"}}
@@ -75,7 +75,7 @@ def test_records_survive_a_cut_line_and_a_claim_is_exclusive(tmp_path: Path) -> 
 
 
 def test_the_tables_say_what_a_person_computes() -> None:
-    """Means and spreads by hand, an ordering that holds, one that does not, and the effect of removal."""
+    """Means and spreads by hand, orderings that hold, do not or are open, and the effect of removal."""
     assert summary([1.0, 3.0]) == "2.00 ± 1.41 (2)"
     assert summary([1.0]) == "1.00 (1)"
     table = accuracy_table(RECORDS)
@@ -84,9 +84,11 @@ def test_the_tables_say_what_a_person_computes() -> None:
     assert table[3] == "| irregular | 90 % |  | 90.50 ± 0.71 (2) | 94.50 ± 0.71 (2) | 92.50 ± 0.71 (2) |"
     assert table[4] == "| channel | 90 % |  |  | 90.00 (1) |  |"
     assert orderings(RECORDS) == [
-        "- irregular, 90 %: MEST+EM&S ≥ MEST+EM does not hold (-2.00); MEST+EM ≥ static holds (+4.00)",
-        "- MEST+EM, 90 %: irregular ≥ channel holds (+4.50, one seed)",
+        "- irregular, 90 %: MEST+EM&S ≥ MEST+EM does not hold (-2.00 ± 0.71); MEST+EM ≥ static holds (+4.00 ± 0.71)",
+        "- MEST+EM, 90 %: irregular ≥ channel is open (+4.50, one seed)",
     ]
+    assert verdict([1.0, 3.0], [0.0, 2.0]) == "is open (+1.00 ± 1.41)"
+    assert verdict([1.0, 1.0], [1.0, 1.0]) == "is open (+0.00 ± 0.00)"
     assert removal_table(RECORDS)[2] == (
         "| 20 %, the least forgotten | 92.00 ± 1.41 (2) | -0.50 ± 0.71 (2) | 12.0 ± 0.0 (2) | 10.0 ± 0.0 (2) |"
     )
