@@ -18,8 +18,11 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+import numpy as np
+
 from bench.accuracy_report import summary
 from bench.circumstances import circumstances
+from edge.batches import in_order
 from mest.demo.commands import Commands
 from mest.demo.material import make_material
 from mest.demo.sensor import Sensor
@@ -71,6 +74,9 @@ def compare(scheme: str, seed: int, work: Path) -> dict[str, Any]:
     words += ("--epochs", EPOCHS, "--batch-size", BATCH_SIZE, "--lr", LEARNING_RATE, "--lr-scheduler", "cosine")
     words += ("--momentum", MOMENTUM, "--weight-decay", WEIGHT_DECAY, "--exact", "--seed", seed)
     native = commands.mest("finetune", artifact, *words, "--out", work / "state").result
+    labels = len(np.load(material.learn)["labels"])
+    orders = [in_order(np.arange(labels), seed, epoch) for epoch in range(EPOCHS)]
+    np.save(work / "order.npy", np.array(orders, dtype=np.int32))
     task = FineTuning(
         run=str(run),
         learn=str(material.learn),
@@ -82,6 +88,7 @@ def compare(scheme: str, seed: int, work: Path) -> dict[str, Any]:
         weight_decay=WEIGHT_DECAY,
         threads=1,
         seed=seed,
+        order=str(work / "order.npy"),
     )
     (work / "task.json").write_text(json.dumps(asdict(task)))
     pytorch = commands.module("mest.demo.reference", work / "task.json").result

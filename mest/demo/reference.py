@@ -1,7 +1,5 @@
 """The same fine-tuning in PyTorch, in a process of its own: masked dense weights, measured by the kernel.
 
-It trains on the batches that the board draws, so that what is left of a difference is the engines'.
-
 `python -m mest.demo.reference SETTINGS.json` prints one JSON object.
 """
 
@@ -12,6 +10,7 @@ import math
 import statistics
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from edge.batches import in_order
 from mest.data.preprocess import Preprocess
 from mest.demo.task import FineTuning
 from mest.errors import InputError
@@ -41,6 +39,7 @@ def resident_bytes(line: str) -> int:
 def fine_tune(settings: FineTuning) -> dict[str, Any]:
     """Fine-tune a run's best checkpoint and return accuracy, time per step and resident memory in bytes."""
     baseline = resident_bytes("VmRSS:")
+    torch.manual_seed(settings.seed)
     torch.set_num_threads(settings.threads)
     run = load_run(settings.run)
     images, labels = _read(Path(settings.learn))
@@ -80,9 +79,7 @@ def _train(run: LoadedRun, images: Tensor, labels: Tensor, settings: FineTuning)
     seconds: list[float] = []
     sparse = _sparse(run)
     model.train()
-    everything = np.arange(len(labels))
-    for epoch in range(settings.epochs):
-        order = torch.from_numpy(in_order(everything, settings.seed, epoch))
+    for order in _orders(len(labels), settings):
         for batch in order.split(settings.batch_size):
             start = time.perf_counter()
             progress = len(seconds) / (per_epoch * settings.epochs)
@@ -97,6 +94,13 @@ def _train(run: LoadedRun, images: Tensor, labels: Tensor, settings: FineTuning)
                     weight *= run.masks[name]
             seconds.append(time.perf_counter() - start)
     return seconds
+
+
+def _orders(count: int, settings: FineTuning) -> Iterable[Tensor]:
+    """The sample numbers of each epoch, `(n,)`, in the order of their batches."""
+    if settings.order is None:
+        return (torch.randperm(count) for _ in range(settings.epochs))
+    return torch.from_numpy(np.load(settings.order).astype(np.int64))
 
 
 def accuracy(run: LoadedRun, images: Tensor, labels: Tensor) -> float:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class FineTuning:
-    """What both sides do: SGD with momentum, a cosine from `lr` to zero, the board's order of batches by `seed`."""
+    """What both sides do: SGD with momentum, a cosine from `lr` to zero, batches in a new order every epoch.
+
+    `order` names an npy file with the sample numbers of every epoch, `(epochs, n)`; without it `seed` draws them.
+    """
 
     run: str
     learn: str
@@ -19,3 +22,4 @@ class FineTuning:
     weight_decay: float
     threads: int
     seed: int
+    order: str | None = None
