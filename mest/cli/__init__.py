@@ -16,7 +16,7 @@ import errno
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from types import FrameType
 from typing import Any
@@ -50,6 +50,20 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> Any:
         self.exit(EXIT_INPUT, f"{self.prog}: {message}; see '{self.prog} --help'\n")
+
+    def refuse_unknown(self, words: Sequence[str]) -> Any:
+        """End with the words that no option took and the options that look like them."""
+        known = [flag for action in self._actions for flag in action.option_strings]
+        near = _nearest(words[0].partition("=")[0], known)
+        self.error(f"{' '.join(words)}: {'no such option' if words[0].startswith('-') else 'not expected'}{near}")
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    """A question after the known word that is most like a mistyped one; empty if none is."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(known), n=1, cutoff=0.7)
+    return f"; did you mean {near[0]}" if near else ""
 
 
 class StopFlag:
@@ -87,7 +101,7 @@ def build_parser(only: str | None = None) -> Parser:
             sub.add_argument("--json", action="store_true", help="print one JSON object on standard output")
             sub.add_argument("--seed", type=int, default=0, help="seed of every random choice (default 0)")
             command.configure(sub)
-            sub.set_defaults(instance=command)
+            sub.set_defaults(instance=command, parser=sub)
     return parser
 
 
@@ -102,7 +116,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     only = next((word for word in arguments if not word.startswith("-")), None)
     parser = build_parser(only)
-    args = parser.parse_args(arguments)
+    if only is not None and only not in SUMMARIES:
+        parser.error(f"{only}: no such command{_nearest(only, SUMMARIES)}; allowed are {', '.join(SUMMARIES)}")
+    args, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        (args.parser if args.command else parser).refuse_unknown(unknown)
     if args.command is None:
         parser.print_help()
         return EXIT_INPUT

@@ -54,14 +54,26 @@ def test_each_command_explains_itself(name: str, capsys: pytest.CaptureFixture[s
     assert "--seed" in printed
 
 
-def test_an_unknown_command_is_a_usage_error_of_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """An unknown word ends with exit code 2 and one line."""
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trian"], "mest: trian: no such command; did you mean train; allowed are demo, "),
+        (["board", "--jsn"], "mest board: --jsn: no such option; did you mean --json; see 'mest board --help'"),
+        (["board", "--xyz", "3"], "mest board: --xyz 3: no such option; see 'mest board --help'"),
+        (["board", "more"], "mest board: more: not expected; see 'mest board --help'"),
+        (["--versoin"], "mest: --versoin: no such option; did you mean --version; see 'mest --help'"),
+    ],
+)
+def test_an_unknown_word_is_a_usage_error_of_one_line(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An unknown word ends with exit code 2 and one line that names the nearest known one."""
     with pytest.raises(SystemExit) as end:
-        cli.main(["trian"])
-    message = capsys.readouterr().err
+        cli.main(words)
+    said = capsys.readouterr().err
     assert end.value.code == 2
-    assert "trian" in message
-    assert message.count("\n") == 1
+    assert said.startswith(message)
+    assert said.count("\n") == 1
 
 
 def test_json_is_one_object_and_nothing_else(
