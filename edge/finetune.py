@@ -111,6 +111,8 @@ def finetune(
     held = open_source(job.eval_data, artifact.class_names, job.state) if job.eval_data else None
     try:
         data = TrainingData.of(source, held, job.settings)
+        if held is None and source.test_indices is not None:
+            say(f"held out are the {len(data.split.held_out)} samples that {job.data} marks as test")
         position = None if facts is None else _position(job, facts, data)
         request, engine = _request(job, artifact, facts, position, len(data.split.train))
         with _open(board, artifact, engine, request, data.needs(artifact), job) as session:
@@ -133,17 +135,28 @@ class TrainingData:
 
     @classmethod
     def of(cls, source: Source, held: Source | None, settings: Settings) -> TrainingData:
-        """The set that `settings` split, or the sources as its two parts. Raises InputError for a single class."""
-        if source.labels.min() == source.labels.max():
-            raise InputError("--data: all samples are of one class; fine-tuning needs at least two")
-        if held is None:
-            split = hold_out(source.labels, settings.hold_out, settings.seed)
-        else:
-            count = len(source.labels)
-            split = Split(np.arange(count, dtype=np.int32), np.arange(count, count + len(held.labels), dtype=np.int32))
+        """The set that `settings` split, or the sources as its two parts; no sample marked as test is trained on.
+
+        Raises InputError for a single class.
+        """
+        marked = source.test_indices
+        learned = np.ones(len(source.labels), dtype=bool)
+        if marked is not None:
+            learned[marked] = False
+        train = np.flatnonzero(learned).astype(np.int32)
+        if not len(train) or source.labels[train].min() == source.labels[train].max():
+            raise InputError("--data: all samples to train on are of one class; fine-tuning needs at least two")
+        if held is not None:
+            tested = np.arange(len(held.labels)) if held.test_indices is None else held.test_indices
+            split = Split(train, (len(learned) + tested).astype(np.int32))
             source = _Joined(source, held)
+        elif marked is not None:
+            split = Split(train, marked)
+        else:
+            split = hold_out(source.labels, settings.hold_out, settings.seed)
         digest = sha256()
-        digest.update(np.ascontiguousarray(source.labels).data.cast("B"))
+        for array in (source.labels,) if marked is None else (source.labels, marked):
+            digest.update(np.ascontiguousarray(array).data.cast("B"))
         return cls(source, split, str(digest.hexdigest()))
 
     def needs(self, artifact: Artifact) -> DataNeeds:

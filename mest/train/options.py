@@ -127,7 +127,11 @@ MODEL_AND_DATA = (
     Option("data-dir", text, "where torchvision's data sets are kept (default data)"),
     Option("download", switch, "fetch torchvision's data set if it is not there", bare="true"),
     Option("image-size", image_size, "side in pixels (short side, then centre crop) or HEIGHTxWIDTH"),
-    Option("augment", one_of("auto", "none", "crop", "flip", "crop+flip"), "random shifts and mirror images"),
+    Option(
+        "augment",
+        one_of("auto", "none", "crop", "flip", "crop+flip", **{"crop-flip": "crop+flip"}),
+        "random shifts and mirror images",
+    ),
     Option("data-augmentation", switch, "published: the same as --augment crop+flip", bare="true"),
     Option("validation-fraction", number(0, 0.9), "part of the training images that chooses the best checkpoint (0.1)"),
 )

@@ -11,7 +11,9 @@ from PIL import Image
 from edge.batches import Batches, hold_out
 from edge.data import FolderSource, NpzSource, open_source, read_image
 from edge.errors import BudgetError, InputError
+from edge.finetune import TrainingData
 from edge.preprocess import Preprocess
+from edge.training import Settings
 
 NAMES = ("cat", "dog", "owl")
 PLAIN = Preprocess("RGB", None, None, "bilinear", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
@@ -92,6 +94,22 @@ def test_an_npz_says_which_images_are_for_testing(tmp_path):
     """As the workstation reads the same file."""
     np.savez(tmp_path / "d.npz", images=pixels(3), labels=[0, 1, 2], test=[True, False, True])
     assert NpzSource(tmp_path / "d.npz", NAMES).test_indices.tolist() == [0, 2]
+
+
+def test_no_sample_marked_as_test_is_trained_on(tmp_path):
+    """They are the held-out part, or stay out where other data are given, of which the marked ones count alone."""
+    np.savez(tmp_path / "d.npz", images=pixels(5), labels=[0, 1, 2, 1, 0], test=[True, False, False, True, False])
+    source, plain = NpzSource(tmp_path / "d.npz", NAMES), tmp_path / "plain.npz"
+    np.savez(plain, images=pixels(5), labels=[0, 1, 2, 1, 0])
+    data = TrainingData.of(source, None, Settings(hold_out=0.5))
+    assert (data.split.train.tolist(), data.split.held_out.tolist()) == ([1, 2, 4], [0, 3])
+    assert TrainingData.of(source, NpzSource(tmp_path / "d.npz", NAMES), Settings()).split.held_out.tolist() == [5, 8]
+    other = TrainingData.of(NpzSource(plain, NAMES), source, Settings())
+    assert (other.split.train.tolist(), other.split.held_out.tolist()) == ([0, 1, 2, 3, 4], [5, 8])
+    assert other.fingerprint != data.fingerprint
+    np.savez(tmp_path / "one.npz", images=pixels(3), labels=[0, 1, 1], test=[True, False, False])
+    with pytest.raises(InputError, match="one class"):
+        TrainingData.of(NpzSource(tmp_path / "one.npz", NAMES), None, Settings())
 
 
 def test_train_and_test_folders_are_no_classes(folder):
