@@ -2,8 +2,9 @@
 
 Each cell is a fresh process that imports neither torch nor onnx; rounds are interleaved so that other load hits all
 alike. Ratios are to the dense artifact of the same run:
-python bench/representations.py [--model resnet32] [--sparsity 0.9] [--batches 8,32] [--steps 5] [--rounds 3]
-    [--threads N] [--json FILE]
+
+    python -m bench.representations [--model resnet32] [--sparsity 0.9] [--batches 8,32] [--steps 5] [--rounds 3]
+        [--threads N] [--json FILE]
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from circumstances import circumstances, spread
 
+from bench.circumstances import circumstances, spread
 from edge.plan.choices import OptimizerChoice
 from export.artifact import Options, build, write_ort
 from export.capture import Captured, capture
@@ -48,41 +49,6 @@ CASES: dict[str, tuple[str, str, float | None, str]] = {
     "channel 50 %": ("channel", "channel", 0.5, "none"),
     "channel 75 %": ("channel", "channel", 0.75, "none"),
 }
-
-PROBE = """
-import json, sys, time
-import numpy as np
-from edge.ort.bindings import load_bindings
-bindings = load_bindings()
-
-def resident(field):
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(field))
-
-folder, batch, steps, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-options = bindings.SessionOptions()
-options.enable_mem_pattern = False
-options.intra_op_num_threads = threads
-options.log_severity_level = 4
-options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-device = bindings.OrtDevice(bindings.OrtDevice.cpu(), bindings.OrtDevice.default_memory(), 0)
-state = bindings.load_checkpoint(folder + "/checkpoint")
-module = bindings.Module(folder + "/training_model.onnx", state, folder + "/eval_model.onnx", device, options)
-optimizer = bindings.Optimizer(folder + "/optimizer_model.onnx", state, device, options)
-optimizer.set_learning_rate(0.01)
-generator = np.random.default_rng(0)
-images = generator.standard_normal((batch, 3, 32, 32)).astype(np.float32)
-labels = generator.integers(0, 10, batch)
-times, cpu = [], []
-for _ in range(steps + 1):
-    start, busy = time.perf_counter(), time.process_time()
-    module.train_step([images, labels], bindings.OrtValueVector())
-    optimizer.optimizer_step()
-    module.lazy_reset_grad()
-    times.append(1e3 * (time.perf_counter() - start))
-    cpu.append(1e3 * (time.process_time() - busy))
-print(json.dumps({"step_ms": times[1:], "cpu_ms": cpu[1:], "peak_bytes": resident("VmHWM")}))
-"""
 
 
 def sparse_source(model: torch.nn.Module, scheme: str, sparsity: float) -> Source:
@@ -139,11 +105,11 @@ def checkpoint_parts(folder: Path, represented: Mapping[str, Represented]) -> di
 
 
 def measure(folder: Path, batch: int, steps: int, threads: int) -> dict[str, Any]:
-    """Step times and peak of one process."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OPENBLAS_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", PROBE, str(folder), str(batch), str(steps), str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    """Step times and peak of one process. Its threads do not spin: processor time would mean nothing."""
+    asked = {"network": str(folder), "batch": batch, "steps": steps, "threads": threads, "spinning": False}
+    command = [sys.executable, "-m", "bench.step_ort", json.dumps(asked)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
@@ -167,7 +133,7 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
                     samples.setdefault((name, batch), []).append(found)
     records = []
     for (name, batch), found in samples.items():
-        times = {kind: spread([step for one in found for step in one[kind]]) for kind in ("step_ms", "cpu_ms")}
+        times = {kind: spread([one[kind]["median"] for one in found]) for kind in ("step_ms", "cpu_ms")}
         facts = {key: value for key, value in written[name].items() if key != "folder"}
         peak = median(one["peak_bytes"] for one in found)
         records.append({"name": name, "batch": batch, **facts, **times, "peak_bytes": peak})

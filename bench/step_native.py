@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 
-import numpy as np
-
+from bench.step_cell import samples, timed
 from edge.memory import read_counters
 from edge.native.engine import NativeEngine
 from edge.network import read_network
 from edge.plan.choices import Choices
-
-SECONDS = 2.0
 
 
 def main() -> None:
@@ -24,17 +20,10 @@ def main() -> None:
     choices = Choices(batch_size=batch, micro_batch=batch, threads=asked["threads"], recompute=asked["recompute"])
     engine = NativeEngine(network, choices)
     network.release()
-    images = np.sin(np.arange(batch * np.prod(network.input), dtype=np.float32) ** 1.5).reshape(batch, *network.input)
-    labels = np.arange(batch) % network.classes  # numpy.random alone would add 6 MiB to the peak
-    for _ in range(3):
-        engine.train_step(images, labels, 0.01)
-    steps, begin, times = asked["steps"], time.perf_counter(), []
-    while len(times) < (steps or 10) or (not steps and time.perf_counter() - begin < SECONDS):
-        start = time.perf_counter()
-        engine.train_step(images, labels, 0.01)
-        times.append(1e3 * (time.perf_counter() - start))
+    images, labels = samples(batch, network.input, network.classes)
+    times = timed(lambda: engine.train_step(images, labels, 0.01), asked["steps"], 10, 2.0)
     result = {
-        "step_ms": {"min": min(times), "median": float(np.median(times)), "max": max(times)},
+        **times,
         "peak_bytes": read_counters().peak,
         "baseline_bytes": before,
         "planned_bytes": engine.footprint.nbytes,

@@ -5,16 +5,14 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-import time
 
-import numpy as np
 import torch
 from torch import nn
 
+from bench.step_cell import timed
 from edge.memory import read_counters
 from mest.models.resnet import WideResNet
 
-SECONDS = 4.0
 IMAGE = (3, 32, 32)
 
 
@@ -45,15 +43,7 @@ def main() -> None:
             for layer, mask in masks.items():
                 layer.weight.mul_(mask)
 
-    for _ in range(2):
-        step()
-    steps, begin, times = asked["steps"], time.perf_counter(), []
-    while len(times) < (steps or 8) or (not steps and time.perf_counter() - begin < SECONDS):
-        start = time.perf_counter()
-        step()
-        times.append(1e3 * (time.perf_counter() - start))
-    spread = {"min": min(times), "median": float(np.median(times)), "max": max(times)}
-    print(json.dumps({"step_ms": spread, "peak_bytes": read_counters().peak}))
+    print(json.dumps({**timed(step, asked["steps"], 8, 4.0), "peak_bytes": read_counters().peak}))
 
 
 def sparse_prop(model: nn.Module) -> nn.Module:
