@@ -103,9 +103,13 @@ def check_identity(state: Path, recorded: Mapping[str, Any] | None) -> Path:
     if not isinstance(recorded, Mapping):
         raise DamagedError(f"{state}: names no artifact")
     path = Path(str(recorded["path"]))
-    for place in (path, state.parent / path.name):
-        if (place / MANIFEST_FILE).is_file():
-            if file_sha256(place / MANIFEST_FILE) != recorded["manifest_sha256"]:
-                raise DamagedError(f"{place}: is not the artifact that {state} was trained from")
+    found = [place for place in (path, state.parent / path.name) if (place / MANIFEST_FILE).is_file()]
+    for place in found:
+        if file_sha256(place / MANIFEST_FILE) == recorded["manifest_sha256"]:
             return place
+    if found:
+        raise DamagedError(
+            f"{found[0]}: is not the artifact that {state} was trained from; put that one back there or beside the "
+            "state, or fine-tune this one into another --out"
+        )
     raise InputError(f"{state}: its artifact is not at {path} any more; put it there or beside the state")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import numpy as np
 import pytest
 
 from edge import state as state_module
+from edge.artifact import MANIFEST_FILE, check_identity
+from edge.digest import file_sha256
 from edge.errors import DamagedError, InputError
 from edge.state import is_state, read_facts, read_state, stored_tensors, write_state
 
@@ -165,3 +168,23 @@ def test_a_kill_while_saving_leaves_a_whole_state(tmp_path):
 def test_a_hundred_kills_while_saving(tmp_path):
     """The same, many times."""
     kill_while_saving(tmp_path, 100)
+
+
+def test_a_state_finds_its_artifact_where_it_was_or_beside_itself(tmp_path):
+    """By its bytes: a new export in the old place does not hide the old one beside the state."""
+    there, state = tmp_path / "there" / "artifact", tmp_path / "here" / "state"
+    beside = state.parent / "artifact"
+    for folder in (there, beside, state):
+        folder.mkdir(parents=True)
+    (there / MANIFEST_FILE).write_text("first")
+    facts = {"path": str(there), "manifest_sha256": file_sha256(there / MANIFEST_FILE)}
+    assert check_identity(state, facts) == there
+    (beside / MANIFEST_FILE).write_text("first")
+    (there / MANIFEST_FILE).write_text("exported again")
+    assert check_identity(state, facts) == beside
+    (beside / MANIFEST_FILE).unlink()
+    with pytest.raises(DamagedError, match=f"^{re.escape(str(there))}: is not the artifact that .* another --out"):
+        check_identity(state, facts)
+    (there / MANIFEST_FILE).unlink()
+    with pytest.raises(InputError, match="put it there or beside the state"):
+        check_identity(state, facts)
