@@ -17,9 +17,9 @@ from edge.report.units import bytes_text, percent_text, time_text
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 STYLE = """
 :root{color-scheme:light dark;--paper:#fff;--ink:#1c2430;--soft:#56606e;--card:#f5f7fa;--rule:#dfe4ec;--good:#0b6b3a;
---bad:#b3261e;--plain:#2459b8}
+--bad:#b3261e;--plain:#2459b8;--shade:#1c243040}
 @media(prefers-color-scheme:dark){:root{--paper:#161b22;--ink:#e8ecf2;--soft:#a3aebd;--card:#1f2630;--rule:#39424f;
---good:#5fd08f;--bad:#ff8a80;--plain:#8ab4ff}}
+--good:#5fd08f;--bad:#ff8a80;--plain:#8ab4ff;--shade:#000c}}
 *{box-sizing:border-box}html{-webkit-text-size-adjust:100%}
 body{margin:0;background:var(--paper);color:var(--ink);
 font:17px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;overflow-wrap:anywhere}
@@ -36,10 +36,14 @@ border-radius:10px;padding:14px 16px}
 .cards .good strong{color:var(--good)}.cards .bad strong{color:var(--bad)}.cards p{margin:.3rem 0 0;font-size:.92rem}
 figure{margin:1.2rem 0}figcaption{color:var(--soft);font-size:.92rem;margin-top:.3rem}
 figure svg{display:block;max-width:100%;height:auto}figure .narrow{display:none}
-.scroll{overflow-x:auto;overflow-wrap:normal}table{border-collapse:collapse;width:100%;font-size:.92rem}
+.scroll{overflow-x:auto;overflow-wrap:normal;background:linear-gradient(90deg,var(--paper) 30%,transparent) local,
+linear-gradient(270deg,var(--paper) 30%,transparent) 100% local,linear-gradient(90deg,var(--shade),transparent),
+linear-gradient(270deg,var(--shade),transparent) 100%;background-size:48px 100%,48px 100%,14px 100%,14px 100%;
+background-repeat:no-repeat;background-attachment:local,local,scroll,scroll}
+table{border-collapse:collapse;width:100%;font-size:.92rem}
 caption{text-align:left;color:var(--soft);padding-bottom:.3rem}
 th,td{text-align:left;padding:6px 12px 6px 0;border-bottom:1px solid var(--rule);vertical-align:top}
-th{font-weight:600}td.number,th.number{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
+th{font-weight:600}td.number,th.number{text-align:right}td.number{white-space:nowrap;font-variant-numeric:tabular-nums}
 details{border:1px solid var(--rule);border-radius:10px;padding:10px 16px;margin:1rem 0}
 summary{cursor:pointer;font-weight:600}
 dt{font-weight:600;margin-top:.7rem}dd{margin:0}

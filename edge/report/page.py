@@ -152,7 +152,7 @@ def learning(training: Training) -> str:
     held_out = tuple((float(p.epoch), p.accuracy) for p in training.epochs if p.accuracy is not None)
     fitted = tuple((float(p.epoch), p.train_accuracy) for p in training.epochs if p.train_accuracy is not None)
     lines = [Series(name, points) for name, points in (("Held-out", held_out), ("Training", fitted)) if points]
-    if lines:
+    if any(len(line.points) > 1 for line in lines):
         draw = partial(curves, lines, "Accuracy over the epochs", "epoch", share_axis)
         parts.append(html.figure(draw, "Share of samples classified correctly."))
     rows = [
