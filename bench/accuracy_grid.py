@@ -66,8 +66,6 @@ PRESETS = {
             "cifar-small",
             "six 3x3 convolutions over 4x4 patches (bench/accuracy_net.py), all images, ten epochs, a mutation at each",
             {"model": "bench.accuracy_net:small", "epochs": "10", "batch-size": "64", "sp-mask-update-freq": "1"},
-            methods=("dense", "static", "em", "ems"),
-            schemes=("irregular", "block"),
             sparsities=(0.9,),
         ),
         Preset(
