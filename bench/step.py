@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.circumstances import circumstances, spread, version
+from bench.step_picture import picture
 
 FORMAT_OF = {"irregular": "csr", "block": "block", "pattern": "pattern", "channel": "channel", "dense": "dense"}
 RIVALS = ["torch", "torch-last", "ort", "sparseprop"]
@@ -41,7 +42,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=0, help="timed steps of a cell (default: about two seconds)")
     parser.add_argument("--grow", action="store_true", help="batch, width and depth instead of schemes")
     parser.add_argument("--rivals", nargs="*", choices=RIVALS, default=RIVALS, help="whom to measure beside ours")
-    parser.add_argument("--out", type=Path, help="folder for step.json")
+    parser.add_argument("--out", type=Path, help="folder for step.json and step.png")
     args = parser.parse_args()
     found = circumstances(PACKAGES)
     print(json.dumps(found, indent=1))
@@ -59,6 +60,8 @@ def main() -> None:
         args.out.mkdir(parents=True, exist_ok=True)
         content = {"circumstances": found, "threads": args.threads, "cells": summary, "runs": records}
         (args.out / "step.json").write_text(json.dumps(content, indent=1))
+        if not args.grow:
+            picture(summary, args.out / "step.png")
 
 
 def grid(args: argparse.Namespace) -> list[dict[str, Any]]:
