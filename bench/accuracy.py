@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -111,12 +112,17 @@ def run_cell(
     if out.exists() and not last.is_file():
         shutil.rmtree(out)  # ended before its first checkpoint
     execution = build_execution(options | carrying_out, out, last if last.is_file() else None)
-    began = time.process_time()
+    began = processor_seconds()
     outcome = train(build_config(options), execution, options, Observer(stop=stop))
     if outcome.stopped or outcome.summary is None:
         return None
     in_one_go = execution.resume is None
-    return result_of(out, outcome.summary) | {"cpu_seconds": time.process_time() - began if in_one_go else None}
+    return result_of(out, outcome.summary) | {"cpu_seconds": processor_seconds() - began if in_one_go else None}
+
+
+def processor_seconds() -> float:
+    """Processor time of this process and of the workers that it has waited for."""
+    return sum(os.times()[:4])
 
 
 def result_of(run: Path, summary: dict[str, Any]) -> dict[str, Any]:

@@ -19,9 +19,9 @@ from export.directory import whole_directory
 from export.graph import set_tensor
 from export.inference import MODEL, write_inference
 from export.rebuild import from_native, from_ort
+from mest.durable import write_json
 from mest.errors import DamagedError, InputError
 from mest.train.checkpoint import load_checkpoint, save_checkpoint
-from mest.train.durable import write_json
 from mest.train.run import checkpoint_path, read_run
 
 OWN_FILES = ("metrics.jsonl", "metrics.csv")  # the run's history; its summary and pictures speak of other weights

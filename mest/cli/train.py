@@ -95,8 +95,17 @@ class Command(Base):
             f"{result['run']}: {result['epochs']} epochs, test accuracy {result['accuracy']:.2%} "
             f"(epoch {result['best_epoch']}; last {result['accuracy_last']:.2%}), "
             f"weight sparsity {result['sparsity']:.2%}, {peak:.1%} of the dense training memory, "
-            f"{result['training_flops']['share']:.1%} of its operations"
+            f"{result['training_flops']['share']:.1%} of its operations{_saved(result['samples'])}"
         )
+
+
+def _saved(samples: dict[str, Any]) -> str:
+    """What training on fewer samples saved, where any were left out."""
+    if samples["trained_presentations"] == samples["presentations_without_removal"]:
+        return ""
+    return (
+        f", {samples['saved']:.1%} of that saved by training on {samples['active']:,} of {samples['samples']:,} samples"
+    )
 
 
 def _checkpoint(resume: str | None, out: Path | None) -> Path | None:
@@ -126,6 +135,9 @@ def _progress(context: Context) -> tuple[Any, Any]:
         if context.progress:
             validation = record.validation_accuracy
             shown = "" if validation is None else f", validation {validation:.2%}"
+            if record.samples_removed or record.samples_restored:
+                moved = [(record.samples_removed, "removed"), (record.samples_restored, "back")]
+                shown += "".join(f", {count:,} samples {word}" for count, word in moved if count)
             context.say(
                 f"epoch {record.epoch}: loss {record.train_loss:.4f}, training {record.train_accuracy:.2%}{shown}, "
                 f"sparsity {record.weight_sparsity:.4f}, {record.seconds:.1f} s"

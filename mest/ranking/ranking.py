@@ -24,10 +24,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mest.errors import DamagedError, InputError
+from mest.durable import write_durably, write_json
+from mest.errors import DamagedError, InputError, MestError
 from mest.packaged import resolve_packaged
 from mest.ranking.forgetting import Indices
-from mest.ranking.restricted_pickle import MOST_BYTES, pickle_integer_arrays, read_integer_arrays
+from mest.ranking.restricted_pickle import MOST_BYTES, MOST_SAMPLES, pickle_integer_arrays, read_integer_arrays
 
 PICKLE_NAMES = frozenset({"indices", "forgetting counts"})
 ASSUMED_DATA = "cifar10"
@@ -38,7 +39,8 @@ class Provenance:
     """What made a ranking: the data (name, number of training samples, SHA-256), the command, its seed and model.
 
     `epochs` were trained when the counts were taken; `unseen` samples were never presented, because a validation split
-    held them out: they rank among the never-learned ones.
+    held them out: they rank among the never-learned ones. Samples that a ranking file removed before they were ever
+    presented come first, in the order of that file.
     """
 
     dataset: str
@@ -66,7 +68,7 @@ class Ranking:
             raise ValueError(f"indices {self.indices.shape} and counts {self.counts.shape}, expected (n,) twice")
         if not np.array_equal(np.sort(self.indices), np.arange(size)):
             raise ValueError(f"the indices are no permutation of 0 to {size - 1}")
-        if self.counts[0] < 0 or (np.diff(self.counts) < 0).any():
+        if self.counts[0] < 0 or (self.counts[1:] < self.counts[:-1]).any():
             raise ValueError("the forgetting counts are not sorted from the least forgotten up")
         if self.provenance is not None and self.provenance.samples != size:
             raise ValueError(f"{size} indices, but the provenance names {self.provenance.samples} samples")
@@ -96,21 +98,21 @@ def _scattered(size: int) -> npt.NDArray[np.uint64]:
 def write_ranking(path: Path, ranking: Ranking) -> None:
     """Write `ranking` to a `.npz` file, or to a `.pkl` file with its provenance in `.pkl.json` beside it.
 
-    Each file is written beside its place and renamed, so a full disk leaves no half of one.
+    A full disk leaves no half of one.
     """
     if path.suffix == ".npz":
         provenance = np.array(json.dumps(_as_dict(ranking.provenance), sort_keys=True))
         content = io.BytesIO()
         arrays = {"indices": ranking.indices, "forgetting_counts": ranking.counts, "provenance": provenance}
         np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
-        _replace(path, content.getvalue())
+        write_durably(path, lambda file: file.write(content.getbuffer()))
     elif path.suffix == ".pkl":
         pickled = pickle_integer_arrays({"indices": ranking.indices, "forgetting counts": ranking.counts})
         _sidecar(path).unlink(missing_ok=True)
-        _replace(path, pickled)
+        write_durably(path, lambda file: file.write(pickled))
         if ranking.provenance is not None:
             beside = {**asdict(ranking.provenance), "sha256": hashlib.sha256(pickled).hexdigest()}
-            _replace(_sidecar(path), (json.dumps(beside, indent=1, sort_keys=True) + "\n").encode())
+            write_json(_sidecar(path), beside)
     else:
         raise InputError(f"{path}: a ranking is written as .npz or .pkl; give one of these endings")
 
@@ -125,7 +127,9 @@ def read_ranking(path: Path) -> Ranking:
     path = resolve_packaged(path)
     try:
         return _read_npz(path) if path.suffix == ".npz" else _read_pickle(path)
-    except (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, MemoryError) as damaged:
+    except (MestError, OSError):
+        raise
+    except Exception as damaged:  # what zip, zlib, numpy and json raise on damaged bytes is no short list
         reason = str(damaged).splitlines()[0] if str(damaged) else type(damaged).__name__
         raise DamagedError(f"{path}: not a ranking ({reason})") from None
 
@@ -162,6 +166,8 @@ def _read_npz(path: Path) -> Ranking:
         indices, counts, text = file["indices"], file["forgetting_counts"], file["provenance"]
     if indices.dtype.kind not in "iu" or counts.dtype.kind not in "iu" or text.dtype.kind != "U":
         raise ValueError(f"arrays of {indices.dtype}, {counts.dtype} and {text.dtype}")
+    if indices.shape != counts.shape or indices.size > MOST_SAMPLES:
+        raise ValueError(f"arrays of {indices.shape} and {counts.shape}; at most {MOST_SAMPLES} samples each")
     return Ranking(indices.astype(np.int64), counts.astype(np.int64), _from_dict(json.loads(str(text))))
 
 
@@ -170,19 +176,10 @@ def _read_pickle(path: Path) -> Ranking:
     provenance = None
     if _sidecar(path).is_file():
         beside = json.loads(_sidecar(path).read_text())
-        if beside.pop("sha256", None) != hashlib.sha256(path.read_bytes()).hexdigest():
+        if not isinstance(beside, dict) or beside.pop("sha256", None) != hashlib.sha256(path.read_bytes()).hexdigest():
             raise ValueError(f"{_sidecar(path).name} belongs to another file")
         provenance = _from_dict(beside)
     return Ranking(arrays["indices"], arrays["forgetting counts"], provenance)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    beside = path.with_name(path.name + ".tmp")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _sidecar(path: Path) -> Path:

@@ -9,6 +9,7 @@ a validation split). Epochs count from 0; a round takes effect before its epoch'
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -60,8 +61,9 @@ def parse_removal(
     ordered: bool,
     keep_lowest: int = 0,
     restore_every_epochs: int = 0,
+    fewest: int = 1,
 ) -> RemovalPlan:
-    """The plan that the options ask for, for `samples` training samples and `epochs` epochs.
+    """The plan that the options ask for, for `samples` training samples, of which `fewest` must stay, and `epochs`.
 
     `ordered` says that a ranking file gives the order; then removal may be at epoch 0, which is also the default for
     one round. Empty texts mean that nothing is removed. Raises InputError with every problem in one line.
@@ -84,9 +86,12 @@ def parse_removal(
         problems.append(f"--remove-data-epoch {remove_data_epoch}: epochs are 0 to {epochs - 1}")
     if 0 in at and not ordered and keep_lowest >= 0:
         problems.append("nothing is known of the samples at epoch 0; give --sorting-file or a later epoch")
-    if sum(removed) + max(keep_lowest, 0) >= samples:
+    left = samples - sum(removed)
+    if left <= max(keep_lowest, 0):
         kept = f" and keeping the {keep_lowest} easiest" if keep_lowest > 0 else ""
         problems.append(f"removing {sum(removed)}{kept} of {samples} samples leaves nothing to train on")
+    elif left < fewest:
+        problems.append(f"removing {sum(removed)} of {samples} samples leaves {left} to train on; {fewest} must stay")
     if restore_every_epochs < 0:
         problems.append(f"--restore-every {restore_every_epochs}: a number of epochs from 1, or 0 for never")
     if problems:
@@ -115,8 +120,11 @@ def _numbers(text: str, option: str, kind: type[int] | type[float]) -> Sequence[
 def _count(amount: float, samples: int, problems: list[str]) -> int:
     """A number of samples of an amount, which is a number from 1 or a fraction below it."""
     if 0 < amount < 1:
-        return round(amount * samples)
-    if amount < 1 or amount != int(amount):
+        count = round(amount * samples)
+        if not count:
+            problems.append(f"--remove-n {amount:g}: less than one of {samples} samples")
+        return count
+    if not math.isfinite(amount) or amount < 1 or amount != int(amount):
         problems.append(f"--remove-n {amount:g}: a whole number of samples, or a fraction between 0 and 1")
         return 0
     return int(amount)

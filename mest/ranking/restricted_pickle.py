@@ -1,9 +1,10 @@
 """The published pickle form of a ranking, written, and read without unpickling.
 
 Unpickling runs whatever the file says. This reader walks the opcodes of the file and builds nothing but a dictionary of
-integer arrays: it calls no function named in the file, imports nothing, and allocates no more than the file holds.
-Opcodes and names outside the short lists below are refused, whatever they would have done. It reads what pickle
-protocols 0 to 5 make of `{str: integer array}` under numpy 1 and 2 (in 5, without out-of-band buffers).
+integer arrays: it calls no function named in the file, imports nothing, and holds a few times what the file holds.
+Opcodes and names outside the short lists below are refused, whatever they would have done, and so are more opcodes than
+two arrays need. It reads what Python 3 makes of `{str: integer array (n,)}` in pickle protocols 0 to 5, under numpy 1
+and 2 (in 5, without out-of-band buffers).
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import pickle  # noqa: TID251 - only its writer is used
 import pickletools
 from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ import numpy.typing as npt
 
 from mest.errors import DamagedError
 
-MOST_BYTES = 1 << 28  # 16 million samples; a larger file is no ranking
+MOST_SAMPLES = 1 << 24
+MOST_BYTES = 16 * MOST_SAMPLES  # two arrays of 64-bit integers; a larger file is no ranking
+MOST_OPCODES = 1000  # a ranking takes about a hundred
 
 # The names that a pickled integer array mentions. None of them is ever imported or called.
 RECONSTRUCT = frozenset({"numpy.core.multiarray _reconstruct", "numpy._core.multiarray _reconstruct"})
@@ -63,20 +65,19 @@ class _Array:
     shape: tuple[int, ...] = ()
     dtype: _Dtype | None = None
     data: bytes | str = b""  # a text spells one byte with each character
-    fortran: bool = False
 
     def build(self) -> npt.NDArray[np.int64]:
         if self.dtype is None or self.dtype.code not in KINDS or self.dtype.order not in ORDERS:
             raise _Refused(f"an array of {self.dtype.code if self.dtype else 'no'} elements")
-        if any(type(size) is not int or size < 0 for size in self.shape):
-            raise _Refused("an array without a shape")
+        if len(self.shape) != 1 or type(self.shape[0]) is not int or not 0 <= self.shape[0] <= MOST_SAMPLES:
+            raise _Refused(f"an array that is not (n,) with n up to {MOST_SAMPLES}")
         dtype = np.dtype(self.dtype.code).newbyteorder("<" if self.dtype.order == "<" else ">")
-        if len(self.data) != prod(self.shape) * dtype.itemsize:
+        if len(self.data) != self.shape[0] * dtype.itemsize:
             raise _Refused(f"{len(self.data)} bytes for an array of shape {self.shape}")
         flat = np.frombuffer(self.data.encode("latin-1") if isinstance(self.data, str) else self.data, dtype)
         if flat.size and flat.max() > np.iinfo(np.int64).max:
             raise _Refused("integers above 63 bits")
-        return flat.reshape(self.shape, order="F" if self.fortran else "C").astype(np.int64)
+        return flat.astype(np.int64)
 
 
 @dataclass
@@ -180,10 +181,10 @@ def _reduce(function: Any, arguments: Any) -> Any:
     if function.text in RECONSTRUCT:
         return _Array()
     if function.text in FROM_BUFFER and len(arguments) == 4:
-        data, dtype, shape, order = arguments
+        data, dtype, shape, _ = arguments
         if not isinstance(data, bytes) or not isinstance(dtype, _Dtype) or not isinstance(shape, tuple):
             raise _Refused("a malformed array")
-        return _Array(shape, dtype, data, fortran=order == "F")
+        return _Array(shape, dtype, data)
     if function.text == "numpy dtype" and arguments and isinstance(arguments[0], str):
         return _Dtype(arguments[0])
     if function.text == "_codecs encode" and len(arguments) == 2 and isinstance(arguments[0], str):
@@ -195,10 +196,10 @@ def _set_state(value: Any, state: Any) -> None:
     if isinstance(value, _Dtype) and isinstance(state, tuple) and len(state) >= 2 and isinstance(state[1], str):
         value.order = state[1]
     elif isinstance(value, _Array) and isinstance(state, tuple) and len(state) == 5:
-        _, shape, dtype, fortran, data = state
+        _, shape, dtype, _, data = state
         if not isinstance(shape, tuple) or not isinstance(dtype, _Dtype) or not isinstance(data, (bytes, str)):
             raise _Refused("a malformed array")
-        value.shape, value.dtype, value.fortran, value.data = shape, dtype, bool(fortran), data
+        value.shape, value.dtype, value.data = shape, dtype, data
     else:
         raise _Refused("a state for something that has none")
 
@@ -213,9 +214,11 @@ def read_integer_arrays(path: Path, names: frozenset[str]) -> dict[str, npt.NDAr
         raise DamagedError(f"{path}: {size} bytes; a ranking has at most {MOST_BYTES}, so this is none")
     machine = _Machine()
     try:
-        for opcode, argument, _ in pickletools.genops(path.read_bytes()):
+        for number, (opcode, argument, _) in enumerate(pickletools.genops(path.read_bytes())):
             if opcode.name == "STOP":
                 break
+            if number == MOST_OPCODES:
+                raise _Refused(f"more than {MOST_OPCODES} opcodes")
             machine.step(opcode.name, argument)
         if len(machine.stack) != 1 or not isinstance(machine.stack[0], dict):
             raise _Refused("something that is not one dictionary")

@@ -5,19 +5,23 @@
         change = samples.start_epoch(epoch, look)   # look(indices) -> correct, an evaluation pass; may cost time
         for images, labels, indices in batches(samples.active):
             outputs = ...
-            samples.presented(indices, outputs.argmax(1) == labels)    # under mixup: look_again(model, images, labels)
+            if samples.counting:
+                samples.presented(indices, outputs.argmax(1) == labels)
         samples.end_epoch()
     write_ranking(path, samples.ranking(provenance))
 
 Every process of a distributed run holds one and calls the same methods with its own share of each step; all of them
 then remove the same samples. `look` must say the same on every process, though running statistics may differ.
 
-What is saved is counted here: `trained` presentations against those that all samples would have had, and the
-evaluation passes over removed samples (`looked_at`), each about a third of a training step for the same sample.
+Under mixup no output of a step is that of one sample; pass `look_again(model, images, labels)` and `extra_look=True`.
+
+What is saved is counted here: `trained` presentations against those that all samples would have had, and the evaluation
+passes over removed samples and under mixup (`looked_at`), each about a third of a training step for the same sample.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +77,9 @@ class TrainingSamples:
         self._is_active = np.zeros(samples, np.bool_)
         self._is_active[self.training] = True
         self._came_back = np.zeros(samples, np.bool_)
+        self._track = track
+        self.counting = self.tracker is not None  # whether this epoch's presentations matter to anyone
+        self._extra_look = False
         self.trained = self.trained_without_removal = self.looked_at = 0
 
     @property
@@ -107,6 +114,8 @@ class TrainingSamples:
             self.looked_at += looked_at
         leaving = self._leaving(epoch)
         self._is_active[leaving] = False
+        later = any(each.epoch > epoch for each in self.plan.rounds)
+        self.counting = self.tracker is not None and (self._track or later)
         return Change(looked_at, restored, leaving.size)
 
     def _leaving(self, epoch: int) -> Indices:
@@ -125,38 +134,60 @@ class TrainingSamples:
             return np.concatenate([order[~back], order[back]])
         return rank(self.tracker.counts()).indices if self.tracker else self.training
 
-    def presented(self, indices: Tensor, correct: Tensor) -> None:
-        """Note one step of this process: the samples (n,) presented and whether each was classified correctly (n,)."""
+    def presented(self, indices: Tensor, correct: Tensor, extra_look: bool = False) -> None:
+        """Note one step of this process: the samples (n,) presented and whether each was classified correctly (n,).
+
+        `extra_look` says that judging them took an evaluation pass of its own.
+        """
         if self._log is not None:
             self._log.record(indices, correct)
+            self._extra_look = extra_look
 
     def end_epoch(self) -> None:
         """Count the epoch: what all processes presented, in the order of the steps."""
-        if self._log is not None and self.tracker is not None:
+        if self.counting and self._log is not None and self.tracker is not None:
             self.tracker.update(*self._log.gather())
+            self.looked_at += int(self._is_active.sum()) if self._extra_look else 0
         self.trained += int(self._is_active.sum())
         self.trained_without_removal += self.training.size
 
     def ranking(self, provenance: Provenance) -> Ranking:
-        """The ranking of all samples by what this run forgot; raises ValueError if it did not keep counts."""
+        """The ranking of all samples by what this run forgot; raises ValueError if it did not keep counts.
+
+        Samples that a ranking file removed before they were ever presented come first, with count 0, in its order.
+        """
         if self.tracker is None:
             raise ValueError("this run kept no forgetting counts; train with track=True")
-        return rank(self.tracker.counts(), provenance)
+        by_counts = rank(self.tracker.counts(), provenance)
+        early = np.isin(np.arange(self._is_active.size), self.training) & (self.tracker.presentations() == 0)
+        if self._ranking is None or not early.any():
+            return by_counts
+        first = self._ranking.indices[early[self._ranking.indices]]
+        seen = ~early[by_counts.indices]
+        indices = np.concatenate([first, by_counts.indices[seen]])
+        return Ranking(indices, np.concatenate([np.zeros_like(first), by_counts.counts[seen]]), provenance)
+
+    @property
+    def order_checksum(self) -> str | None:
+        """The SHA-256 of the order that a ranking file gives; None without one."""
+        if self._ranking is None:
+            return None
+        return hashlib.sha256(np.ascontiguousarray(self._ranking.indices, "<i8").data).hexdigest()
 
     @property
     def unseen(self) -> int:
-        """How many samples were never presented, such as those held out for validation."""
-        return 0 if self.tracker is None else int((self.tracker.presentations() == 0).sum())
+        """How many samples of the whole set are never presented, because they are held out for validation."""
+        return self._is_active.size - self.training.size
 
     def summary(self) -> dict[str, Any]:
-        """What removal saved so far: presentations with and without it, and the looks at removed samples it cost."""
+        """What removal saved so far: presentations with and without it, and the evaluation passes that it cost."""
         whole = self.trained_without_removal
         return {
             "samples": int(self.training.size),
             "active": int(self._is_active.sum()),
             "trained_presentations": self.trained,
             "presentations_without_removal": whole,
-            "evaluated_removed": self.looked_at,
+            "evaluated": self.looked_at,
             "saved": round(1 - (self.trained + self.looked_at / 3) / whole, 6) if whole else 0.0,
         }
 

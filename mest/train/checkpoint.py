@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from mest.durable import write_durably
 from mest.errors import DamagedError, InputError
-from mest.train.durable import write_durably
 
 SCHEMA = "mest-checkpoint/1"
 KEYS = frozenset(

@@ -81,6 +81,7 @@ class TrainConfig:
         # Where the images lie decides nothing; which they are is checked by their checksum.
         kind = self.data.name.partition(":")[0]
         plain["data"] = {"kind": kind, "image_size": self.data.image_size, "augment": self.data.augment}
+        plain["removal"]["sorting_file"] = self.removal.sorting_file is not None  # likewise
         return dict(_listed(plain))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -97,8 +97,10 @@ class Steps:
             outcome.append(logits.detach().argmax(1))
         predicted = torch.cat(outcome)
         correct = predicted == labels
-        if self.samples.tracker is not None:  # before the update: judged by the weights that the step was taken with
-            self.samples.presented(indices, correct if partners is None else look_again(self.model, images, labels))
+        if self.samples.counting:  # before the update: judged by the weights that the step was taken with
+            mixed_up = partners is not None
+            judged = self._look_again(images, labels, parts) if mixed_up else correct
+            self.samples.presented(indices, judged, extra_look=mixed_up)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
@@ -106,6 +108,11 @@ class Steps:
         if partners is not None:
             right = right + (1 - ratio) * (predicted == labels[partners]).sum()
         return loss_sum, right
+
+    def _look_again(self, images: Tensor, labels: Tensor, parts: Sequence[Tensor]) -> Tensor:
+        """Whether each unmixed image is classified correctly, in the parts and the precision of the step itself."""
+        with self._autocast():
+            return torch.cat([look_again(self.model, images[part], labels[part]) for part in parts])
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         smoothing = self.config.optimizer.label_smoothing

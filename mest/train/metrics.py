@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from mest.train.durable import write_durably
+from mest.durable import write_durably
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class EpochRecord:
     """One epoch. Accuracies are fractions; validation is None where no images were held out.
 
     `weight_sparsity`: zeros ÷ weights over the sparse layers while the epoch trained. `churn`: weights that the epoch's
-    mutation removed, ÷ weights kept before it. `samples`: training samples in use.
+    mutation removed, ÷ weights kept before it. `samples`: training samples in use, after `samples_removed` went and
+    `samples_restored` came back.
     """
 
     epoch: int
@@ -34,6 +35,8 @@ class EpochRecord:
     grown: int
     churn: float
     samples: int
+    samples_removed: int
+    samples_restored: int
     seconds: float
 
     def as_dict(self) -> dict[str, Any]:

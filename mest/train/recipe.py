@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mest.data import DataSpec
 from mest.data.dataset import TORCHVISION, data_name
 from mest.errors import InputError
@@ -62,6 +64,8 @@ def _as_text(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list):
         return "-".join(_as_text(each) for each in value)
+    if isinstance(value, float):
+        return np.format_float_positional(value, trim="-")  # 5e-05 would be split at its dash
     return "" if value is None else str(value)
 
 

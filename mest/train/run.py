@@ -15,10 +15,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from mest.data.preprocess import Preprocess
+from mest.durable import write_json
 from mest.errors import DamagedError, InputError
 from mest.models import ModelSpec, build_model
 from mest.train.checkpoint import load_checkpoint
-from mest.train.durable import write_json
 
 SCHEMA = "mest-run/1"
 CHECKPOINTS = ("best", "last")

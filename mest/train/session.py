@@ -14,6 +14,7 @@ from mest.data import DataSet, split_validation
 from mest.data.loader import Indices
 from mest.errors import DamagedError, InputError
 from mest.models import ModelSpec, build_model
+from mest.ranking.forgetting import MOST_PRESENTATIONS
 from mest.ranking.ranking import Ranking, check_ranking, read_ranking
 from mest.ranking.removal import RemovalPlan, parse_removal
 from mest.ranking.samples import TrainingSamples
@@ -74,8 +75,12 @@ class Session:
             "samples": self.samples.state_dict(),
             "best": vars(self.best) if self.best else None,
             "history": [record.as_dict() for record in self.history],
-            "data": {"checksum": self.data.checksum, "samples": len(self.data.train)},
+            "data": self._identity(),
         }
+
+    def _identity(self) -> dict[str, Any]:
+        """What a run can only be continued with: the data, and the order that a ranking file gave."""
+        return {"checksum": self.data.checksum, "samples": len(self.data.train), "order": self.samples.order_checksum}
 
     def restore(self, checkpoint: dict[str, Any], path: Path) -> None:
         """Continue where `checkpoint` was taken.
@@ -87,10 +92,10 @@ class Session:
         if odd:
             listed = ", ".join(f"{key} was {stored.get(key)} and is now {asked[key]}" for key in odd[:4])
             raise InputError(f"--resume {path}: of a run with other options ({listed}); repeat them or give none")
-        if checkpoint["data"] != {"checksum": self.data.checksum, "samples": len(self.data.train)}:
-            raise InputError(
-                f"--resume {path}: {self.data.name} is not what the run was started with; restore the data"
-            )
+        for key, ours in self._identity().items():
+            if checkpoint["data"].get(key) != ours:
+                what = "the --sorting-file" if key == "order" else self.data.name
+                raise InputError(f"--resume {path}: {what} is not what the run was started with; restore it")
         try:
             self.model.load_state_dict(checkpoint["model"])
             self.sparsifier.load_state_dict(checkpoint["sparsifier"])
@@ -113,7 +118,7 @@ def open_session(config: TrainConfig, data: DataSet, process: Process) -> Sessio
     optimizer = build_optimizer(model, config.optimizer)
     sparsifier = build_sparsifier(model, config)
     sparsifier.attach(optimizer)
-    plan, ranking = open_removal(config.removal, data, len(training), config.epochs)
+    plan, ranking = open_removal(config.removal, data, len(training), config.epochs, fewest=2 * process.world)
     samples = TrainingSamples(
         len(data.train),
         training,
@@ -123,6 +128,8 @@ def open_session(config: TrainConfig, data: DataSet, process: Process) -> Sessio
         seed=config.seed,
         device=process.device,
     )
+    if samples.tracker is not None and config.epochs > MOST_PRESENTATIONS:
+        raise InputError(f"--epochs {config.epochs}: forgetting is counted over at most {MOST_PRESENTATIONS} epochs")
     smallest = 2 * process.world
     if len(training) < smallest or config.optimizer.batch_size < smallest:
         raise InputError(
@@ -148,8 +155,10 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
     return kind(parameters, config.lr, weight_decay=config.weight_decay)
 
 
-def open_removal(config: RemovalConfig, data: DataSet, samples: int, epochs: int) -> tuple[RemovalPlan, Ranking | None]:
-    """Return what is removed when, and the ranking that decides, if a file gives it."""
+def open_removal(
+    config: RemovalConfig, data: DataSet, samples: int, epochs: int, fewest: int
+) -> tuple[RemovalPlan, Ranking | None]:
+    """Return what is removed when, and the ranking that decides, if a file gives it; `fewest` samples must stay."""
     ranking = None
     if config.sorting_file is not None:
         ranking = read_ranking(Path(config.sorting_file))
@@ -162,5 +171,11 @@ def open_removal(config: RemovalConfig, data: DataSet, samples: int, epochs: int
         ordered=ranking is not None,
         keep_lowest=config.keep_lowest,
         restore_every_epochs=config.restore_every_epochs,
+        fewest=fewest,
     )
+    if config.track and ranking is None and plan.removing(0):
+        raise InputError(
+            "--write-ranking would know nothing of the samples that go at random at epoch 0; "
+            "give a later --remove-data-epoch, or no --write-ranking"
+        )
     return plan, ranking

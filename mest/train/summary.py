@@ -72,7 +72,6 @@ def save_ranking(path: Path, session: Session, options: dict[str, str]) -> None:
         epochs=session.epoch,
         unseen=session.samples.unseen,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_ranking(path, session.samples.ranking(made_from))
 
 

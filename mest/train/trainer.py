@@ -17,10 +17,11 @@ from mest.data import open_data
 from mest.data.augment import Augment
 from mest.data.images import Images
 from mest.data.loader import Batch, Indices, Samples, Share, epoch_batches, load_batches, ordered_batches
+from mest.durable import write_durably, write_json
+from mest.errors import InputError
 from mest.ranking.forgetting import Flags
 from mest.train.checkpoint import load_checkpoint, save_checkpoint
 from mest.train.config import Execution, TrainConfig
-from mest.train.durable import write_durably, write_json
 from mest.train.epoch import Score, Steps, StopRequested, evaluate, predict
 from mest.train.metrics import EpochRecord, finite, write_metrics
 from mest.train.observer import Observer
@@ -118,8 +119,11 @@ class Trainer:
         write_run(out, describe_run(session, self.execution.remark, self.options, None))
         if resumed is None or not checkpoint_path(out, "last").is_file():
             self._save("last")
-        if self.execution.log_file:
-            self.execution.log_file.parent.mkdir(parents=True, exist_ok=True)
+        for path in (self.execution.log_file, self.execution.write_ranking):  # now, not after the last epoch
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if path.is_dir():
+                    raise InputError(f"{path}: is a folder; give the name of a file in it")
         write_metrics(out, session.history, self.execution.log_file)
 
     def _take_over_best(self, path: Path) -> None:
@@ -136,7 +140,7 @@ class Trainer:
     def _epoch(self, epoch: int) -> None:
         session, config, began = self.session, self.config, time.monotonic()
         torch.manual_seed(int(np.random.SeedSequence([config.seed, epoch, self.process.rank]).generate_state(1)[0]))
-        session.samples.start_epoch(epoch, self._look)
+        change = session.samples.start_epoch(epoch, self._look)
         mutation = session.sparsifier.start_epoch(epoch)
         lr = learning_rate(config.optimizer, epoch, config.epochs)
         for group in session.optimizer.param_groups:
@@ -164,6 +168,8 @@ class Trainer:
             grown=sum(layer.grown_weights for layer in mutation.layers.values()) if mutation else 0,
             churn=mutation.churn if mutation else 0.0,
             samples=len(session.samples.active),
+            samples_removed=change.removed,
+            samples_restored=change.restored,
             seconds=round(time.monotonic() - began, 3),
         )
         session.history.append(record)

@@ -62,6 +62,24 @@ def test_train_and_test_folders_are_taken_as_they_are(folder: Path, tmp_path_fac
         open_data(DataSpec(f"imagefolder:{root}"))
 
 
+@pytest.mark.parametrize("side", [16, 200])
+def test_the_checksum_tells_images_of_equal_names_and_sizes_apart(tmp_path: Path, side: int) -> None:
+    """Uncompressed files of one size differ by their bytes alone, small ones and those read in pieces."""
+    generator = np.random.default_rng(0)
+    found = []
+    for name in ("a", "b", "c"):
+        for part in ("train", "test"):
+            for label in ("cat", "dog"):
+                place = tmp_path / name / part / label
+                place.mkdir(parents=True)
+                pixels = generator.integers(0, 9, (side, side, 3)) * (name != "a")
+                Image.fromarray(pixels.astype(np.uint8)).save(place / "0.bmp")
+        found.append(open_data(DataSpec(f"imagefolder:{tmp_path / name}")).checksum)
+    assert len(set(found)) == 3
+    (tmp_path / "a").rename(tmp_path / "moved")
+    assert open_data(DataSpec(f"imagefolder:{tmp_path / 'moved'}")).checksum == found[0]
+
+
 def test_images_that_do_not_fit_in_memory_are_read_from_disk_alike(folder: Path, monkeypatch) -> None:
     """The same pixels, labels, normalisation and checksum either way."""
     memory = open_data(DataSpec(f"imagefolder:{folder}", image_size=4), threads=2)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import pickle  # noqa: TID251 - the tests forge what the reader must refuse
 import struct
 import tracemalloc
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,10 @@ def hostile(sign: Path) -> dict[str, bytes]:
         "a huge shape": published(good, good).replace(b"K\x03\x85", b"\x8a\x05\x00\x00\x00\x00\x7f\x85"),
         "a huger shape": published(good, good).replace(b"K\x03\x85", b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86"),
         "a negative shape": published(good, good).replace(b"K\x03\x85", b"J\xfd\xff\xff\xff\x85"),
+        "a shape of thousands of large numbers": published(good, good, 3).replace(
+            b"K\x03\x85", b"(I" + b"9" * 4200 + b"\nq\x60" + b"h\x60" * 2000 + b"t"
+        ),
+        "a hundred thousand dictionaries": b"\x80\x04" + b"}" * 100_000 + b".",
         "a shape of texts": published(good, good).replace(b"K\x03\x85", b"\x8c\x01a\x85"),
         "a huge text": _raw(b"\x8d" + struct.pack("<Q", 1 << 62)),
         "a huge bytearray": _raw(b"\x96" + struct.pack("<Q", 1 << 40)),
@@ -183,7 +189,7 @@ def test_what_is_no_order_is_refused(tmp_path: Path) -> None:
     wrong += [(order[:3], counts), (order.reshape(2, 2), counts.reshape(2, 2)), (order[:0], counts[:0])]
     for indices, falling in wrong:
         (tmp_path / "r.pkl").write_bytes(published(indices, falling))
-        with pytest.raises(DamagedError, match=r"r\.pkl: not a ranking"):
+        with pytest.raises(DamagedError, match=r"r\.pkl: not a (pickled )?ranking"):
             read_ranking(tmp_path / "r.pkl")
 
 
@@ -210,6 +216,50 @@ def test_a_damaged_npz_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DamagedError):
         read_ranking(path)
     assert not (tmp_path / "sign").exists()
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_flipped_bytes_of_an_npz_raise_nothing_but_the_refusal(tmp_path: Path, seed: int) -> None:
+    """Whatever zip, zlib, numpy and json think of them."""
+    generator = np.random.default_rng(seed)
+    write_ranking(tmp_path / "r.npz", rank(generator.integers(0, 9, 300), None))
+    content = bytearray((tmp_path / "r.npz").read_bytes())
+    for _ in range(2):
+        content[int(generator.integers(0, len(content)))] = int(generator.integers(0, 256))
+    (tmp_path / "r.npz").write_bytes(bytes(content))
+    with contextlib.suppress(DamagedError):
+        assert len(read_ranking(tmp_path / "r.npz")) > 0
+
+
+def test_what_an_npz_can_hide_is_refused(tmp_path: Path) -> None:
+    """Members that are no arrays, a shape beyond all bounds, provenance nested without end, counts that wrap around."""
+    header = b"\x93NUMPY\x01\x00v\x00{'descr': '<i8', 'fortran_order': False, 'shape': (%d,), }" % (1 << 70)
+    deep = np.array("[" * 100_000)
+    good = {"indices": np.arange(3), "forgetting_counts": np.arange(3), "provenance": np.array("null")}
+    path = tmp_path / "r.npz"
+    for change in (
+        {"indices": b"no array"},
+        {"indices": header.ljust(127) + b"\n"},
+        {"provenance": deep},
+        {"forgetting_counts": np.array([0, 2**63 - 1, -(2**63)])},
+        {"forgetting_counts": np.zeros((3, 1), np.int64)},
+    ):
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in {**good, **change}.items():
+                member = io.BytesIO()
+                np.save(member, content) if isinstance(content, np.ndarray) else member.write(content)
+                archive.writestr(f"{name}.npy", member.getvalue())
+        with pytest.raises(DamagedError, match="not a ranking"):
+            read_ranking(path)
+
+
+@pytest.mark.parametrize("text", ["null", "3", '"x"', "[" * 100_000, "{"])
+def test_a_sidecar_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    """The pickle beside it is not taken for one without provenance."""
+    write_ranking(tmp_path / "r.pkl", rank(COUNTS, MADE_FROM))
+    (tmp_path / "r.pkl.json").write_text(text)
+    with pytest.raises(DamagedError, match="not a ranking"):
+        read_ranking(tmp_path / "r.pkl")
 
 
 def test_a_sidecar_belongs_to_its_pickle(tmp_path: Path) -> None:

@@ -50,6 +50,10 @@ def test_plans_as_published_and_in_rounds() -> None:
         (("5-5", "3-4"), {}, "removing 10 of 10 samples leaves nothing"),
         (("5", "3"), {"keep_lowest": 5}, "removing 5 and keeping the 5 easiest of 10"),
         (("2.5", "3"), {}, "a whole number of samples"),
+        (("inf", "3"), {}, "a whole number of samples"),
+        (("nan", "3"), {}, "a whole number of samples"),
+        (("0.01", "3"), {}, "--remove-n 0.01: less than one of 10 samples"),
+        (("9", "3"), {"fewest": 2}, "removing 9 of 10 samples leaves 1 to train on; 2 must stay"),
         (("x", "3"), {}, "--remove-n x: expected numbers"),
         (("3", "3.5"), {}, "--remove-data-epoch 3.5: expected epochs"),
         (("3", "3"), {"restore_every_epochs": -1}, "--restore-every -1"),
@@ -89,7 +93,7 @@ def test_the_easiest_go_by_what_this_run_forgot() -> None:
         "active": 4,
         "trained_presentations": 24,
         "presentations_without_removal": 30,
-        "evaluated_removed": 0,
+        "evaluated": 0,
         "saved": 0.2,
     }
 
@@ -105,6 +109,37 @@ def test_a_ranking_file_removes_its_easiest_from_the_start() -> None:
     assert part.removed.tolist() == [5, 9]
     assert part.active.tolist() == [0, 2, 8]
     assert part.tracker is None
+
+
+def test_the_easiest_that_never_came_up_still_rank_as_the_easiest() -> None:
+    """Removed from the start by a file, they come first and in its order; what is held out ranks among the hardest."""
+    ranking = rank(np.array([9, 0, 8, 1, 7, 2, 6, 3, 5, 4]))
+    samples = TrainingSamples(10, ALL[:-1], plan("3", ordered=True), ranking=ranking, track=True)
+    samples.start_epoch(0)
+    present(samples, wrong={0})
+    samples.start_epoch(1)
+    present(samples, wrong={0, 4})
+    written = samples.ranking(Provenance("d", 10, "c", "x", 1, "m", 2, samples.unseen))
+    assert written.indices[:3].tolist() == ranking.indices[:3].tolist() == [1, 3, 5]
+    assert written.counts.tolist() == [0] * 7 + [1, 2, 2]
+    assert written.indices[7] == 4
+    assert set(written.indices[8:].tolist()) == {0, 9}
+    assert samples.unseen == 1
+
+
+def test_nothing_is_counted_that_nobody_needs() -> None:
+    """After the last round the counts decide nothing more, unless the run's own ranking is wanted."""
+    for track, expected in ((False, [True, True, False, False]), (True, [True] * 4)):
+        samples = TrainingSamples(10, ALL, plan("2-2", "1-2"), track=track)
+        counting = []
+        for epoch in range(4):
+            samples.start_epoch(epoch)
+            counting.append(samples.counting)
+            samples.presented(torch.from_numpy(samples.active), torch.ones(len(samples.active)), extra_look=True)
+            samples.end_epoch()
+        assert counting == expected
+        assert samples.looked_at == sum([10, 8, 6, 6][: sum(expected)])
+        assert samples.summary()["saved"] == round(1 - (30 + samples.looked_at / 3) / 40, 6)
 
 
 def test_rounds_remove_more_each_time() -> None:
@@ -143,7 +178,7 @@ def test_removed_samples_that_are_wrong_come_back() -> None:
         assert changes[-1].removed == 2
         assert len(samples.removed) == 4
         assert not {second, third} & set(samples.removed.tolist())
-        assert samples.looked_at == samples.summary()["evaluated_removed"] == 6
+        assert samples.looked_at == samples.summary()["evaluated"] == 6
         assert samples.tracker is not None
         assert np.flatnonzero(samples.tracker.counts() == 1).tolist() == [second, third]
 

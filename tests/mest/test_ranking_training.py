@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch.optim import SGD
 
 from mest.data import DataSpec, open_data
@@ -124,6 +125,81 @@ def test_a_resumed_run_removes_the_same_samples_and_writes_the_same_ranking(tmp_
     assert samples_by_epoch(tmp_path / "rest") == samples_by_epoch(tmp_path / "whole")
     assert read_ranking(rest).indices.tolist() == read_ranking(whole).indices.tolist()
     assert read_ranking(rest).counts.tolist() == read_ranking(whole).counts.tolist()
+
+
+def test_a_resumed_run_wants_the_same_order_wherever_the_file_lies(tmp_path: Path) -> None:
+    """Another ranking under the same name is refused, the same one under another name is taken."""
+    first, moved = tmp_path / "first.npz", tmp_path / "moved.npz"
+    counts = np.random.default_rng(0).permutation(len(open_data(DataSpec("digits")).train))
+    write_ranking(first, rank(counts))
+    given = {"remove_n": "0.3-0.3", "remove_data_epoch": "0-2", "ranking_unchecked": "true"}
+    options = SHORT | {name.replace("_", "-"): text for name, text in given.items()} | {"sorting-file": str(first)}
+    epochs: list[Any] = []
+    observer = Observer(stop=lambda: len(epochs) == 1, epoch_done=epochs.append)
+    execution = build_execution(options | {"threads": "1"}, tmp_path / "run", None)
+    assert train(build_config(options), execution, options, observer).stopped
+    last = tmp_path / "run" / "checkpoints" / "last.pt"
+    first.rename(moved)
+    write_ranking(first, rank(counts[::-1].copy()))
+    with pytest.raises(InputError, match="the --sorting-file is not what the run was started with"):
+        run(tmp_path / "run", last, sorting_file=str(first), **given)
+    run(tmp_path / "run", last, sorting_file=str(moved), **given)
+    assert samples_by_epoch(tmp_path / "run")[0] > samples_by_epoch(tmp_path / "run")[2]
+
+
+def test_metrics_and_summary_say_what_went_and_came_back(tmp_path: Path) -> None:
+    """Removed and restored samples of each epoch; under mixup the looks count against what was saved."""
+    given = {"remove_n": "0.5", "remove_data_epoch": "1", "restore_every": "1", "epochs": "4", "mixup": "true"}
+    summary = run(tmp_path / "run", **given)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    whole = lines[0]["samples"]
+    assert lines[1]["samples_removed"] == whole - lines[1]["samples"] > 0
+    restored = [line["samples_restored"] for line in lines]
+    assert restored[:2] == [0, 0]
+    assert [line["samples"] for line in lines[2:]] == [lines[1]["samples"] + sum(restored[: k + 1]) for k in (2, 3)]
+    looks = sum(whole - lines[k]["samples"] for k in (1, 2))
+    assert summary["samples"]["evaluated"] == whole + looks  # the mixed epoch before the round, then the removed
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"remove_n": "5", "keep_lowest_n": "-1", "remove_data_epoch": "0", "write_ranking": "r.npz"}, "know nothing"),
+        ({"remove_n": "0.9995", "remove_data_epoch": "1"}, "leaves 1 to train on; 2 must stay"),
+        ({"write_ranking": "r.npz", "epochs": "65536"}, "over at most 65535 epochs"),
+    ],
+)
+def test_what_cannot_be_counted_or_trained_on_is_refused_at_once(
+    tmp_path: Path, given: dict[str, str], message: str
+) -> None:
+    """Nothing is written before the refusal."""
+    with pytest.raises(InputError, match=message):
+        run(tmp_path / "run", **given)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_ranking_has_a_place_before_the_first_epoch(tmp_path: Path) -> None:
+    """A folder under the ranking's name is found before anything is trained."""
+    (tmp_path / "r.npz").mkdir()
+    with pytest.raises(InputError, match=r"r\.npz: is a folder"):
+        run(tmp_path / "run", write_ranking=str(tmp_path / "r.npz"))
+    assert (tmp_path / "run" / "metrics.jsonl").exists() is False
+
+
+def test_unmixed_images_are_judged_in_the_parts_and_precision_of_the_step(tmp_path: Path, monkeypatch) -> None:
+    """`--accumulate` bounds their memory too, and `--amp` makes them as cheap."""
+    seen: list[tuple[int, bool]] = []
+
+    def judging(model: Any, images: Any, labels: Any) -> Any:
+        seen.append((len(images), torch.is_autocast_enabled("cpu")))
+        return look_again(model, images, labels)
+
+    look_again = epoch.look_again
+    monkeypatch.setattr(epoch, "look_again", judging)
+    path = str(tmp_path / "r.npz")
+    run(tmp_path / "run", mixup="true", epochs="1", accumulate="4", amp="true", write_ranking=path)
+    assert {size for size, _ in seen[:4]} == {64}
+    assert all(mixed_precision for _, mixed_precision in seen)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "pkl").glob("*.[np][pk][zl]")), ids=lambda path: path.name)

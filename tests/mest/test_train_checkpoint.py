@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from mest.durable import write_durably, write_json
 from mest.errors import DamagedError, InputError
 from mest.train.checkpoint import KEYS, load_checkpoint, save_checkpoint
-from mest.train.durable import write_durably, write_json
 
 CONTENT = {name: {} for name in KEYS} | {"model": {"weight": torch.arange(6.0)}, "epoch": 3}
 

@@ -94,6 +94,8 @@ def test_recipe_keys_are_the_options_and_others_are_refused(tmp_path: Path) -> N
     recipe = tmp_path / "r.yaml"
     recipe.write_text("sp_mask_update_freq: 3\nmixup: true\nmask-update-decay-epoch: [2, 4]\n")
     assert read_recipe(recipe) == {"sp-mask-update-freq": "3", "mixup": "true", "mask-update-decay-epoch": "2-4"}
+    recipe.write_text("remove-n: [0.00005, 100]\nlr: 0.1\nepochs: 3\n")
+    assert read_recipe(recipe) == {"remove-n": "0.00005-100", "lr": "0.1", "epochs": "3"}
     recipe.write_text("epoch: 3\nlr: 1\nwd: 1\nweight-decay: 2\n")
     with pytest.raises(InputError, match=r"unknown key 'epoch', did you mean 'epochs'.*given twice"):
         read_recipe(recipe)
