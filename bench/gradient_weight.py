@@ -1,6 +1,6 @@
 """Which λ of the score |w| + λ·|gradient| trains best: accuracy on digits by λ, mean and spread over seeds.
 
-python bench/gradient_weight.py [--epochs 10] [--seeds 3] [--schemes irregular block] [--methods em] [--json FILE]
+python -m bench.gradient_weight [--epochs 10] [--seeds 3] [--schemes irregular block] [--methods em] [--json FILE]
 The validation split chooses (never the test set): a fifth of the training images is held out of training.
 """
 
@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from circumstances import circumstances
 from torch import Tensor, nn
 
+from bench.circumstances import circumstances
 from mest import sparsify
 from mest.data import DataSpec, open_data, split_validation
 from mest.models import ModelSpec, build_model

@@ -1,7 +1,7 @@
 """What sparsity costs in training: one mutation, and the upkeep of masks in every step, against the dense step.
 
 Prints medians over interleaved rounds and their ratio to the dense step of the same model, batch and machine:
-python bench/mutation.py [--model resnet32] [--batch-size 64] [--rounds 15] [--threads N] [--json FILE]
+python -m bench.mutation [--model resnet32] [--batch-size 64] [--rounds 15] [--threads N] [--json FILE]
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from statistics import median
 from typing import Any
 
 import torch
-from circumstances import circumstances, spread
 from torch import nn
 
+from bench.circumstances import circumstances, spread
 from mest import sparsify
 from mest.models import ModelSpec, build_model
 from mest.sparse import Sparsifier
