@@ -111,12 +111,12 @@ def finetune(
     held = open_source(job.eval_data, artifact.class_names, job.state) if job.eval_data else None
     try:
         data = TrainingData.of(source, held, job.settings)
-        if held is None and source.test_indices is not None:
-            say(f"held out are the {len(data.split.held_out)} samples that {job.data} marks as test")
         position = None if facts is None else _position(job, facts, data)
         request, engine = _request(job, artifact, facts, position, len(data.split.train))
         with _open(board, artifact, engine, request, data.needs(artifact), job) as session:
             say(_announce(session))
+            if held is None and source.test_indices is not None:
+                say(f"held out are the {len(data.split.held_out)} samples that {job.data} marks as test")
             with memory_errors("fine-tuning"):  # whatever else asks for memory
                 return _run(job, artifact, session, data, position, stop, watch)
     finally:
