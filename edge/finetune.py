@@ -21,7 +21,7 @@ from edge.plan.search import Request
 from edge.recording import make_record
 from edge.report.record import write_record
 from edge.schedule import densest_sparsity
-from edge.session import Board, Session, continued_engine, continued_request
+from edge.session import WROTE_STATE, Board, Session, continued_engine, continued_request
 from edge.state import is_state, read_facts
 from edge.training import FineTuning, Moment, Outcome, Position, Settings
 
@@ -245,7 +245,10 @@ def _request(
 
 def _open(board: Board, artifact: Artifact, engine: str, request: Request, needs: DataNeeds, job: Job) -> Session:
     try:
-        return Session(board, artifact, engine, request, needs, job.budget_bytes)
+        session = Session(board, artifact, engine, request, needs, job.budget_bytes)
+        if job.resume:
+            session.why = WROTE_STATE
+        return session
     except BudgetError as error:
         if job.resume and not job.replan:
             raise BudgetError(f"{error}; the state pins its plan: --replan lets it take another") from None

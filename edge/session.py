@@ -22,6 +22,7 @@ from edge.plan.search import Request
 from edge.state import read_facts, stored_tensors
 
 STACK_ADDRESS_BYTES = 8 << 20  # address space that a thread's stack reserves
+WROTE_STATE = "it wrote the state"  # why an engine was taken where nobody could choose
 HARNESS = "harness/"  # what the harness itself keeps in a state begins so
 
 
@@ -59,6 +60,8 @@ class Session:
         self.meter = board.meter
         self.budget_bytes = budget_bytes
         candidate, self.plan, self.why = choose(asked, artifact, request, data, budget_bytes, board.start_bytes)
+        if artifact.state is not None:
+            self.why = WROTE_STATE
         self.meter.enter("load")
         self._enforcement: Enforcement | None = None
         try:

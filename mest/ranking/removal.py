@@ -79,7 +79,10 @@ def parse_removal(
     problems: list[str] = []
     removed = [_count(amount, samples, problems) for amount in amounts]
     if len(at) != len(removed):
-        problems.append(f"--remove-n has {len(removed)} rounds and --remove-data-epoch {len(at)}; give one epoch each")
+        problems.append(
+            f"--remove-n {remove_n} is {len(removed)} removal(s), --remove-data-epoch names {len(at)} epoch(s); "
+            "give one for each"
+        )
     if any(later <= earlier for earlier, later in pairwise(at)):
         problems.append("the epochs of --remove-data-epoch must rise")
     if any(not 0 <= epoch < epochs for epoch in at):

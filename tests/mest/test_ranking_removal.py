@@ -42,8 +42,8 @@ def test_plans_as_published_and_in_rounds() -> None:
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        (("3-2", "5"), {}, "has 2 rounds and --remove-data-epoch 1"),
-        (("3",), {}, "has 1 rounds and --remove-data-epoch 0"),
+        (("3-2", "5"), {}, "--remove-n 3-2 is 2 removal.s., --remove-data-epoch names 1 epoch"),
+        (("3",), {}, "is 1 removal.s., --remove-data-epoch names 0 epoch.s.; give one for each"),
         (("3-2", "9-5"), {}, "must rise"),
         (("3", "20"), {}, "epochs are 0 to 19"),
         (("3", "0"), {}, "nothing is known of the samples at epoch 0"),
