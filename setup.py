@@ -2,10 +2,11 @@
 
 Cross-build the wheel for 64-bit ARM Linux with the compiler that PyPI's `ziglang` packages:
 
-    pip install ziglang setuptools wheel
+    pip install ziglang "setuptools>=77.0.3"
     MEST_CC="python -m ziglang cc -target aarch64-linux-gnu.2.28" pip wheel --no-build-isolation --no-deps -w dist .
 
-The library holds no Python code, so one wheel serves every Python: its tag is `py3-none-PLATFORM`.
+The library holds no Python code, so one wheel serves every Python: its tag is `py3-none-PLATFORM`. A target that names
+the oldest glibc (`x86_64-linux-gnu.2.28` likewise) gives a `manylinux` tag; otherwise the library fits this machine.
 """
 
 from __future__ import annotations
@@ -20,34 +21,30 @@ from pathlib import Path
 from types import ModuleType
 
 from setuptools import Command, Distribution, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
-try:
-    from setuptools.command.bdist_wheel import bdist_wheel
-except ImportError:
-    from wheel.bdist_wheel import bdist_wheel
-
 HERE = Path(__file__).resolve().parent
+TWINS = shutil.ignore_patterns("*.pkl", "*.pkl.json")  # a ranking's .npz holds the same
 
 
 def builder() -> ModuleType:
-    """edge/native/build.py, loaded alone: the package itself would need numpy."""
-    spec = importlib.util.spec_from_file_location("mest_native_build", HERE / "edge" / "native" / "build.py")
+    """edge/libmest/build.py, loaded alone: the package itself would need numpy."""
+    spec = importlib.util.spec_from_file_location("mest_native_build", HERE / "edge" / "libmest" / "build.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
 def target_platform(build: ModuleType) -> str | None:
-    """The platform tag that a cross-compiler asks for; None if it builds for this machine."""
+    """The platform tag that the compiler's target asks for; None if it builds for this very system."""
     command = build.compiler()
     machine = build.machine_of(command)
-    if machine == "other" or machine == {"arm64": "aarch64", "AMD64": "x86_64"}.get(
-        platform.machine(), platform.machine()
-    ):
-        return None
     glibc = re.search(r"-linux-gnu\.(\d+)\.(\d+)", " ".join(command))
-    return f"manylinux_{glibc[1]}_{glibc[2]}_{machine}" if glibc else f"linux_{machine}"
+    if glibc and machine != "other":
+        return f"manylinux_{glibc[1]}_{glibc[2]}_{machine}"
+    here = {"arm64": "aarch64", "AMD64": "x86_64"}.get(platform.machine(), platform.machine())
+    return None if machine in ("other", here) else f"linux_{machine}"
 
 
 class BuildNative(Command):
@@ -64,7 +61,7 @@ class BuildNative(Command):
 
     def run(self) -> None:
         build = builder()
-        target = Path(self.build_lib or HERE) / "edge" / "native" / build.LIBRARY_NAME
+        target = Path(self.build_lib or HERE) / "edge" / "libmest" / build.LIBRARY_NAME
         try:
             machine = build.build(target)
         except build.BuildError as error:
@@ -83,7 +80,8 @@ class BuildPy(build_py):
         super().run()
         if not self.editable_mode:
             for folder in ("profiles", "pkl"):
-                shutil.copytree(HERE / folder, Path(self.build_lib) / "mest" / "_packaged" / folder, dirs_exist_ok=True)
+                target = Path(self.build_lib) / "mest" / "_packaged" / folder
+                shutil.copytree(HERE / folder, target, ignore=TWINS, dirs_exist_ok=True)
         command = self.get_finalized_command("build_native")
         command.build_lib = None if self.editable_mode else self.build_lib
         command.run()

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -22,11 +21,11 @@ import numpy as np
 
 from bench.accuracy_report import summary
 from bench.circumstances import circumstances
-from edge.batches import in_order
+from edge.data.batches import in_order
 from mest.demo.commands import Commands
 from mest.demo.material import make_material
+from mest.demo.script import mest, module
 from mest.demo.sensor import Sensor
-from mest.demo.task import FineTuning
 
 TRAINING = ("--data", "digits", "--model", "digits", "--method", "ems", "--sparsity", 0.9, "--epochs", 24)
 TRAINING += ("--sp-mask-update-freq", 1, "--threads", 1)
@@ -65,33 +64,23 @@ def compare(scheme: str, seed: int, work: Path) -> dict[str, Any]:
     if work.exists():
         shutil.rmtree(work)
     work.mkdir(parents=True)
-    commands = Commands(work / "logs", stop=lambda: False)
-    run, artifact = work / "run", work / "artifact"
-    commands.mest("train", *TRAINING, "--scheme", scheme, "--seed", seed, "--out", run)
-    commands.mest("export", run, "--out", artifact)
+    commands = Commands(work, stop=lambda: False)
+    commands.run(mest("train", *TRAINING, "--scheme", scheme, "--seed", seed, "--out", "run"))
+    commands.run(mest("export", "run", "--out", "artifact"))
     material = make_material(work / "material", Sensor(), seed)
-    words = ("--data", material.learn, "--eval-data", material.test, "--engine", "native", "--threads", 1)
+    learn, test = "material/new_sensor.npz", "material/new_sensor_test.npz"
+    words = ("--data", learn, "--eval-data", test, "--engine", "native", "--threads", 1)
     words += ("--epochs", EPOCHS, "--batch-size", BATCH_SIZE, "--lr", LEARNING_RATE, "--lr-scheduler", "cosine")
     words += ("--momentum", MOMENTUM, "--weight-decay", WEIGHT_DECAY, "--exact", "--seed", seed)
-    native = commands.mest("finetune", artifact, *words, "--out", work / "state").result
+    native = commands.run(mest("finetune", "artifact", *words, "--out", "state")).result
     labels = len(np.load(material.learn)["labels"])
     orders = [in_order(np.arange(labels), seed, epoch) for epoch in range(EPOCHS)]
     np.save(work / "order.npy", np.array(orders, dtype=np.int32))
-    task = FineTuning(
-        run=str(run),
-        learn=str(material.learn),
-        test=str(material.test),
-        epochs=EPOCHS,
-        batch_size=BATCH_SIZE,
-        lr=LEARNING_RATE,
-        momentum=MOMENTUM,
-        weight_decay=WEIGHT_DECAY,
-        threads=1,
-        seed=seed,
-        order=str(work / "order.npy"),
-    )
-    (work / "task.json").write_text(json.dumps(asdict(task)))
-    pytorch = commands.module("mest.demo.reference", work / "task.json").result
+    same = ("--epochs", EPOCHS, "--batch-size", BATCH_SIZE, "--lr", LEARNING_RATE, "--momentum", MOMENTUM)
+    same += ("--weight-decay", WEIGHT_DECAY, "--threads", 1, "--seed", seed, "--order", "order.npy")
+    pytorch = commands.run(
+        module("mest.demo.reference", "pytorch", "--run", "run", "--learn", learn, "--test", test, *same)
+    ).result
     return {
         "scheme": scheme,
         "seed": seed,

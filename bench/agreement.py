@@ -1,10 +1,11 @@
 """How far every engine is from PyTorch after one step and after ten: largest differences by model, scheme and format.
 
-One step, from the same weights on one batch of noise, is judged as an export is (`export.verify.compare`): logits,
-loss, every parameter and running statistic against float64, the share of the tolerance that the worst of them takes.
-Ten steps of SGD with momentum and weight decay, on ten batches, are compared by the loss of every step and, over all
-trained weights and over all running statistics together, by the Euclidean distance from PyTorch in float64, relative
-to the values. PyTorch's own float32 stands beside them, because nothing can be nearer than that by more than chance:
+One step, from the same weights on one batch of noise, is judged as an export is (`compare` of
+`export.checks.agreement`): logits, loss, every parameter and running statistic against float64, the share of the
+tolerance that the worst of them takes. Ten steps of SGD with momentum and weight decay, on ten batches, are compared by
+the loss of every step and, over all trained weights and over all running statistics together, by the Euclidean distance
+from PyTorch in float64, relative to the values. PyTorch's own float32 stands beside them, because nothing can be nearer
+than that by more than chance:
 
 python -m bench.agreement [--models resnet32,vgg19,torchvision:mobilenet_v2] [--batch 16] [--only TEXT]
     [--json FILE] [--table]
@@ -29,14 +30,17 @@ import torch
 from torch import nn
 
 from bench.circumstances import circumstances
-from edge.formats import decode
-from edge.native.engine import NativeEngine
-from edge.parameter import Parameter
+from edge.engines.native.engine import NativeEngine
+from edge.network import Network
 from edge.plan.choices import Choices, OptimizerChoice
-from export.artifact import Built, Options, OrtFiles, build, judge, write_ort
+from edge.weight.formats import decode
+from edge.weight.parameter import Parameter
+from export.artifact import Built, build, judge, write_ort
 from export.capture import capture
-from export.compact import cut
-from export.observe import native_missing
+from export.checks.observe import native_missing
+from export.kept import cut
+from export.options import Options
+from export.ort.represent import OrtFiles
 from export.ort.session import Session
 from export.rebuild import from_native, from_ort
 from export.source import Source
@@ -81,9 +85,11 @@ CASES = (
 )
 
 
-def make_source(name: str, scheme: str, sparsity: float) -> Source | None:
+def make_source(
+    name: str, scheme: str, sparsity: float, input: tuple[int, int, int] = INPUT, classes: int = CLASSES
+) -> Source | None:
     """A model with fresh weights, sparse as `mest train --sparsity` would have it; None if the scheme fits no layer."""
-    model, form = build_model(ModelSpec(name, CLASSES, INPUT), seed=0).eval(), parse_scheme(scheme)
+    model, form = build_model(ModelSpec(name, classes, input), seed=0).eval(), parse_scheme(scheme)
     layers = {}
     try:
         targets = select_targets(model, form, sparsity=sparsity).targets
@@ -98,8 +104,8 @@ def make_source(name: str, scheme: str, sparsity: float) -> Source | None:
         with torch.no_grad():
             weight.mul_(mask)
         layers[path] = SparseLayer(path, form.name, 4 if form.name == "block" else None, sparsity, mask.numpy())
-    names = tuple(str(number) for number in range(CLASSES))
-    return Source(model, layers, INPUT, names, {})
+    names = tuple(str(number) for number in range(classes))
+    return Source(model, layers, input, names, {})
 
 
 def compare(name: str, case: Case, batch: int = 16, referee: Referee | None = None) -> dict[str, Any] | None:
@@ -146,7 +152,7 @@ def ten_steps(
     found = {"torch float32": _differences(rounded, exact, built)}
     if files.represented is not None:
         found["ort"] = _differences(_ort_steps(built, files, folder, batch), exact, built)
-    if native_missing() is None:
+    if native_missing() is None and built.native_reason is None:
         found["native"] = _differences(_native_steps(built, batch), exact, built)
     return found
 
@@ -187,13 +193,15 @@ class Referee:
         return self._taken[key]
 
 
-def _batches(batch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _batches(batch: int, network: Network) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Ten batches of coarse patterns, one per class, under noise: pooled white noise alone is nearly constant."""
     generator = np.random.default_rng(7)
-    patterns = generator.standard_normal((CLASSES, INPUT[0], 4, 4)).repeat(8, axis=2).repeat(8, axis=3)
+    channels, height, width = network.input
+    patterns = generator.standard_normal((network.classes, channels, 4, 4))
+    patterns = patterns.repeat(-(-height // 4), axis=2)[:, :, :height].repeat(-(-width // 4), axis=3)[..., :width]
     for _ in range(STEPS):
-        labels = generator.integers(0, CLASSES, batch)
-        images = patterns[labels] + 0.5 * generator.standard_normal((batch, *INPUT))
+        labels = generator.integers(0, network.classes, batch)
+        images = patterns[labels] + 0.5 * generator.standard_normal((batch, *network.input))
         yield images.astype(np.float32), labels
 
 
@@ -211,7 +219,7 @@ def _torch_steps(source: Source, built: Built, masked: bool, batch: int, dtype: 
     trained = [parameters[name] for name in built.trained]
     optimizer = torch.optim.SGD(trained, RATE, OPTIMIZER.momentum, weight_decay=OPTIMIZER.weight_decay)
     losses = []
-    for images, labels in _batches(batch):
+    for images, labels in _batches(batch, built.network):
         loss = nn.functional.cross_entropy(model(torch.from_numpy(images).to(dtype)), torch.from_numpy(labels))
         optimizer.zero_grad()
         loss.backward()
@@ -237,15 +245,15 @@ def _biased(kept: dict[str, np.ndarray], name: str) -> Any:
 
 def _ort_steps(built: Built, files: OrtFiles, folder: Path, batch: int) -> Taken:
     session = Session(folder)
-    losses = [session.train_step(images, labels, RATE)[0] for images, labels in _batches(batch)]
+    losses = [session.train_step(images, labels, RATE)[0] for images, labels in _batches(batch, built.network)]
     parts = {name: written.as_json() for name, written in (files.represented or {}).items()}
     return Taken(losses, _dense(from_ort(built.network, parts, session.parameters())), {}, unbiased=False)
 
 
 def _native_steps(built: Built, batch: int) -> Taken:
-    engine = NativeEngine(built.network, Choices(batch_size=batch, micro_batch=batch, optimizer=OPTIMIZER))
+    engine = NativeEngine.of(built.network, Choices(batch_size=batch, micro_batch=batch, optimizer=OPTIMIZER))
     try:
-        losses = [engine.train_step(images, labels, RATE).loss for images, labels in _batches(batch)]
+        losses = [engine.train_step(images, labels, RATE).loss for images, labels in _batches(batch, built.network)]
         return Taken(losses, _dense(from_native(built.network, engine.snapshot())), {})
     finally:
         engine.close()

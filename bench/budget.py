@@ -97,7 +97,7 @@ class Bench:
         start, load = time.perf_counter(), os.getloadavg()[0]
         run = self.args.run or self.trained()
         artifact = self.work / "artifact"
-        self.commands.must("export", run, "--out", artifact, "--mutate", "ems")
+        self.commands.must("export", run, "--out", artifact, "--force", "--mutate", "ems")
         original = self.commands.must("eval", artifact, "--data", self.images.test, *self.engine("native"))
         rows, smallest = self.measured(artifact, run)
         return {

@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from edge.memory import read_counters
+from edge.host.counters import read_counters
 from mest.data.preprocess import Preprocess
 from mest.sparse import Sparsifier, Target, ems, parse_scheme
 from mest.train.run import load_run

@@ -16,7 +16,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from edge.native.build import FLAGS, FLAGS_MATH
+from edge.libmest.build import FLAGS, FLAGS_MATH
 
 SOURCE = Path(__file__).with_suffix(".c")
 TARGET = "aarch64-linux-gnu.2.28"

@@ -23,10 +23,12 @@ import numpy as np
 
 from bench.circumstances import circumstances
 from bench.step_network import residual_network
-from edge.native.build import FLAGS, FLAGS_MATH, SETS, compiler, machine_of
-from edge.native.engine import NativeEngine
-from edge.native.program import Listing, build_model, training_listing
-from edge.native.specs import Spec
+from edge.engines.native.engine import NativeEngine
+from edge.engines.native.listing import training_listing
+from edge.engines.native.prepared import build_model
+from edge.engines.native.slots import Slot
+from edge.engines.native.steps import Spec
+from edge.libmest.build import FLAGS, FLAGS_MATH, SETS, compiler, machine_of
 from edge.plan.choices import Choices
 
 SOURCE = Path(__file__).with_suffix(".c")
@@ -69,7 +71,7 @@ def profile(scheme: str, batch: int) -> dict[str, Any]:
     choices = Choices(batch_size=batch, micro_batch=batch, threads=1)
     model = build_model(network, choices)
     listing = training_listing(model, batch)
-    engine = NativeEngine(network, choices)
+    engine = NativeEngine.of(network, choices)
     images = np.sin(np.arange(batch * np.prod(network.input), dtype=np.float32) ** 1.5).reshape(batch, *network.input)
     labels = np.arange(batch) % network.classes
     for _ in range(2):
@@ -82,25 +84,24 @@ def profile(scheme: str, batch: int) -> dict[str, Any]:
     for spec, seconds in zip(listing.specs, taken, strict=True):
         kind = kinds[KINDS.get(spec.op, "the rest")]
         kind["ms"] += 1e3 * float(seconds)
-        kind["gbyte"] += 1e-9 * moved_bytes(spec, listing)
+        kind["gbyte"] += 1e-9 * moved_bytes(spec)
         if spec.op in KINDS and spec.node:
             passes = 1.0 if spec.op == "conv" else spec.numbers["weight_grad"] + spec.numbers["input_grad"]
             kind["gflop"] += 2e-9 * batch * passes * work[spec.node.name]
     return {"scheme": scheme, "batch": batch, "kinds": dict(kinds)}
 
 
-def moved_bytes(spec: Spec, listing: Listing) -> int:
+def moved_bytes(spec: Spec) -> int:
     """Bytes of the stored tensors that a step reads and writes at least once."""
-    sizes = {buffer.name: buffer.nbytes for buffer in listing.buffers}
-    return sum(sizes[name] for name in tensors(spec))
+    return sum(slot.nbytes for slot in tensors(spec))
 
 
-def tensors(spec: Spec) -> Iterator[str]:
+def tensors(spec: Spec) -> Iterator[Slot]:
     """The tensors that a step goes through, one that is added to twice."""
     for view in (spec.a, spec.b):
         if view:
             yield view.data
-    if spec.g:
+    if spec.g and spec.g.data:
         yield spec.g.data
     for grad in (spec.g, spec.sums):  # the data of `sums` are what the step writes
         if grad and grad.stored:

@@ -27,8 +27,9 @@ import torch
 
 from bench.circumstances import circumstances, spread
 from edge.plan.choices import OptimizerChoice
-from export.artifact import Options, build, write_ort
+from export.artifact import build, write_ort
 from export.capture import Captured, capture
+from export.options import Options
 from export.ort.represent import Represented
 from export.ort.session import Session
 from export.source import Source

@@ -6,8 +6,8 @@ import json
 import sys
 
 from bench.step_cell import samples, timed
-from edge.memory import read_counters
-from edge.native.engine import NativeEngine
+from edge.engines.native.engine import NativeEngine
+from edge.host.counters import read_counters
 from edge.network import read_network
 from edge.plan.choices import Choices
 
@@ -18,7 +18,7 @@ def main() -> None:
     network = read_network(asked["network"])
     batch = asked["batch"]
     choices = Choices(batch_size=batch, micro_batch=batch, threads=asked["threads"], recompute=asked["recompute"])
-    engine = NativeEngine(network, choices)
+    engine = NativeEngine.of(network, choices)
     network.release()
     images, labels = samples(batch, network.input, network.classes)
     times = timed(lambda: engine.train_step(images, labels, 0.01), asked["steps"], 10, 2.0)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.formats import PATTERNS, find_format
 from edge.network import Add, BatchNorm, Conv, Flatten, GlobalAvgPool, Linear, Network, Operator, Relu, write_network
-from edge.parameter import Parameter
-from edge.units import kept_units, unit_grid
+from edge.weight.formats import PATTERNS, find_format
+from edge.weight.parameter import Parameter
+from edge.weight.units import kept_units, unit_grid
 
 IMAGE = (3, 32, 32)
 FORMATS = {"irregular": "csr", "block": "block", "pattern": "pattern", "channel": "channel"}

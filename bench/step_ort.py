@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.step_cell import samples, timed
-from edge.memory import read_counters
-from edge.ort.bindings import load_bindings
+from edge.engines.ort.bindings import load_bindings
+from edge.host.counters import read_counters
 
 IMAGE, CLASSES = (3, 32, 32), 10
 
@@ -41,7 +41,7 @@ def measure(asked: dict[str, Any]) -> dict[str, Any]:
     module = bindings.Module(f"{folder}/training_model.onnx", state, f"{folder}/eval_model.onnx", device, options)
     optimizer = bindings.Optimizer(f"{folder}/optimizer_model.onnx", state, device, options)
     optimizer.set_learning_rate(0.01)
-    images, labels = samples(asked["batch"], IMAGE, CLASSES)
+    images, labels = samples(asked["batch"], asked.get("image", IMAGE), asked.get("classes", CLASSES))
 
     def step() -> None:
         module.train_step([images, labels], bindings.OrtValueVector())
@@ -54,8 +54,9 @@ def measure(asked: dict[str, Any]) -> dict[str, Any]:
 def write(folder: Path) -> None:
     """The paper's resnet32, dense, with SGD and momentum, as training artifacts in `folder`."""
     from edge.plan.choices import OptimizerChoice
-    from export.artifact import Options, build, write_ort
+    from export.artifact import build, write_ort
     from export.capture import capture
+    from export.options import Options
     from export.source import Source
     from mest.models import ModelSpec, build_model
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bench.step_cell import timed
-from edge.memory import read_counters
+from edge.host.counters import read_counters
 from mest.models.resnet import WideResNet
 
 IMAGE = (3, 32, 32)

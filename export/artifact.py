@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,48 +10,33 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from edge.manifest import Manifest
+from edge.handover.manifest import Manifest
 from edge.network import Network, select_trainable, write_network
-from edge.parameter import Parameter
 from edge.plan.choices import OptimizerChoice
+from edge.spelling import named
+from edge.weight.parameter import Parameter
 from export.capture import Captured, capture
-from export.compact import Kept, compact
-from export.compress import ROOM, compress, slots, with_compressed
+from export.checks.agreement import BATCHES, DisagreementError, Expected, compare, make_batch
+from export.checks.observe import Batch, Observed, native_missing, observe_native, observe_ort, observe_reference
+from export.checks.verify import expect
+from export.compress.channels import compact
+from export.compress.formats import ROOM, compress, slots, with_compressed
+from export.compress.sizes import LayerSize, layer_size
+from export.contents import CONTENTS
 from export.directory import check_writable, whole_directory
 from export.graph import tensors
-from export.inference import write_inference
+from export.inference import refuse_too_large, write_inference
+from export.kept import Kept
 from export.lower import describe, lower
 from export.manifest import Facts, write_facts
-from export.observe import Batch, Observed, native_missing, observe_native, observe_ort, observe_reference
+from export.options import RECOMPUTE, Options
 from export.ort.artifacts import write_artifacts
-from export.ort.files import missing
-from export.ort.memory import live_memory, measured_memory
-from export.ort.represent import Represented, represent
-from export.sizes import LayerSize, layer_size
+from export.ort.files import CHECKPOINT, EVALUATION, OPTIMIZER, TRAINING, missing
+from export.ort.memory import live_memory, training_memory
+from export.ort.represent import OrtFiles, Represented, represent
+from export.ort.session import Session
 from export.source import Source
-from export.verify import DisagreementError, Expected, compare, expect, make_batch
 from mest.errors import InputError
-
-# Batches that the engines may be judged on before an export is refused; see judge.
-BATCHES = 3
-RECOMPUTE = ("none", "blocks")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a user may choose; None takes what the run was trained with.
-
-    `room`: "none", "em" or "ems", the mutation that onnxruntime-training's tensors leave room for on the board.
-    `recompute`: "none" or "blocks", what the backward pass of its training graph recomputes.
-    """
-
-    format: str = "auto"
-    trainable: str = "all"
-    optimizer: OptimizerChoice | None = None
-    label_smoothing: float | None = None
-    room: str = "em"
-    recompute: str = "none"
-    measure: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,30 +53,19 @@ class Built:
     native_reason: str | None = None
 
 
-@dataclass(frozen=True)
-class OrtFiles:
-    """Each sparse layer's names in the onnxruntime-training files, or None and the reason why there are no files.
-
-    `blocks`: the values between which the blocks lie that the backward pass recomputes.
-    """
-
-    represented: dict[str, Represented] | None
-    reason: str | None = None
-    blocks: tuple[tuple[str, str], ...] = ()
-
-
 def build(source: Source, captured: Captured, options: Options) -> Built:
     """Decide the form of every layer of a captured model. Raises InputError for what cannot be exported."""
     forward = onnx.ModelProto.FromString(captured.model.SerializeToString())
     _apply_masks(forward, source)
-    channels = {name: layer for name, layer in source.layers.items() if layer.scheme == "channel"}
+    layers = {name: layer for name, layer in source.layers.items() if name not in captured.unread}
+    channels = {name: layer for name, layer in layers.items() if layer.scheme == "channel"}
     kept = compact(forward, channels if options.format in ("auto", "channel") else {})
-    compressed = compress(forward, source.layers, kept, options.format)
-    native_reason = None
+    compressed = compress(forward, layers, kept, options.format)
+    native_reason, fixed = None, (*captured.statistics, *captured.still)
     try:
-        plain = lower(forward, captured.parameters)
+        plain = lower(forward, captured.trainable, fixed)
     except InputError:
-        plain, native_reason = describe(forward, captured.parameters, captured.statistics)
+        plain, native_reason = describe(forward, captured.trainable, fixed)
     network = with_compressed(plain, compressed)
     chosen = select_trainable(network, options.trainable)
     trained = tuple(name for name in captured.parameters if name in chosen)
@@ -102,33 +77,51 @@ def build(source: Source, captured: Captured, options: Options) -> Built:
 
 
 def export_artifact(
-    source: Source, out: Path, options: Options, say: Callable[[str], None] = lambda message: None
+    source: Source,
+    out: Path,
+    options: Options,
+    say: Callable[[str], None] = lambda message: None,
+    overwrite: bool = False,
 ) -> Manifest:
-    """Write the artifact directory, durably and whole, and return its manifest.
+    """Write the artifact directory, durably and whole, and return its manifest; with `overwrite` in the place of one.
 
     Raises InputError for a model or options that cannot be exported, DisagreementError where an engine's result differs
     from PyTorch's; nothing is written then.
     """
-    check_writable(out)
-    if options.room not in ROOM:
-        raise InputError(f"--mutate {options.room}: allowed are {', '.join(ROOM)}")
+    check_writable(out, overwrite)
+    refuse_too_large(source)
+    room = _room(source, options.room)
     if options.recompute not in RECOMPUTE:
-        raise InputError(f"--recompute {options.recompute}: allowed are {', '.join(RECOMPUTE)}")
+        raise InputError(f"{named('recompute')} {options.recompute}: allowed are {', '.join(RECOMPUTE)}")
+    if options.contents not in CONTENTS:
+        raise InputError(f"{named('contents')} {options.contents}: allowed are {', '.join(CONTENTS)}")
+    if options.external_data and options.contents != "all":
+        raise InputError(
+            f"{named('external_data')} is of inference.onnx, which {named('contents')} "
+            f"{options.contents} leaves out; give one"
+        )
     optimizer = options.optimizer or source.optimizer
     smoothing = source.label_smoothing if options.label_smoothing is None else options.label_smoothing
+    for note in source.notes if room != "none" else ():
+        say(note)
     say("capturing the model")
-    built = build(source, capture(source.model, source.input), options)
-    with whole_directory(out) as folder:
+    captured = capture(source.model, source.input, source.layers)
+    if captured.unread:
+        say(f"left out, for forward never uses it: {', '.join(sorted(captured.unread))}")
+    built = build(source, captured, options)
+    with whole_directory(out, overwrite) as folder:
         say("writing the graphs")
-        write_inference(built.forward, folder)
-        files = write_ort(built, optimizer, smoothing, options.room, folder, options.recompute)
+        write_inference(built.forward, source, folder, options.external_data)
+        files = write_ort(built, optimizer, smoothing, room, folder, options.recompute)
         if built.native_reason is not None and files.reason is not None:
             raise InputError(
                 f"{built.native_reason}; and onnxruntime-training cannot train it: {files.reason}; replace that "
-                "operation by convolution, linear, batch norm, ReLU, pooling or addition"
+                "operation by what docs/network-format.md lists"
             )
         if options.recompute != "none" and files.reason is not None:
-            raise InputError(f"--recompute {options.recompute} is of onnxruntime-training's graph: {files.reason}")
+            raise InputError(
+                f"{named('recompute')} {options.recompute} is of onnxruntime-training's graph: {files.reason}"
+            )
         write_network(built.network, folder)
         say("comparing the engines with PyTorch")
         expected, observed, agreement = judge(
@@ -136,12 +129,13 @@ def export_artifact(
         )
         memory = None
         if files.reason is None:
-            memory = (measured_memory(folder, source.input) if options.measure else None) or live_memory(folder)
+            memory = training_memory(folder, source.input, say) if options.measure else live_memory(folder)
         facts = Facts(
             source=source,
-            options=options,
+            options=replace(options, room=room),
             optimizer=optimizer,
             label_smoothing=smoothing,
+            network=built.network,
             layers=_sizes(built, source),
             ort=files,
             native_reason=built.native_reason,
@@ -152,6 +146,20 @@ def export_artifact(
             agreement=agreement,
         )
         return write_facts(facts, folder)
+
+
+def _room(source: Source, asked: str | None) -> str:
+    """The mutation that a board may do; raises InputError for one that would break the shape of a layer's zeros."""
+    if asked not in (None, *ROOM):
+        raise InputError(f"{named('mutate')} {asked}: allowed are {', '.join(ROOM)}")
+    own = next((layer for layer in source.layers.values() if layer.own), None)
+    if own is not None and asked not in (None, "none"):
+        raise InputError(
+            f"{named('mutate')} {asked}: {own.name} has scheme {own.own}, which no board knows: zeros "
+            f"that move there would "
+            f"lose its shape; leave {named('mutate')} out, and they stay where they are"
+        )
+    return asked or ("em" if own is None else "none")
 
 
 def _apply_masks(model: onnx.ModelProto, source: Source) -> None:
@@ -177,11 +185,31 @@ def write_ort(
     names = {name: written.values for name, written in represented.items()}
     trained = [names.get(name, name) for name in built.trained]
     frozen = [*(names.get(name, name) for name in built.frozen), *indices]
+    ends = {operator.name for operator in built.network.operators}
     try:
-        blocks = write_artifacts(model, trained, frozen, optimizer, smoothing, folder, recompute)
+        blocks = write_artifacts(model, trained, frozen, optimizer, smoothing, folder, recompute, ends)
     except InputError as refused:
         return OrtFiles(None, str(refused))
+    if reason := _unfit_to_run(built, optimizer, folder):
+        for name in (TRAINING, EVALUATION, OPTIMIZER, CHECKPOINT):
+            (folder / name).unlink(missing_ok=True)
+        return OrtFiles(None, reason)
     return OrtFiles(represented, None, blocks)
+
+
+def _unfit_to_run(built: Built, optimizer: OptimizerChoice, folder: Path) -> str | None:
+    """Why onnxruntime-training cannot take a step with the files that it has built, or None if it can."""
+    batch = make_batch(built.network.input, built.network.classes, optimizer.kind)
+    try:
+        session = Session(folder)
+        session.evaluate(batch.images, batch.labels)
+        session.gradients(batch.images, batch.labels)
+    except Exception as failed:  # the library's exceptions share no base but this
+        reason = str(failed).strip().splitlines()[0]
+        place = re.search(r"running (\w+) node\. Name:'([^']*)'", reason)
+        where = f"operator {place[1]} at {place[2]}" if place else "the training graph"
+        return f"{where} fails while it runs in onnxruntime-training ({reason.rpartition('Status Message: ')[2][:160]})"
+    return None
 
 
 def judge(
@@ -203,7 +231,7 @@ def judge(
     disagreements = []
     for seed in range(BATCHES):
         batch = make_batch(source.input, len(source.class_names), optimizer.kind, seed)
-        expected = expect(source, built.trained, held, batch, optimizer, smoothing)
+        expected = expect(source, built.trained, held, batch, optimizer, smoothing, built.captured.trainable)
         observed = observe(built, represented, expected.batch, optimizer, smoothing, folder)
         try:
             agreement = {seen.engine: compare(expected, seen, built.kept, seen.engine != "ort") for seen in observed}

@@ -9,20 +9,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from edge.spelling import named
 from mest.errors import InputError
 
 MARK = "manifest.json"
 
 
-def check_writable(out: Path) -> None:
-    """Raise InputError unless `out` is free, empty, or an artifact and nothing else, which may be replaced."""
+def check_writable(out: Path, overwrite: bool = False) -> None:
+    """Raise InputError unless `out` is free or empty, or with `overwrite` an artifact and nothing else."""
     if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: is a file; give a directory")
+        raise InputError(f"{named('out')} {out}: is a file; give a directory")
     if not out.is_dir():
         return
-    foreign = sorted({path.name for path in out.iterdir()} - _written(out))
+    present = {path.name for path in out.iterdir()}
+    foreign = sorted(present - _written(out))
     if foreign:
-        raise InputError(f"--out {out}: holds {foreign[0]}, which no export wrote; give a new or empty directory")
+        raise InputError(
+            f"{named('out')} {out}: holds {foreign[0]}, which no export wrote; give a new or empty directory"
+        )
+    if present and not overwrite:
+        raise InputError(
+            f"{named('out')} {out}: holds an artifact, and the states that were trained from it need "
+            f"it; give another place, "
+            f"or {named('force', True)} to replace it"
+        )
 
 
 def _written(artifact: Path) -> set[str]:
@@ -34,13 +44,13 @@ def _written(artifact: Path) -> set[str]:
 
 
 @contextmanager
-def whole_directory(out: Path) -> Iterator[Path]:
+def whole_directory(out: Path, overwrite: bool = False) -> Iterator[Path]:
     """A folder beside `out` to write into; takes its place, durably, when the block ends without an error.
 
-    An artifact that was there is replaced; nothing is left behind if the block raises. Raises InputError if `out` holds
-    anything but an artifact.
+    With `overwrite` an artifact that was there goes; nothing is left behind if the block raises. Raises InputError as
+    `check_writable` does.
     """
-    check_writable(out)
+    check_writable(out, overwrite)
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f".{out.name}.part-{os.getpid()}")
     old = out.with_name(f".{out.name}.old-{os.getpid()}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from onnx import helper, numpy_helper
 
 MAX_IR_VERSION = 10  # the newest that onnxruntime-training loads
 OPSET = 18
+FROZEN = "mest.frozen"
 
 
 def producers(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
@@ -88,6 +90,20 @@ def rename_input(graph: onnx.GraphProto, old: str, new: str) -> None:
         maker.output[list(maker.output).index(new)] = old
 
 
+def rename_initializers(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    """Give initializers and all that read them other names; of several that become one, the first is kept."""
+    kept: dict[str, onnx.TensorProto] = {}
+    for tensor in graph.initializer:
+        tensor.name = names.get(tensor.name, tensor.name)
+        kept.setdefault(tensor.name, tensor)
+    kept_tensors = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in kept.values()]
+    del graph.initializer[:]
+    graph.initializer.extend(kept_tensors)
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            node.input[index] = names.get(name, name)
+
+
 def remove_unused(graph: onnx.GraphProto) -> int:
     """Remove nodes that nothing reads and initializers that no node reads; return how many of both went."""
     needed = {output.name for output in graph.output}
@@ -119,6 +135,16 @@ def is_leaf(node: onnx.NodeProto) -> bool:
     return len(classes) > 1 and classes[-2].startswith("torch.nn.modules.") and ".container." not in classes[-2]
 
 
+def mark_frozen(node: onnx.NodeProto) -> None:
+    """Say of a batch norm that it normalises by its running statistics in training too, and leaves them as they are."""
+    node.metadata_props.add(key=FROZEN, value="1")
+
+
+def is_frozen(node: onnx.NodeProto) -> bool:
+    """True for a batch norm that `mark_frozen` was told of."""
+    return any(entry.key == FROZEN for entry in node.metadata_props)
+
+
 def _scopes(node: onnx.NodeProto, key: str) -> list[str]:
     for entry in node.metadata_props:
         if entry.key == key:
@@ -127,6 +153,18 @@ def _scopes(node: onnx.NodeProto, key: str) -> list[str]:
 
 
 def stamp(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with an IR version that onnxruntime-training loads, whichever `onnx` wrote it."""
+    """The model with an IR version that onnxruntime-training loads, whichever `onnx` wrote it, and no tool's version.
+
+    A graph that computes the same is the same file, so that its hash is what the graph is known by.
+    """
     model.ir_version = min(model.ir_version, MAX_IR_VERSION)
+    model.producer_name, model.producer_version = "mest", ""
+    return model
+
+
+def forget_origin(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without what PyTorch's exporter noted of its making: scopes, stack traces and the paths in them."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        del part.metadata_props[:]
     return model

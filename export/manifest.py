@@ -6,22 +6,23 @@ import platform
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from edge.manifest import Manifest, write_manifest
+from edge.handover.manifest import Manifest, write_manifest
+from edge.network import Network
 from edge.plan.choices import OptimizerChoice
-from export.compact import Kept, cut
-from export.observe import REFERENCE, Observed
+from export.checks.agreement import Expected
+from export.checks.observe import REFERENCE, Observed
+from export.compress.sizes import LayerSize, as_json, total_sizes
+from export.contents import check_engine, cut_down
+from export.kept import Kept, cut
+from export.options import Options
 from export.ort.loss import SCALE
-from export.sizes import LayerSize, as_json, total_sizes
+from export.ort.represent import OrtFiles
+from export.source import Source
 from mest.version import __version__
-
-if TYPE_CHECKING:
-    from export.artifact import Options, OrtFiles
-    from export.source import Source
-    from export.verify import Expected
 
 TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime-training-cpu", "onnxruntime-training", "numpy")
 
@@ -34,6 +35,7 @@ class Facts:
     options: Options
     optimizer: OptimizerChoice
     label_smoothing: float
+    network: Network
     layers: list[LayerSize]
     ort: OrtFiles
     native_reason: str | None
@@ -45,7 +47,10 @@ class Facts:
 
 
 def write_facts(facts: Facts, folder: Path) -> Manifest:
-    """Write reference.npz and manifest.json beside the other files of an artifact; return the manifest."""
+    """Write reference.npz and manifest.json beside the other files of an artifact; return the manifest.
+
+    Files that the options leave out are removed. Raises InputError where the engine that is left cannot be had.
+    """
     _write_reference(facts, folder / REFERENCE)
     source = facts.source
     on_disk = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
@@ -78,6 +83,10 @@ def write_facts(facts: Facts, folder: Path) -> Manifest:
         },
         run={**source.run, "kept": {name: _kept(kept) for name, kept in facts.kept.items()}},
     )
+    check_engine(facts.options.contents, manifest, facts.network)
+    manifest = cut_down(manifest, facts.options.contents, on_disk)
+    for name in manifest.left_out:
+        (folder / name).unlink()
     return write_manifest(manifest, folder)
 
 
@@ -93,7 +102,8 @@ def tool_versions() -> dict[str, str]:
 
 
 def _write_reference(facts: Facts, path: Path) -> None:
-    """The batch with PyTorch's answers: logits, loss, and how far (Euclidean) one step moves every parameter."""
+    """The batch with PyTorch's answers: logits, loss, the rounding errors of its own float32, and how
+    far (Euclidean) one step moves every parameter."""
     expected = facts.expected
     names = sorted({name for seen in facts.observed for name in seen.updated} & set(expected.updated))
     moved = {name: cut(expected.updated[name] - expected.before[name], facts.kept.get(name)) for name in names}
@@ -104,6 +114,8 @@ def _write_reference(facts: Facts, path: Path) -> None:
         learning_rate=np.float64(expected.batch.learning_rate),
         logits=expected.logits.astype(np.float32),
         loss=np.float64(expected.loss),
+        logits_floor=np.float64(expected.logits_floor),
+        loss_floor=np.float64(expected.loss_floor),
         names=np.array(names),
         moved=np.array([np.linalg.norm(moved[name]) for name in names]),
     )

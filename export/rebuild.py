@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from edge.formats.format import index_dtype
+from edge.engines.ort.spans import stored_spans
 from edge.network import Network
-from edge.ort.spans import stored_spans
-from edge.parameter import Parameter
+from edge.weight.formats.format import index_dtype
+from edge.weight.parameter import Parameter
 from mest.errors import DamagedError
 
 ROLES = ("row_starts", "columns", "kernels", "patterns", "mask", "channels")
@@ -67,21 +67,42 @@ def _rebuilt(parameter: Parameter, parts: Mapping[str, np.ndarray]) -> Parameter
 
 
 def from_native(network: Network, snapshot: Mapping[str, np.ndarray]) -> dict[str, Parameter]:
-    """The parameters in a snapshot of the native engine, whose arrays are named `PARAMETER/part`."""
-    found = {}
+    """The parameters in a snapshot of the native engine, whose arrays are named `PARAMETER/part`.
+
+    Raises DamagedError where the snapshot lacks one of them, or a part of one.
+    """
+    found, constants = {}, network.constants()
     for name, parameter in network.parameters.items():
-        parts = {role: snapshot[f"{name}/{role}"] for role in ("values", *ROLES) if f"{name}/{role}" in snapshot}
-        found[name] = rebuilt(parameter, parts) if parts else parameter
+        if name in constants:
+            found[name] = parameter
+            continue
+        roles = {"row_starts", "columns"} if parameter.format == "masked" else {*parameter.tensors} - {"values"}
+        written = {role: f"{name}/{role}" for role in ("values", *sorted(roles))}
+        found[name] = _parameter(parameter, written, snapshot)
     return found
 
 
 def from_ort(
     network: Network, written: Mapping[str, Mapping[str, Any]], snapshot: Mapping[str, np.ndarray]
 ) -> dict[str, Parameter]:
-    """The parameters in a snapshot of onnxruntime-training; `written` is the manifest's `ort.parameters`."""
-    found = {}
+    """The parameters in a snapshot of onnxruntime-training; `written` is the manifest's `ort.parameters`.
+
+    Raises DamagedError where the snapshot lacks one of them, or a part of one.
+    """
+    found, constants = {}, network.constants()
     for name, parameter in network.parameters.items():
+        if name in constants:
+            found[name] = parameter
+            continue
         names = written.get(name, {"values": name})
-        parts = {role: snapshot[names[role]] for role in ("values", *ROLES) if names.get(role) in snapshot}
-        found[name] = rebuilt(parameter, parts) if parts else parameter
+        roles = [role for role in ("values", *ROLES) if names.get(role)]
+        found[name] = _parameter(parameter, {role: names[role] for role in roles}, snapshot)
     return found
+
+
+def _parameter(parameter: Parameter, written: Mapping[str, str], snapshot: Mapping[str, np.ndarray]) -> Parameter:
+    """The parameter from its parts, whose names in the snapshot are `written`."""
+    lacking = next((name for name in written.values() if name not in snapshot), None)
+    if lacking is not None:
+        raise DamagedError(f"{parameter.name}: the state holds no {lacking}; it is not whole, train and save it again")
+    return rebuilt(parameter, {role: snapshot[name] for role, name in written.items()})

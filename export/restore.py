@@ -8,21 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 
-from edge.artifact import Artifact, open_artifact
-from edge.formats import decode, kept_mask
-from edge.parameter import Parameter
-from edge.state import State, read_state
+from edge.handover.artifact import MANIFEST_FILE, Artifact, open_artifact
+from edge.handover.state import State, read_state
+from edge.spelling import named
+from edge.weight.formats import decode, kept_mask
+from edge.weight.parameter import Parameter
+from export.artifact import build
+from export.capture import capture
 from export.directory import whole_directory
-from export.graph import set_tensor
-from export.inference import MODEL, write_inference
+from export.inference import write_inference
+from export.options import Options
 from export.rebuild import from_native, from_ort
+from export.source import source_of_run
 from mest.durable import write_json
 from mest.errors import DamagedError, InputError
 from mest.train.checkpoint import load_checkpoint, save_checkpoint
-from mest.train.run import checkpoint_path, read_run
+from mest.train.run import CHECKPOINTS, checkpoint_path, read_run
 
 OWN_FILES = ("metrics.jsonl", "metrics.csv")  # the run's history; its summary and pictures speak of other weights
 
@@ -36,21 +39,25 @@ def restore_run(state: Path, out: Path, original: Path | None = None) -> dict[st
     """
     artifact, saved = open_artifact(state), read_state(state)
     parameters = state_parameters(artifact, saved)
-    run = _original(artifact, original)
+    said = _said(artifact)
+    run = _original(artifact, said, original)
     with whole_directory(out) as folder:
         (folder / "checkpoints").mkdir()
         restored = 0
-        for which in ("best", "last"):
-            if checkpoint_path(run, which).is_file():
-                content = load_checkpoint(checkpoint_path(run, which))
-                restored = _overwrite(content, parameters, artifact.manifest.run["kept"])
-                save_checkpoint(checkpoint_path(folder, which), content)
+        present = [which for which in CHECKPOINTS if checkpoint_path(run, which).is_file()]
+        for which in present:
+            content = load_checkpoint(checkpoint_path(run, which))
+            try:
+                restored = _overwrite(content, parameters, said["kept"], layer_weights(artifact))
+            except (KeyError, IndexError, TypeError, ValueError) as wrong:
+                raise DamagedError(f"{artifact.path}: does not fit the run {run} ({wrong!r:.200})") from wrong
+            save_checkpoint(checkpoint_path(folder, which), content)
         description = {**read_run(run), "result": None, "restored_from": _origin(saved)}
         write_json(folder / "run.json", description)
         for name in OWN_FILES:
             if (run / name).is_file():
                 shutil.copy(run / name, folder / name)
-        _write_inference(artifact, parameters, folder)
+        _write_inference(folder, present[0])
     return {"run": str(out), "restored": restored, "original": str(run), **_origin(saved)}
 
 
@@ -64,26 +71,50 @@ def state_parameters(artifact: Artifact, saved: State) -> dict[str, Parameter]:
     raise DamagedError(f"state: was written by engine {engine!r}; known are native and ort")
 
 
-def _original(artifact: Artifact, given: Path | None) -> Path:
+def _said(artifact: Artifact) -> dict[str, Any]:
+    """What the artifact says of the run that it was exported from; raises DamagedError where a part is missing."""
     said = artifact.manifest.run
+    if "path" not in said:
+        raise InputError(
+            f"{artifact.path}: was exported from {said.get('from', 'no run')}, so there is no run to go back to; "
+            "export.restore_state(state, model) puts the state into the model"
+        )
+    for name in ("model", "data_checksum", "kept"):
+        if name not in said:
+            raise DamagedError(f"{artifact.path / MANIFEST_FILE}: run: {name!r} is missing; export the artifact again")
+    return said
+
+
+def _original(artifact: Artifact, said: Mapping[str, Any], given: Path | None) -> Path:
     path = given or Path(str(said.get("path", "")))
     if not (path / "run.json").is_file():
-        raise InputError(f"{path}: the run that {artifact.path} was exported from is not there; give it as --original")
+        raise InputError(
+            f"{path}: the run that {artifact.path} was exported from is not there; give it as {named('original')}"
+        )
     content = read_run(path)
     same = content["model"] == said["model"] and content["data"]["checksum"] == said["data_checksum"]
     if not same:
-        raise InputError(f"{path}: is not the run that {artifact.path} was exported from; give that as --original")
+        raise InputError(
+            f"{path}: is not the run that {artifact.path} was exported from; give that as {named('original')}"
+        )
     return path
 
 
-def _overwrite(content: dict[str, Any], parameters: Mapping[str, Parameter], kept: Mapping[str, Any]) -> int:
+def layer_weights(artifact: Artifact) -> set[str | None]:
+    """Names of the matrices and kernels of an artifact's layers."""
+    return {operator.layer_weight for operator in artifact.network.layers()}
+
+
+def _overwrite(
+    content: dict[str, Any], parameters: Mapping[str, Parameter], kept: Mapping[str, Any], weights: set[str | None]
+) -> int:
     """Put a board's parameters into a checkpoint, in place; return how many there were."""
     model, masks, restored = content["model"], content["masks"], 0
     for name, parameter in parameters.items():
         if name not in model:
-            continue  # a list of channels
-        value, mask = _whole(model[name].numpy(), parameter, kept.get(name))
-        model[name] = torch.from_numpy(value)
+            continue  # a list of channels, or numbers in the model's code
+        value, mask = whole_parameter(model[name].numpy(), parameter, kept.get(name), name in weights)
+        model[name].copy_(torch.from_numpy(value))  # in place: a layer that is registered twice has two names for it
         if name in masks and mask is not None:
             masks[name] = torch.from_numpy(mask)
         restored += 1
@@ -97,13 +128,17 @@ def _overwrite(content: dict[str, Any], parameters: Mapping[str, Parameter], kep
     return restored
 
 
-def _whole(
-    before: np.ndarray, parameter: Parameter, kept: Mapping[str, Any] | None
+def whole_parameter(
+    before: np.ndarray, parameter: Parameter, kept: Mapping[str, Any] | None, of_layer: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """A parameter in the shape that it was trained in, and its mask where the board could change it."""
+    """A parameter in the shape that it was trained in, and its mask where the board could change it.
+
+    `of_layer`: it is a layer's weight, whose second dimension is what the layer reads.
+    """
     if kept is None:
         value = decode(parameter).astype(before.dtype).reshape(before.shape)
         return value, kept_mask(parameter).reshape(before.shape) if parameter.sparse else None
+    # What was cut off of the inputs is zero in the artifact's masks, whatever the workstation has made of it since.
     whole, mask = before.copy(), None
     outputs = np.arange(before.shape[0]) if kept["outputs"] is None else np.array(kept["outputs"])
     if before.ndim == 1:
@@ -113,6 +148,7 @@ def _whole(
     if parameter.format == "channel":
         whole[np.ix_(outputs, inputs)] = 0
         inputs = np.array(kept["offered"])[parameter.tensors["channels"]]
+    if kept["inputs"] is not None and of_layer:
         mask = np.zeros(before.shape, bool)
         mask[:, inputs] = True
         whole *= mask
@@ -120,16 +156,11 @@ def _whole(
     return whole, mask
 
 
-def _write_inference(artifact: Artifact, parameters: Mapping[str, Parameter], folder: Path) -> None:
-    model = onnx.load(artifact.path / MODEL)
-    present = {tensor.name for tensor in model.graph.initializer}
-    for name, parameter in parameters.items():
-        if name in present:
-            channel = parameter.format == "channel"
-            set_tensor(model.graph, name, parameter.values if channel else decode(parameter))
-            if channel:
-                set_tensor(model.graph, f"{name}.channels", parameter.tensors["channels"].astype(np.int64))
-    write_inference(model, folder)
+def _write_inference(folder: Path, which: str) -> None:
+    """Write inference.onnx for the weights that a run directory has now."""
+    source = source_of_run(folder, which)
+    built = build(source, capture(source.model, source.input), Options())
+    write_inference(built.forward, source, folder)
 
 
 def _origin(saved: State) -> dict[str, Any]:

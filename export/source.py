@@ -6,10 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.parameter import SCHEMES
+import numpy as np
+
 from edge.plan.choices import OptimizerChoice
+from edge.weight.parameter import SCHEMES
 from export.sparse_layer import SparseLayer
 from mest.train.run import load_run
+
+BOARD_SCORES, BOARD_GROWTH = ("magnitude", "magnitude+gradient"), "random"
 
 if TYPE_CHECKING:  # a source holds a live model; what runs it is in capture and verify
     from torch import nn
@@ -17,7 +21,10 @@ if TYPE_CHECKING:  # a source holds a live model; what runs it is in capture and
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A model with its sparse layers by weight name; `run` says where it came from, `optimizer` how it was trained."""
+    """A model with its sparse layers by weight name; `run` says where it came from, `optimizer` how it was trained.
+
+    `notes` say what of its training a board does otherwise.
+    """
 
     model: nn.Module
     layers: dict[str, SparseLayer]
@@ -27,18 +34,19 @@ class Source:
     optimizer: OptimizerChoice = field(default_factory=OptimizerChoice)
     label_smoothing: float = 0.0
     run: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def source_of_run(path: str | Path, which: str = "best") -> Source:
     """The model of a run directory. Raises InputError if it is none, DamagedError if a part of it is damaged."""
     run = load_run(path, which)
     layers = {
-        layer["name"]: SparseLayer(
-            name=layer["name"],
-            scheme=_form(layer["scheme"]),
-            height=layer.get("height"),
-            target_sparsity=float(layer["target_sparsity"]),
-            mask=run.masks[layer["name"]].cpu().numpy().astype(bool),
+        layer["name"]: sparse_layer(
+            layer["name"],
+            layer["scheme"],
+            layer.get("height"),
+            float(layer["target_sparsity"]),
+            run.masks[layer["name"]].cpu().numpy(),
         )
         for layer in run.layers
     }
@@ -58,6 +66,7 @@ def source_of_run(path: str | Path, which: str = "best") -> Source:
         preprocess=run.preprocess,
         optimizer=optimizer,
         label_smoothing=float(trained["label_smoothing"]),
+        notes=rule_notes(run.config["sparse"]["score"], run.config["sparse"]["growth"]),
         run={
             "path": str(run.path.resolve()),
             "checkpoint": run.which,
@@ -68,7 +77,19 @@ def source_of_run(path: str | Path, which: str = "best") -> Source:
     )
 
 
-def _form(scheme: str) -> str:
-    """The shape that the formats know; zeros of a scheme of one's own may lie anywhere."""
-    name = scheme.partition(":")[0]
-    return name if name in SCHEMES else "irregular"
+def rule_notes(score: str | None, growth: str | None) -> tuple[str, ...]:
+    """What a board's mutation does otherwise than these rules, by name (None: what the method prescribes)."""
+    odd = [f"score {score}"] if score is not None and score.partition(":")[0] not in BOARD_SCORES else []
+    odd += [f"growth {growth}"] if growth not in (None, BOARD_GROWTH) else []
+    if not odd:
+        return ()
+    return (
+        f"{' and '.join(odd)} stay on the workstation: a board that mutates removes by magnitude and grows at random",
+    )
+
+
+def sparse_layer(name: str, scheme: str, height: int | None, target_sparsity: float, mask: np.ndarray) -> SparseLayer:
+    """A sparse layer in a shape that the formats know; zeros of a scheme of one's own may lie anywhere."""
+    known = scheme if scheme in SCHEMES else "irregular"
+    own = None if scheme in SCHEMES else scheme
+    return SparseLayer(name, known, height if known == "block" else None, target_sparsity, mask.astype(bool), own)

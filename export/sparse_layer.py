@@ -9,13 +9,17 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class SparseLayer:
-    """One sparse weight. `mask` is bool with the weight's dense shape, True where a weight may be other than zero."""
+    """One sparse weight. `mask` is bool with the weight's dense shape, True where a weight may be other than zero.
+
+    `own` is the name of a scheme that no board knows: its zeros are stored as irregular ones and may not move there.
+    """
 
     name: str
     scheme: str
     height: int | None
     target_sparsity: float
     mask: np.ndarray
+    own: str | None = None
 
     @property
     def sparsity(self) -> float:

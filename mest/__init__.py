@@ -1,6 +1,8 @@
 """Memory-economic sparse training: train sparse from the first step, export, fine-tune on small boards.
 
-Names are loaded on first use, so that `import mest` works without torch.
+What a program may use is named in the `__all__` of `mest` and of `mest.sparse`; docs/python-api.md says more. Every
+other module is internal and may change without notice. Names are loaded on first use, so that `import mest` works
+without torch.
 """
 
 from __future__ import annotations
@@ -11,14 +13,18 @@ from typing import TYPE_CHECKING, Any
 from mest.version import __version__
 
 if TYPE_CHECKING:
-    from mest.sparse import Sparsifier, sparsify
+    from mest.errors import DamagedError, InputError, MestError
+    from mest.sparse import Sparsifier, masks_of, sparsify
 
-__all__ = ["Sparsifier", "__version__", "sparsify"]
+__all__ = ["DamagedError", "InputError", "MestError", "Sparsifier", "__version__", "masks_of", "sparsify"]
 
-_HOMES = {"Sparsifier": "mest.sparse", "sparsify": "mest.sparse"}
+_HOMES = {
+    **dict.fromkeys(("DamagedError", "InputError", "MestError"), "mest.errors"),
+    **dict.fromkeys(("Sparsifier", "masks_of", "sparsify"), "mest.sparse"),
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'mest' has no attribute {name!r}")
+    raise AttributeError(f"module 'mest' has no attribute {name!r}; it offers {', '.join(__all__)}")

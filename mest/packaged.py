@@ -12,7 +12,8 @@ def resolve_packaged(path: str | Path) -> Path:
     """The existing file that `path` names: as given, else in the repository, else inside the installed package.
 
     `profiles/resnet32_cifar/blk/resnet32_0.9.yaml` works from any directory: a wheel carries the repository's
-    `profiles/` and `pkl/` as `mest/_packaged/profiles` and `mest/_packaged/pkl`.
+    `profiles/` and `pkl/` as `mest/_packaged/profiles` and `mest/_packaged/pkl`, each ranking as `.npz` alone; the name
+    of its `.pkl` leads to that.
 
     Raises InputError with the nearest existing names.
     """
@@ -25,6 +26,9 @@ def resolve_packaged(path: str | Path) -> Path:
             # A path that climbs out of the root with `..` is an ordinary path and was tried above.
             if (root / asked).is_file() and (root / asked).resolve().is_relative_to(root.resolve()):
                 return root / asked
+        twin = roots[1] / asked.with_suffix(".npz")
+        if asked.suffix == ".pkl" and ".." not in asked.parts and twin.is_file():
+            return twin
     raise InputError(f"{path}: no such file, neither here nor among the packaged ones{_nearest(asked, roots)}")
 
 

@@ -6,6 +6,7 @@ from importlib import import_module
 from types import ModuleType
 
 from mest.errors import InputError
+from mest.install import how_to_install
 
 
 def load_torchvision(part: str, wanted_by: str, instead: str) -> ModuleType:
@@ -18,7 +19,7 @@ def load_torchvision(part: str, wanted_by: str, instead: str) -> ModuleType:
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] != "torchvision":
             raise
-        reason = "needs the package torchvision, which is not installed: pip install 'mest[train]'"
+        reason = f"needs the package torchvision, which is not installed: {how_to_install('train')}"
     except (ImportError, RuntimeError) as failed:
         lines = str(failed).splitlines() or [type(failed).__name__]
         reason = f"torchvision does not load beside this torch ({lines[0]}): install the two together"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the native engine's tests, and altered networks through its loader, under AddressSanitizer with
+# Runs the native engine's tests, and altered networks and programs through its checks, under AddressSanitizer with
 # UndefinedBehaviorSanitizer, then the tests under ThreadSanitizer.
 # usage: tests/native_sanitizers.sh [--short] [PYTEST-ARGUMENTS...]   (PYTHON names the interpreter; needs gcc)
 # --short takes two instruction sets, the best one that a board has a like of and the plain reference, and fewer tests:
@@ -9,16 +9,16 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
 cases=20000
-tests=(tests/edge/test_native_operators.py tests/edge/test_native_convolution.py tests/edge/test_native_engine.py)
-tests+=(tests/edge/test_native_arena.py)
-fuzz=(tests/edge/test_native_fuzz.py)
+tests=(tests/edge/engines/native/test_native_operators.py tests/edge/engines/native/test_native_convolution.py tests/edge/engines/native/test_native_engine.py)
+tests+=(tests/edge/engines/native/test_native_arena.py)
+fuzz=(tests/edge/libmest/test_native_fuzz.py tests/edge/libmest/test_native_programs.py)
 sets=
 if [ "${1:-}" = --short ]; then
   shift
   sets="avx2 scalar neon"
   cases=3000
-  tests=(tests/edge/test_native_operators.py)
-  tests+=(tests/edge/test_native_convolution.py::test_{windows,threads_and_tiles,groups_and_depthwise})
+  tests=(tests/edge/engines/native/test_native_operators.py)
+  tests+=(tests/edge/engines/native/test_native_convolution.py::test_{windows,threads_and_tiles,groups_and_depthwise})
 fi
 export MEST_FUZZ_CASES=${MEST_FUZZ_CASES:-$cases}
 work=$(mktemp -d)
@@ -29,7 +29,7 @@ cd "$work"
 # name, compiler options, runtime library, options of the sanitizer, then tests and arguments of pytest
 run() {
   echo "== $1"
-  MEST_CC=gcc MEST_CFLAGS="$2 -g1 -O1 -fno-omit-frame-pointer" MEST_ONLY_SETS=$sets "$python" -m edge.native.build
+  MEST_CC=gcc MEST_CFLAGS="$2 -g1 -O1 -fno-omit-frame-pointer" MEST_ONLY_SETS=$sets "$python" -m edge.libmest.build
   env LD_PRELOAD="$(gcc -print-file-name="$3")" "$4" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONMALLOC=malloc \
     "$python" -m pytest -q -p no:cacheprovider "${@:5}"
 }

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mest.demo.commands import CommandFailed, Commands, Interrupted, split_log
-from mest.demo.material import DIGITS, make_material, picture
+from mest.demo.commands import CommandFailed, Commands, Interrupted, read, split_log
+from mest.demo.material import DIGITS, drawn, make_material, picture
+from mest.demo.script import module
 from mest.demo.sensor import Sensor, blurred, turned
+from mest.demo.walk import least_budget
+from mest.errors import DamagedError
 
 
 def never() -> bool:
@@ -56,6 +60,10 @@ def test_what_is_learnt_from_and_what_is_tested_on_are_the_fixed_parts(tmp_path:
         assert all((sample.new == held["images"]).all(axis=(1, 2)).any() for sample in material.samples)
     assert sorted(sample.label for sample in material.samples) == [str(digit) for digit in range(10)]
     np.testing.assert_array_equal(np.asarray(Image.open(material.samples[0].file)), material.samples[0].new)
+    for one, again in zip(material.samples, drawn(tmp_path, 0), strict=True):
+        assert (one.label, one.file) == (again.label, again.file)
+        np.testing.assert_array_equal(one.old, again.old)
+        np.testing.assert_array_equal(one.new, again.new)
 
 
 def test_a_picture_is_an_enlarged_png() -> None:
@@ -80,39 +88,55 @@ def test_a_log_is_told_apart_from_the_imports_in_it() -> None:
 def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "answers.py").write_text("print('{\"answer\": 42}')")
-    (tmp_path / "refuses.py").write_text("import sys; print('first'); sys.exit('the reason')")
+    (tmp_path / "refuses.py").write_text("import sys; print('{}'); sys.exit('the reason')")
     (tmp_path / "lingers.py").write_text("import time; time.sleep(60)")
     return tmp_path
 
 
 def test_a_command_answers_with_its_object_and_its_words(modules: Path) -> None:
-    """The result is parsed, the words are those a person would type."""
-    done = Commands(modules / "logs", never).module("answers", 1)
+    """The result is parsed, the words are those a person would type, and the files are those of the shell's line."""
+    done = Commands(modules, never).run(module("answers", "answers", 1))
     assert done.result == {"answer": 42}
-    assert done.words == ("python", "-m", "answers", "1")
+    assert done.step.line == "python -m answers 1 > said/answers.json 2> said/answers.log"
+    assert read(modules, done.step).result == {"answer": 42}
 
 
 def test_a_command_that_fails_passes_on_its_reason_and_its_code(modules: Path) -> None:
     """The last line it said and the log that has all of it."""
-    with pytest.raises(CommandFailed, match=r"'python -m refuses' failed: the reason \(all it said: .*1_refuses.log"):
-        Commands(modules / "logs", never).module("refuses")
+    with pytest.raises(CommandFailed, match=r"'python -m refuses' failed: the reason \(all it said: .*refuses.log"):
+        Commands(modules, never).run(module("refuses", "refuses"))
+
+
+def test_a_refusal_that_is_asked_for_is_read_and_its_absence_fails(modules: Path) -> None:
+    """A step that must end with another code than 0 fails with 0."""
+    step = replace(module("refuses", "refuses"), exit_code=1)
+    assert Commands(modules, never).run(step).said == "the reason\n"
+    with pytest.raises(CommandFailed, match="ended with code 0"):
+        Commands(modules, never).run(replace(module("answers", "answers"), exit_code=3))
 
 
 def test_a_command_that_a_signal_ended_fails_with_the_shells_code(modules: Path) -> None:
     """Killed is 137, as a shell says it."""
     (modules / "dies.py").write_text("import os; os.kill(os.getpid(), 9)")
     with pytest.raises(CommandFailed, match="ended with code 137") as failed:
-        Commands(modules / "logs", never).module("dies")
+        Commands(modules, never).run(module("dies", "dies"))
     assert failed.value.exit_code == 137
 
 
 def test_a_command_that_ends_while_the_user_stops_is_an_interruption(modules: Path) -> None:
     """Ctrl-C reaches both; whoever is first, it is no failure."""
     with pytest.raises(Interrupted):
-        Commands(modules / "logs", lambda: True).module("refuses")
+        Commands(modules, lambda: True).run(module("refuses", "refuses"))
 
 
 def test_a_stop_ends_the_command_that_runs(modules: Path) -> None:
     """The child does not outlive the demo."""
     with pytest.raises(Interrupted):
-        Commands(modules / "logs", lambda: True).module("lingers")
+        Commands(modules, lambda: True).run(module("lingers", "lingers"))
+
+
+def test_the_least_budget_is_the_one_that_a_refusal_names() -> None:
+    """A refusal that names none is no plan's."""
+    assert least_budget({"refused": "needs 3", "smallest_budget_bytes": 41}) == 41
+    with pytest.raises(DamagedError, match="names no budget that would do: artifact is missing"):
+        least_budget({"refused": "artifact is missing"})

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.rooms import circles, imports, rooms
+
 ROOT = Path(__file__).resolve().parents[1]
-TORCH_IN_EXPORT = {"export/capture.py", "export/verify.py", "export/restore.py"}
+TORCH_IN_EXPORT = {f"export/{name}.py" for name in ("capture", "checks/verify", "restore", "live", "returned")}
 OPTIONAL = {"torch", "torchvision", "yaml", "onnx", "onnxscript", "onnx_ir", "onnxruntime", "matplotlib", "sklearn"}
 
 
@@ -43,7 +45,7 @@ def test_edge_knows_nobody(path: Path) -> None:
     """A board module imports neither another stage nor the workstation's libraries."""
     banned = {"mest", "export", "torch", "torchvision", "onnx", "yaml", "matplotlib", "onnxscript"}
     where = path.relative_to(ROOT).as_posix()
-    if not where.startswith("edge/ort/") and where != "edge/board.py":
+    if not where.startswith("edge/engines/ort/") and where != "edge/host/facts.py":
         banned.add("onnxruntime")
     assert not imported_roots(path) & banned
 
@@ -62,10 +64,21 @@ def test_torch_stays_in_the_capture_and_verify_modules(path: Path) -> None:
         assert "torch" not in imported_roots(path)
 
 
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Not inside functions and not for type checking either."""
+    assert circles(imports(ROOT)) == []
+
+
+@pytest.mark.parametrize("package", ["mest", "edge", "export"])
+def test_no_rooms_import_each_other_in_a_circle(package: str) -> None:
+    """The folders and files of a package lie on floors: arrows go down."""
+    assert circles(rooms(imports(ROOT), package)) == []
+
+
 def test_the_command_line_and_the_board_need_the_base_install_alone() -> None:
     """Every command module and every edge module but the ort engine imports with the optional packages hidden."""
     names = [f"mest.cli.{p.stem}" for p in sources("mest/cli") if p.stem != "__init__"]
-    names += ["mest", "mest.cli", "export.check"]  # mest verify runs on a board
+    names += ["mest", "mest.cli", "export.checks.check"]  # mest verify runs on a board
     names += [
         ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for p in sources("edge")

@@ -1,43 +1,50 @@
 """The native network: what export writes, engines run and reports describe. See docs/network-format.md."""
 
 from edge.network.checking import check_network
-from edge.network.network import INPUT, Network, batch_norms_of
+from edge.network.network import INPUT, Network
 from edge.network.operators import (
     OPERATORS,
     Add,
+    Arithmetic,
     AvgPool,
     BatchNorm,
     Conv,
+    Div,
     Flatten,
     Foreign,
     GlobalAvgPool,
     Linear,
     MaxPool,
+    Mul,
     Operator,
     Pool,
     Relu,
     Relu6,
     Select,
     ShapeError,
+    Sub,
 )
 from edge.network.reading import read_network
 from edge.network.trainable import select_trainable
 from edge.network.writing import write_network
-from edge.parameter import SCHEMES, Parameter
+from edge.weight.parameter import SCHEMES, Parameter
 
 __all__ = [
     "INPUT",
     "OPERATORS",
     "SCHEMES",
     "Add",
+    "Arithmetic",
     "AvgPool",
     "BatchNorm",
     "Conv",
+    "Div",
     "Flatten",
     "Foreign",
     "GlobalAvgPool",
     "Linear",
     "MaxPool",
+    "Mul",
     "Network",
     "Operator",
     "Parameter",
@@ -46,7 +53,7 @@ __all__ = [
     "Relu6",
     "Select",
     "ShapeError",
-    "batch_norms_of",
+    "Sub",
     "check_network",
     "read_network",
     "select_trainable",

@@ -5,10 +5,9 @@ from __future__ import annotations
 import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import prod
 
-from edge.network.operators import BatchNorm, Conv, Foreign, Linear, Operator, Select, Shape
-from edge.parameter import Parameter
+from edge.network.operators import Operator, Shape
+from edge.weight.parameter import Parameter
 
 INPUT = "input"  # the name of the network's own input among the values
 
@@ -50,19 +49,22 @@ class Network:
                 readers[name].append(operator)
         return {name: tuple(found) for name, found in readers.items()}
 
-    def weighted(self) -> tuple[Conv | Linear, ...]:
-        """The convolution and linear operators, in order."""
-        return tuple(operator for operator in self.operators if isinstance(operator, Conv | Linear))
-
-    def foreign(self) -> tuple[Foreign, ...]:
+    def foreign(self) -> tuple[Operator, ...]:
         """The operators that only onnxruntime computes, in order: none in a network that our own engines can run."""
-        return tuple(operator for operator in self.operators if isinstance(operator, Foreign))
+        return tuple(operator for operator in self.operators if operator.foreign)
 
-    def layers(self) -> tuple[Conv | Linear | Foreign, ...]:
+    def layers(self) -> tuple[Operator, ...]:
         """The operators with a weight, in order, foreign ones included."""
-        return tuple(
-            operator for operator in self.operators if isinstance(operator, Conv | Linear | Foreign) and operator.weight
-        )
+        return tuple(operator for operator in self.operators if operator.layer_weight)
+
+    def constants(self) -> set[str]:
+        """Names of the tensors that the source model has no parameter for: lists of channels, numbers in its code."""
+        return {
+            name
+            for operator in self.operators
+            for role, name in operator.parameters().items()
+            if not operator.role(role).of_model
+        }
 
     def sparse_parameters(self) -> dict[str, Parameter]:
         """The parameters that a scheme makes sparse, in the order of the file."""
@@ -76,17 +78,22 @@ class Network:
 
     def multiply_accumulates(self) -> dict[str, int]:
         """Multiply-accumulates of one sample's forward pass by operator, counting kept weights only."""
-        return {
-            operator.name: self.parameters[operator.weight].nonzeros * prod(operator.shape[1:])
-            for operator in self.weighted()
-        }
+        return self._multiply_accumulates({name: each.nonzeros for name, each in self.parameters.items()})
 
     def dense_multiply_accumulates(self) -> dict[str, int]:
         """What `multiply_accumulates` would be with every weight there."""
-        return {
-            operator.name: self.parameters[operator.weight].size * prod(operator.shape[1:])
-            for operator in self.weighted()
+        return self._multiply_accumulates({name: each.size for name, each in self.parameters.items()})
+
+    def _multiply_accumulates(self, weights: Mapping[str, int]) -> dict[str, int]:
+        shapes = self.shapes()
+        counts = {
+            operator.name: operator.multiply_accumulates(
+                [shapes[name] for name in operator.inputs],
+                weights[operator.layer_weight] if operator.layer_weight else 0,
+            )
+            for operator in self.operators
         }
+        return {name: count for name, count in counts.items() if count is not None}
 
     def with_parameters(self, changed: Mapping[str, Parameter]) -> Network:
         """The same network with some parameters replaced."""
@@ -101,19 +108,3 @@ def release_pages(mapping: mmap.mmap | None) -> None:
     """Give up the resident pages of a mapped file, where the system can; a later access reads them again."""
     if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
         mapping.madvise(mmap.MADV_DONTNEED)
-
-
-def dense_shape(operator: Operator, parameters: Mapping[str, Parameter]) -> Shape:
-    """The shape that `Operator.output_shape` asks for beside the inputs: of the weight or the channel list, or `()`."""
-    if isinstance(operator, Conv | Linear):
-        return parameters[operator.weight].shape
-    if isinstance(operator, Select):
-        return parameters[operator.channels].shape
-    return ()
-
-
-def batch_norms_of(network: Network, operator: Operator) -> tuple[BatchNorm, ...]:
-    """The batch norms that read an operator's value directly."""
-    return tuple(
-        reader for reader in network.operators if isinstance(reader, BatchNorm) and reader.inputs[0] == operator.name
-    )

@@ -7,17 +7,17 @@ from dataclasses import fields
 from itertools import pairwise
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from edge.errors import DamagedError
-from edge.fields import Fields, read_json
-from edge.formats import FormatError, check_parameter
-from edge.network.checking import DESCRIPTION, MAX_DIMENSION, MAX_ELEMENTS, check_network
+from edge.files.fields import Fields, read_json
+from edge.network.checking import DESCRIPTION, MAX_ELEMENTS, check_network
 from edge.network.network import Network, release_pages
-from edge.network.operators import OPERATORS, Foreign, Operator
-from edge.parameter import SCHEMES, Parameter
+from edge.network.operators import OPERATORS, Operator
+from edge.network.operators.fields import MAX_DIMENSION, kind_of
+from edge.weight.formats import FormatError, check_parameter
+from edge.weight.parameter import SCHEMES, Parameter
 
 SCHEMA = "mest-network/1"
 TENSORS = "network.bin"
@@ -53,7 +53,7 @@ def read_network(directory: str | Path) -> Network:
         input=(shape[0], shape[1], shape[2]),
         classes=classes,
         operators=tuple(
-            _read_operator(Fields(content, DESCRIPTION, f"operator {number}"))
+            read_operator(Fields(content, DESCRIPTION, f"operator {number}"))
             for number, content in enumerate(operators)
         ),
         parameters=parameters,
@@ -63,42 +63,15 @@ def read_network(directory: str | Path) -> Network:
     return network
 
 
-def _read_operator(source: Fields) -> Operator:
+def read_operator(source: Fields) -> Operator:
+    """The operator that one entry of `operators` describes, its fields within bounds; raises DamagedError."""
     op = source.text("op")
     if op not in OPERATORS:
         source.fail(f"unknown op {op!r}; known: {', '.join(OPERATORS)}")
     kind = OPERATORS[op]
-    arguments: dict[str, Any] = {
-        field.name: source.optional_text(field.name)
-        if kind is Foreign and field.name in ("module", "weight")
-        else _read_field(source, field.name)
-        for field in fields(kind)
-    }
+    arguments = {field.name: kind_of(field).read(source, field.name) for field in fields(kind)}
     source.done()
     return kind(**arguments)
-
-
-def _read_field(source: Fields, name: str) -> Any:
-    """A field of an operator; a name means the same in every operator that has it."""
-    if name in ("inputs", "reads"):
-        return source.texts(name)
-    if name == "shape":
-        return source.integers(name, 1, MAX_DIMENSION)
-    if name in ("stride", "dilation", "kernel"):
-        return source.integers(name, 1, MAX_DIMENSION, 2)
-    if name == "padding":
-        return source.integers(name, 0, MAX_DIMENSION, 4)
-    if name == "groups":
-        return source.integer(name, 1, MAX_DIMENSION)
-    if name in ("ceil_mode", "count_include_pad"):
-        return source.boolean(name)
-    if name == "epsilon":
-        return source.number(name, 1e-30, 1e6)
-    if name == "momentum":
-        return source.number(name, 0.0, 1.0)
-    if name == "bias":
-        return source.optional_text(name)
-    return source.text(name)
 
 
 def _read_parameters(described: dict[str, Fields], mapping: mmap.mmap | None, bin_bytes: int) -> dict[str, Parameter]:
@@ -107,7 +80,7 @@ def _read_parameters(described: dict[str, Fields], mapping: mmap.mmap | None, bi
     for name, source in described.items():
         source.place = f"parameter {name!r}"
         shape = source.integers("shape", 1, MAX_DIMENSION)
-        if not shape or prod(shape) > MAX_ELEMENTS:
+        if prod(shape) > MAX_ELEMENTS:
             source.fail(f"a shape of {list(shape)} is not possible")
         tensors = {}
         for part, tensor in source.objects("tensors").items():
@@ -129,6 +102,8 @@ def _read_parameters(described: dict[str, Fields], mapping: mmap.mmap | None, bi
             coding=source.text("coding") if source.has("coding") else None,
         )
         source.done()
+        if not shape and parameter.format != "dense":
+            source.fail("one number alone is dense")
         try:
             check_parameter(parameter)
         except FormatError as error:
@@ -158,7 +133,7 @@ def _read_tensor(source: Fields, mapping: mmap.mmap | None, bin_bytes: int) -> t
         source.fail(f"{list(shape)} {name} at {offset} do not lie within the {bin_bytes} bytes of {TENSORS}")
     if mapping is None or count == 0:
         return np.zeros(shape, DTYPES[name]), (offset, offset)
-    return np.frombuffer(mapping, DTYPES[name], count, offset).reshape(shape), (offset, end)
+    return np.ndarray(shape, DTYPES[name], mapping, offset), (offset, end)
 
 
 def _map(path: Path, nbytes: int) -> mmap.mmap | None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 from edge.errors import InputError
-from edge.network.network import Network, batch_norms_of
-from edge.network.operators import BatchNorm, Foreign
+from edge.network.network import Network
 
 ALLOWED = "all, last:N, bias, or a regular expression that matches whole parameter names"
 
@@ -37,9 +36,7 @@ def select_trainable(network: Network, spec: str) -> set[str]:
 
 
 def _bias(network: Network) -> set[str]:
-    roles = ("bias", "scale", "shift")
-    named = {name for op in network.operators for role, name in op.parameters().items() if role in roles}
-    return named | {name for op in network.foreign() for name in op.reads if len(network.parameters[name].shape) == 1}
+    return {name for operator in network.operators for name in operator.biases(network.parameters)}
 
 
 def _last(network: Network, spec: str) -> set[str]:
@@ -51,11 +48,6 @@ def _last(network: Network, spec: str) -> set[str]:
     chosen: set[str] = set()
     readers = network.consumers()
     for layer in layers[-count:]:
-        # The bias of a foreign layer is added by an operator of its own; what else reads a layer may be a norm.
-        chosen.update(name for op in readers[layer.name] if isinstance(op, Foreign) for name in op.reads)
-        for operator in (layer, *batch_norms_of(network, layer)):
-            names = operator.parameters()
-            if isinstance(operator, BatchNorm):
-                names = {"scale": operator.scale, "shift": operator.shift}
-            chosen.update(names.values())
+        chosen.update(layer.parameters().values())
+        chosen.update(name for reader in readers[layer.name] for name in reader.trained_with_layer())
     return chosen

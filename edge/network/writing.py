@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-from dataclasses import asdict
+from dataclasses import fields
+from io import BufferedWriter
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from edge.formats import check_parameter
+from edge.files.durable import replaced, write_durably
 from edge.network.checking import DESCRIPTION, check_network
 from edge.network.network import Network
+from edge.network.operators import Operator
+from edge.network.operators.fields import kind_of
 from edge.network.reading import ALIGNMENT, DTYPES, SCHEMA, TENSORS
-from edge.parameter import Parameter
+from edge.weight.formats import check_parameter
+from edge.weight.parameter import Parameter
 
 
 def write_network(network: Network, directory: str | Path) -> None:
@@ -27,20 +30,29 @@ def write_network(network: Network, directory: str | Path) -> None:
     check_network(network)
     folder = Path(directory)
     described: dict[str, Any] = {}
-    with _Replaced(folder / TENSORS) as file:
+    with replaced(folder / TENSORS) as raw:
+        file = BufferedWriter(raw)
         for name, parameter in network.parameters.items():
             described[name] = _describe(parameter) | {"tensors": _write_tensors(parameter, file)}
         bin_bytes = file.tell()
+        file.flush()
+        file.detach()  # the file is closed by who opened it
     content = {
         "schema": SCHEMA,
         "input": network.input,
         "classes": network.classes,
         "bin_bytes": bin_bytes,
-        "operators": [{"op": operator.op} | asdict(operator) for operator in network.operators],
+        "operators": [describe_operator(operator) for operator in network.operators],
         "parameters": described,
     }
-    with _Replaced(folder / DESCRIPTION) as file:
-        file.write(_lines(content).encode("utf-8"))
+    write_durably(folder / DESCRIPTION, _lines(content).encode("utf-8"))
+
+
+def describe_operator(operator: Operator) -> dict[str, Any]:
+    """An operator's entry in `operators`: its name there and its fields, but for those that go without saying."""
+    values = {field.name: (kind_of(field), getattr(operator, field.name)) for field in fields(operator)}
+    stated = {name: value for name, (kind, value) in values.items() if not kind.left_out(value)}
+    return {"op": operator.op} | stated
 
 
 def _describe(parameter: Parameter) -> dict[str, Any]:
@@ -72,25 +84,3 @@ def _lines(content: dict[str, Any]) -> str:
     entries = (f"  {json.dumps(name)}: {json.dumps(each)}" for name, each in content["parameters"].items())
     text["parameters"] = "{\n" + ",\n".join(entries) + "\n }"
     return "{\n" + ",\n".join(f' "{key}": {value}' for key, value in text.items()) + "\n}\n"
-
-
-class _Replaced:
-    """A file that takes the place of `path` when the block ends well, and leaves nothing when it does not."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._part = path.with_name(path.name + ".part")
-
-    def __enter__(self) -> BinaryIO:
-        self._file: BinaryIO = self._part.open("wb")
-        return self._file
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        self._file.close()
-        if kind is None:
-            self._part.replace(self._path)
-        else:
-            self._part.unlink(missing_ok=True)

@@ -27,7 +27,7 @@ class ArenaError(RuntimeError):
 def plan_arena(buffers: Sequence[Buffer], alignment: int = ALIGNMENT) -> ArenaPlan:
     """Offsets for all buffers, multiples of `alignment`: the smaller of two heuristics' arenas.
 
-    Raises ArenaError for names that appear twice, negative sizes and lifetimes that end before they begin.
+    Raises ArenaError for negative sizes and lifetimes that end before they begin.
     """
     _refuse_impossible(buffers)
     sizes = [_aligned(buffer.nbytes, alignment) for buffer in buffers]
@@ -42,7 +42,7 @@ def plan_arena(buffers: Sequence[Buffer], alignment: int = ALIGNMENT) -> ArenaPl
         nbytes=nbytes,
         naive_bytes=sum(sizes),
         peak_step=first_step + int(live.argmax()) if live.size else 0,
-        offsets={buffer.name: offset for buffer, offset in zip(buffers, offsets, strict=True)},
+        offsets=tuple(offsets),
     )
 
 
@@ -57,36 +57,35 @@ def check_arena(buffers: Sequence[Buffer], plan: ArenaPlan, alignment: int = ALI
 
     Walks through the steps with the live extents sorted by offset, where an overlap shows between neighbours.
     """
-    names = [buffer.name for buffer in buffers]
-    if sorted(names) != sorted(plan.offsets):
-        raise ArenaError(f"the plan does not place exactly the buffers given: {set(names) ^ set(plan.offsets)}")
-    for buffer in buffers:
-        offset = plan.offsets[buffer.name]
+    if len(buffers) != len(plan.offsets):
+        raise ArenaError(f"the plan places {len(plan.offsets)} buffers, not exactly the {len(buffers)} given")
+    for buffer, offset in zip(buffers, plan.offsets, strict=True):
         if offset < 0 or offset % alignment or offset + buffer.nbytes > plan.nbytes:
             raise ArenaError(f"{buffer.name}: {buffer.nbytes} bytes at {offset} do not lie within {plan.nbytes}")
 
-    live: list[tuple[int, int, str]] = []  # (offset, end, name)
-    ending = sorted((buffer.last, buffer.name) for buffer in buffers if buffer.nbytes)
-    extents = {b.name: (plan.offsets[b.name], plan.offsets[b.name] + b.nbytes, b.name) for b in buffers}
+    live: list[tuple[int, int, int]] = []  # (offset, end, number of the buffer)
+    extents = [(at, at + b.nbytes, number) for number, (b, at) in enumerate(zip(buffers, plan.offsets, strict=True))]
+    filled = [number for number, buffer in enumerate(buffers) if buffer.nbytes]
+    ending = sorted(filled, key=lambda number: buffers[number].last)
     ended = 0
-    for buffer in sorted((b for b in buffers if b.nbytes), key=lambda b: b.first):
-        while ending[ended][0] < buffer.first:
-            live.remove(extents[ending[ended][1]])
+    for number in sorted(filled, key=lambda number: buffers[number].first):
+        now = buffers[number].first
+        while buffers[ending[ended]].last < now:
+            live.remove(extents[ending[ended]])
             ended += 1
-        extent = extents[buffer.name]
+        extent = extents[number]
         insort(live, extent)
         place = bisect_left(live, extent)
         for left, right in zip(live[max(place - 1, 0) : place + 1], live[max(place, 1) : place + 2], strict=False):
             if left[1] > right[0]:
-                raise ArenaError(f"{left[2]} and {right[2]} share bytes while both are alive at step {buffer.first}")
+                names = f"{buffers[left[2]].name} and {buffers[right[2]].name}"
+                raise ArenaError(f"{names} share bytes while both are alive at step {now}")
 
 
 def _refuse_impossible(buffers: Sequence[Buffer]) -> None:
-    seen = set()
     for buffer in buffers:
-        if buffer.nbytes < 0 or buffer.first > buffer.last or buffer.name in seen:
-            raise ArenaError(f"cannot plan {buffer}: named twice, of negative size, or ending before it begins")
-        seen.add(buffer.name)
+        if buffer.nbytes < 0 or buffer.first > buffer.last:
+            raise ArenaError(f"cannot plan {buffer}: of negative size, or ending before it begins")
 
 
 def _aligned(nbytes: int, alignment: int) -> int:

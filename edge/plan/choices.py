@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from edge.errors import InputError
+from edge.ranges import check_ranges
+from edge.spelling import named
+
+ENGINES = ("native", "ort")  # fastest first
+
 BatchNorm = Literal["train", "frozen"]
 Recompute = Literal["none", "activations", "blocks"]
 
@@ -20,6 +26,15 @@ class OptimizerChoice:
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        """Refuse what PyTorch's optimizers refuse."""
+        names = ("momentum", "beta1", "beta2", "epsilon")
+        check_ranges({**{name: getattr(self, name) for name in names}, "weight_decay": self.weight_decay})
+        if self.nesterov and not self.momentum:
+            raise InputError(
+                f"{named('nesterov')} needs a {named('momentum')} above 0; give one, or {named('nesterov', False)}"
+            )
 
     @property
     def state_per_weight(self) -> int:

@@ -20,9 +20,12 @@ Kind = Literal[
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Buffer:
-    """A tensor of the arena: alive from the start of step `first` to the end of step `last`, both included."""
+    """A tensor of the arena: alive from the start of step `first` to the end of step `last`, both included.
+
+    A name is for reports; several may bear the same.
+    """
 
     name: str
     kind: Kind
@@ -33,15 +36,18 @@ class Buffer:
 
 @dataclass(frozen=True)
 class ArenaPlan:
-    """Where every buffer lies in one block of memory. `naive_bytes` is the size without any reuse."""
+    """Where every buffer lies in one block of memory: `offsets` in the order of the buffers that were planned.
+
+    `naive_bytes` is the size without any reuse.
+    """
 
     nbytes: int
     naive_bytes: int
     peak_step: int
-    offsets: dict[str, int]
+    offsets: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """Bytes held outside the arena for the whole run."""
 

@@ -5,20 +5,35 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
-from edge.budget import format_size
 from edge.errors import BudgetError, InputError
+from edge.host.limits import format_size, parse_size
 from edge.plan.choices import BatchNorm, Choices, OptimizerChoice, Recompute
 from edge.plan.footprint import Footprint
-from edge.plan.memory import DataNeeds, MemoryPlan, make_plan
+from edge.plan.norms import frozen_note, lone_refusal
+from edge.plan.process import DataNeeds, MemoryPlan, make_plan
+from edge.ranges import check_ranges
+from edge.spelling import named
 
 _MIB = 1 << 20
-_START_SPREAD_BYTES = _MIB // 5  # by which the baselines of two starts of the same command differ
+_START_SPREAD_BYTES = _MIB // 2  # by which starts of the same command differ; one that resumes also reads its state
 _RECOMPUTE: tuple[Recompute, ...] = ("none", "activations", "blocks")
 
 
-class Planned(Protocol):
+class Prepared(Protocol):
+    """What an engine found out when it planned for certain choices."""
+
+    @property
+    def footprint(self) -> Footprint:
+        """All memory above the baseline."""
+
+
+Made = TypeVar("Made", bound=Prepared)
+MadeOut = TypeVar("MadeOut", bound=Prepared, covariant=True)
+
+
+class Planned(Protocol[MadeOut]):
     """An engine seen from the planner: what it can do, what that takes, and nothing allocated."""
 
     name: str
@@ -26,6 +41,10 @@ class Planned(Protocol):
     held_bytes: int  # what the artifact's description and the data index hold already
     weight_layers: int  # trainable convolutions and linear layers as exported
     has_batch_norm: bool
+    freezes_norms: bool  # True if it can leave single batch norms of a step frozen
+
+    def lone_norms(self, choices: Choices) -> tuple[str, ...]:
+        """Batch norms that would see one value a channel in a piece of these choices."""
 
     def trained(self, trainable: str) -> set[str]:
         """Names of the parameters that are trained; none where `trainable` does not mean any."""
@@ -33,8 +52,8 @@ class Planned(Protocol):
     def refuses(self, choices: Choices) -> str | None:
         """Why the engine cannot make these choices, or None if it can."""
 
-    def estimate(self, choices: Choices) -> Footprint:
-        """All memory above the baseline."""
+    def prepare(self, choices: Choices) -> MadeOut:
+        """What the engine will be opened with, with all memory above the baseline."""
 
     def evaluation_bytes(self, choices: Choices) -> int:
         """What evaluation adds to the footprint of training."""
@@ -58,14 +77,21 @@ class Request:
     densest_sparsity: dict[str, float] = field(default_factory=dict)
     exact: bool = False
     last_batch: int = 0  # samples of the smaller batch that ends an epoch, where that is known
+    trains: bool = True  # False: for predictions alone, so that nothing about training is refused or said
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise InputError(f"--batch-size {self.batch_size}: must be 1 or more")
-        if self.micro_batch is not None and not 1 <= self.micro_batch <= self.batch_size:
-            raise InputError(f"--micro-batch {self.micro_batch}: must be from 1 to the batch size {self.batch_size}")
-        if self.threads < 1:
-            raise InputError(f"--threads {self.threads}: must be 1 or more")
+        check_ranges(
+            {
+                "batch_size": self.batch_size,
+                "micro_batch": self.micro_batch,
+                "threads": self.threads,
+                "label_smoothing": self.label_smoothing,
+            }
+        )
+        if self.micro_batch is not None and self.micro_batch > self.batch_size:
+            raise InputError(
+                f"{named('micro_batch')} {self.micro_batch}: must be from 1 to the batch size {self.batch_size}"
+            )
 
 
 @dataclass(frozen=True)
@@ -74,6 +100,7 @@ class _Candidate:
     fewer_layers: int  # 0: all as asked; larger: fewer
     change: int  # 0 exact; 1 micro-batches under training batch norm; 2 batch norm frozen though not asked
     time_cost: float
+    lone: tuple[str, ...] = ()  # batch norms that are frozen in pieces of a single sample
 
     @property
     def family(self) -> tuple[str, ...]:
@@ -81,7 +108,15 @@ class _Candidate:
         return (self.choices.trainable, self.choices.batch_norm, self.choices.recompute)
 
 
-def search(planned: Planned, request: Request, data: DataNeeds, budget_bytes: int | None) -> MemoryPlan:
+@dataclass(frozen=True)
+class Found(Generic[Made]):
+    """The plan that was found, and what the engine is opened with so that it is not made again."""
+
+    plan: MemoryPlan
+    prepared: Made
+
+
+def search(planned: Planned[Made], request: Request, data: DataNeeds, budget_bytes: int | None) -> Found[Made]:
     """The first plan that fits, in the order: exact by time, then changed results by how much they change.
 
     Without a budget that is the fastest exact plan. Raises BudgetError with the largest contributors and the smallest
@@ -91,55 +126,68 @@ def search(planned: Planned, request: Request, data: DataNeeds, budget_bytes: in
     refusal: str | None = None
     if request.trainable is not None and request.densest_sparsity and not _mutated(planned, request, request.trainable):
         raise InputError(
-            f"engine {planned.name}: no sparse layer is among those that --trainable {request.trainable} trains, and "
-            "only trained layers mutate; train more of them, or leave --mutate out"
+            f"engine {planned.name}: no sparse layer is among those that {named('trainable')} "
+            f"{request.trainable} trains, and "
+            f"only trained layers mutate; train more of them, or leave {named('mutate')} out"
         )
     candidates = sorted(_candidates(planned, request), key=_order)
     hopeless: set[tuple[str, ...]] = set()  # what does not fit in its smallest pieces does not in larger ones
     for candidate in candidates:
-        reason = planned.refuses(candidate.choices)
+        reason = planned.refuses(candidate.choices) or _lone_refusal(planned, candidate, request)
         if reason is not None:
             refusal = refusal or reason
             continue
         if candidate.family in hopeless:
             continue
-        plan = _plan(planned, candidate, data)
-        if budget_bytes is None or plan.peak_bytes <= budget_bytes:
-            return plan
+        found = _plan(planned, candidate, data)
+        if budget_bytes is None or found.plan.peak_bytes <= budget_bytes:
+            return found
         least = min(
             (other for other in candidates if other.family == candidate.family),
             key=lambda other: other.choices.micro_batch,
         )
         if least is not candidate:
-            plan = _plan(planned, least, data)
+            found = _plan(planned, least, data)
+        plan = found.plan
         if plan.peak_bytes > budget_bytes:
             hopeless.add(candidate.family)
         if smallest is None or plan.peak_bytes < smallest.peak_bytes:
             smallest = plan
     if smallest is None or budget_bytes is None:
         raise InputError(f"engine {planned.name}: {refusal or 'cannot make these choices'}")
-    raise BudgetError(_refusal(smallest, budget_bytes, request))
+    raise BudgetError(_refusal(smallest, budget_bytes, request), _answer(smallest, budget_bytes))
 
 
-def _plan(planned: Planned, candidate: _Candidate, data: DataNeeds) -> MemoryPlan:
-    return make_plan(
+def _plan(planned: Planned[Made], candidate: _Candidate, data: DataNeeds) -> Found[Made]:
+    prepared = planned.prepare(candidate.choices)
+    plan = make_plan(
         planned.name,
         candidate.choices,
-        planned.estimate(candidate.choices),
+        prepared.footprint,
         planned.baseline_bytes,
         data,
         planned.held_bytes,
         planned.evaluation_bytes(candidate.choices),
-        exact=candidate.change == 0 and candidate.fewer_layers == 0,
+        exact=candidate.change == 0 and candidate.fewer_layers == 0 and not candidate.lone,
         time_cost=candidate.time_cost,
         notes=_notes(candidate, planned),
+        frozen_norms=candidate.lone,
     )
+    return Found(plan, prepared)
+
+
+def _lone_refusal(planned: Planned[Prepared], candidate: _Candidate, request: Request) -> str | None:
+    if candidate.lone and request.exact:
+        return lone_refusal(candidate.lone, candidate.choices, f"{named('exact')} forbids to freeze them there")
+    if candidate.lone and not planned.freezes_norms:
+        return lone_refusal(candidate.lone, candidate.choices, "its training graph cannot freeze them there")
+    return None
 
 
 def _order(candidate: _Candidate) -> tuple[float, ...]:
-    """Least changed first, then fastest; batch norm over larger pieces changes less."""
+    """Least changed first, then fastest; batch norm over larger pieces changes less, and over single values most."""
     pieces = -candidate.choices.micro_batch if candidate.change == 1 else 0
-    return (candidate.fewer_layers, candidate.change, pieces, candidate.time_cost)
+    return (candidate.fewer_layers, candidate.change, bool(candidate.lone), pieces, candidate.time_cost)
 
 
 def smallest_budget(plan: MemoryPlan) -> str:
@@ -147,17 +195,30 @@ def smallest_budget(plan: MemoryPlan) -> str:
     return f"{math.ceil((plan.peak_bytes + _START_SPREAD_BYTES) * 10 / _MIB) / 10:.1f}MiB"
 
 
+def _answer(smallest: MemoryPlan, budget_bytes: int) -> dict[str, Any]:
+    """What a refusal says for a program: the budget asked for, the smallest that would do, and what would fill it."""
+    return {
+        "engine": smallest.engine,
+        "budget_bytes": budget_bytes,
+        "smallest_budget_bytes": parse_size(smallest_budget(smallest)),
+        "planned_peak_bytes": smallest.peak_bytes,
+        "batch_size": smallest.choices.batch_size,
+        "plan": smallest.chosen(),
+        "contributors": [{"name": name, "bytes": nbytes} for name, nbytes in smallest.contributors()],
+    }
+
+
 def _refusal(smallest: MemoryPlan, budget_bytes: int, request: Request) -> str:
     parts = ", ".join(f"{name} {format_size(nbytes)}" for name, nbytes in smallest.contributors()[:4])
-    exact = " (--exact forbids plans that change the result and need less)" if request.exact else ""
+    exact = f" ({named('exact')} forbids plans that change the result and need less)" if request.exact else ""
     return (
         f"memory budget {format_size(budget_bytes)} cannot be met by engine {smallest.engine}: the smallest plan needs "
         f"{format_size(smallest.peak_bytes)}, of which {parts}; "
-        f"give --memory-budget {smallest_budget(smallest)} or more{exact}"
+        f"give {named('memory_budget')} {smallest_budget(smallest)} or more{exact}"
     )
 
 
-def _candidates(planned: Planned, request: Request) -> Iterator[_Candidate]:
+def _candidates(planned: Planned[Prepared], request: Request) -> Iterator[_Candidate]:
     asked_norm: BatchNorm = request.batch_norm or "train"
     norms: list[BatchNorm] = [asked_norm]
     if request.batch_norm is None and planned.has_batch_norm and not request.exact:
@@ -185,7 +246,8 @@ def _candidates(planned: Planned, request: Request) -> Iterator[_Candidate]:
                         last_batch=request.last_batch,
                     )
                     change = 2 if norm != asked_norm else 1 if split_norm else 0
-                    yield _Candidate(choices, fewer, change, planned.time_cost(choices))
+                    lone = planned.lone_norms(choices) if request.trains else ()
+                    yield _Candidate(choices, fewer, change, planned.time_cost(choices), lone)
 
 
 def _micro_batches(request: Request) -> list[int]:
@@ -197,7 +259,7 @@ def _micro_batches(request: Request) -> list[int]:
     return sizes
 
 
-def _trainable(planned: Planned, request: Request) -> list[str]:
+def _trainable(planned: Planned[Prepared], request: Request) -> list[str]:
     if request.trainable is not None or request.exact:
         return [request.trainable or "all"]
     counts, count = [], planned.weight_layers // 2
@@ -207,13 +269,13 @@ def _trainable(planned: Planned, request: Request) -> list[str]:
     return ["all", *counts]
 
 
-def _mutated(planned: Planned, request: Request, trainable: str) -> dict[str, float]:
+def _mutated(planned: Planned[Prepared], request: Request, trainable: str) -> dict[str, float]:
     """What mutation was asked for, of the layers that are trained: frozen ones stay as they are and need no room."""
     trained = planned.trained(trainable) if request.densest_sparsity else set()
     return {name: sparsity for name, sparsity in request.densest_sparsity.items() if name in trained}
 
 
-def _notes(candidate: _Candidate, planned: Planned) -> tuple[str, ...]:
+def _notes(candidate: _Candidate, planned: Planned[Prepared]) -> tuple[str, ...]:
     choices = candidate.choices
     notes = []
     whole = replace(choices, micro_batch=choices.batch_size)
@@ -228,6 +290,8 @@ def _notes(candidate: _Candidate, planned: Planned) -> tuple[str, ...]:
         )
     if candidate.change == 2:
         notes.append("batch norm is frozen: changes the result, statistics stay as exported")
+    if candidate.lone:
+        notes.append(frozen_note(candidate.lone, choices))
     if candidate.fewer_layers:
         notes.append(f"only {choices.trainable} layers are trained: changes the result, less time")
     return tuple(notes)

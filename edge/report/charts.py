@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from edge.report.moments import KINDS, Timeline
+from edge.report.numbers import MIB, bytes_text, percent_text
 from edge.report.svg import Drawing, escape, label, shorten, tag, ticks
-from edge.report.timeline import KINDS, Timeline
-from edge.report.units import MIB, bytes_text, percent_text
 
 WIDE, NARROW = 720, 350
 CHARACTER = 6.6  # mean width of a character at 12 px, in px

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge.report.moments import timeline
+from edge.report.numbers import bytes_text, percent_text, points_text, reading_text
 from edge.report.record import Measured, Record, Training
-from edge.report.timeline import timeline
-from edge.report.units import bytes_text, percent_text, points_text, reading_text
 
 
 @dataclass(frozen=True)

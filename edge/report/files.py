@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge.report.charts import memory_over_step
+from edge.report.moments import timeline
 from edge.report.page import render
 from edge.report.record import Record, write_record
-from edge.report.timeline import timeline
 
 
 def write_report(record: Record, directory: Path) -> dict[str, Path]:

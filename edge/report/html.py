@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from edge.report.charts import NARROW, WIDE
 from edge.report.facts import Fact
+from edge.report.numbers import bytes_text, percent_text, time_text
 from edge.report.svg import STYLE as CHART_STYLE
-from edge.report.svg import Drawing, escape
-from edge.report.units import bytes_text, percent_text, time_text
+from edge.report.svg import Drawing
+from edge.report.svg import escape as escape_markup
 
 # The page may show what it carries and nothing else: a browser refuses it every request and every script.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -51,11 +53,22 @@ dt{font-weight:600;margin-top:.7rem}dd{margin:0}
 .pairs li{display:grid;grid-template-columns:1fr 1fr;gap:4px}.pairs span{grid-column:1/3;text-align:center}
 .pairs img{width:100%;display:block;image-rendering:pixelated;border-radius:6px;border:1px solid var(--rule)}
 code,pre{font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:.88em}
-pre{background:var(--card);padding:12px 14px;border-radius:10px;overflow-x:auto}
+pre{background:var(--card);padding:12px 14px;border-radius:10px;white-space:pre-wrap}
+pre code{display:block;user-select:all;padding:3px 0}
+blockquote{margin:.5rem 0 1rem;padding:10px 16px;border-left:5px solid var(--bad);background:var(--card);
+border-radius:10px}
 @media(max-width:760px){figure .wide{display:none}figure .narrow{display:block}
 body{font-size:16px}h1{font-size:1.55rem}
 table{font-size:.84rem}th,td{padding-right:8px}}
 """
+
+
+UNIT = re.compile(r"(?<=\d) (?=(?:%|[KMG]iB\b|B\b|[mµ]?s\b|min\b|points\b))")
+
+
+def escape(text: str) -> str:
+    """Text that a browser shows as it is; a number and its unit stay on one line."""
+    return escape_markup(UNIT.sub("\u00a0", text))
 
 
 def page(title: str, lead: str, body: Iterable[str], foot: str) -> str:
@@ -79,6 +92,16 @@ def section(heading: str, *markup: str) -> str:
 def paragraph(text: str) -> str:
     """A paragraph of escaped text."""
     return f"<p>{escape(text)}</p>"
+
+
+def quote(text: str) -> str:
+    """What a command said, word by word."""
+    return f"<blockquote>{escape(text)}</blockquote>"
+
+
+def commands(lines: Iterable[str]) -> str:
+    """Lines for a shell, each selected whole by a click; long ones wrap."""
+    return f"<pre>{''.join(f'<code>{escape(line)}</code>' for line in lines)}</pre>"
 
 
 def cards(found: Iterable[Fact]) -> str:

@@ -8,16 +8,10 @@ from functools import partial
 from edge.report import html
 from edge.report.charts import Bar, Segment, Series, bars, curves, memory_over_step, share_axis
 from edge.report.facts import facts
+from edge.report.moments import KINDS, timeline
+from edge.report.numbers import bytes_text, limit_text, percent_text, reading_text, time_text
 from edge.report.record import OperatorCost, Profile, Reading, Record, Training
 from edge.report.terminal import above
-from edge.report.timeline import KINDS, timeline
-from edge.report.units import (
-    bytes_text,
-    limit_text,
-    percent_text,
-    reading_text,
-    time_text,
-)
 
 GLOSSARY = (
     ("Budget", "The most resident memory the whole process may ever have, interpreter and libraries included."),
@@ -83,18 +77,25 @@ def sections(record: Record) -> list[str]:
 def memory(record: Record) -> str:
     """What the process holds over a step, and planned beside measured."""
     line, plan = timeline(record.plan), record.plan
+    runtime = line.peak_by_kind().get("runtime", 0)
     rows = [(item.name, item.kind, bytes_text(item.nbytes)) for item in line.contributors[:20]]
     caption = (
         "One training step from left to right, as planned. The dashed line is what the process holds once its arena "
-        f"has been touched: {bytes_text(line.reserved_bytes)}. Without any reuse the arena of "
+        f"has been touched: {bytes_text(line.reserved_bytes - runtime)}. Without any reuse the arena of "
         f"{bytes_text(plan.arena_bytes)} would be {bytes_text(plan.naive_bytes)}. {PLAN_SOURCE.get(record.engine, '')}"
     )
     return html.section(
-        "What the memory went to",
-        html.figure(partial(memory_over_step, line, "Memory over one training step, by kind"), caption),
+        "Where the memory goes",
         html.figure(
-            partial(memory_over_step, line.without("runtime"), "The same without the runtime"),
-            "The same, closer: what the network adds to the runtime.",
+            partial(memory_over_step, line.without("runtime"), "The network's memory over one training step, by kind"),
+            f"{caption} The interpreter and its libraries come on top: {bytes_text(runtime)}.",
+        ),
+        html.details(
+            "The same with the interpreter and its libraries",
+            html.figure(
+                partial(memory_over_step, line, "Memory of the whole process over one training step, by kind"),
+                f"The dashed line is at {bytes_text(line.reserved_bytes)}.",
+            ),
         ),
         html.details("The largest contributors at the peak", html.table(("Tensor", "Kind", "Size"), rows, numbers=1)),
         "<h3>Planned and measured</h3>",
@@ -171,7 +172,7 @@ def learning(training: Training) -> str:
         rows.append(("Mutations", f"{len(training.mutations)}, {moved:,} weights grown in all"))
     if training.stopped_early is not None:
         rows.append(("Stopped early", training.stopped_early))
-    return html.section("What it learnt", *parts, html.table(("", "Value"), rows, numbers=1))
+    return html.section("Training", *parts, html.table(("", "Value"), rows, numbers=1))
 
 
 def time_by_operator(profile: Profile) -> str:

@@ -7,13 +7,14 @@ fills such a gap. All memory is in bytes, all times are in milliseconds, all acc
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from edge.errors import DamagedError, InputError
+from edge.files.decode import decode
+from edge.files.durable import replaced_text
 from edge.plan.footprint import Buffer, Item
-from edge.report.decode import decode
 
 SCHEMA = "mest-record/1"
 
@@ -194,9 +195,16 @@ class Record:
 
 def write_record(record: Record, path: Path) -> None:
     """Write the record as one JSON file, whole or not at all."""
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(json.dumps(record.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with replaced_text(path) as file:  # piece by piece: neither the text nor its objects are held whole
+        json.dump({"schema": SCHEMA, **_shallow(record)}, file, indent=1, allow_nan=False, default=_shallow)
+        file.write("\n")
+
+
+def _shallow(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass by name, those inside it as they are."""
+    if not is_dataclass(value):
+        raise TypeError(f"{type(value).__name__} has no place in a record")
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def read_record(path: Path) -> Record:

@@ -8,8 +8,8 @@ from functools import partial
 from edge.report import html, page
 from edge.report.charts import Bar, Segment, Series, bars, curves, share_axis
 from edge.report.facts import Fact
+from edge.report.numbers import bytes_text, percent_text, time_text
 from edge.report.record import Record
-from edge.report.units import bytes_text, percent_text, time_text
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,15 @@ class Contender:
     peak_bytes: int | None
     step_ms: float | None
     accuracy_after: float
+    build: str = ""  # which build of the tool, where that decides what it holds at rest
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One command of the road, as a person would type it."""
+    """One command of the road, as a person would type it; without seconds where it was not timed."""
 
     command: str
-    seconds: float
+    seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ class Road:
     """All that the page shows. The first contender is ours; `record` is its run."""
 
     title: str
-    lead: str
+    lead: str  # what was won
+    about: str  # what was done, in a clause or two
     promises: tuple[Fact, ...]
     shift: str  # what the new sensor does to an image, one clause
     samples: tuple[Sample, ...]
@@ -80,7 +82,9 @@ class Road:
     test_accuracy: float  # on the old sensor's test images
     layers: tuple[Layer, ...]
     contenders: tuple[Contender, ...]
+    refusal: str  # what was said of a budget that is a little too small
     stages: tuple[Stage, ...]
+    page_command: str  # makes this page from what the stages left
     record: Record
     notes: tuple[str, ...] = ()
 
@@ -88,14 +92,16 @@ class Road:
 def render(road: Road) -> str:
     """The page of the road."""
     body = [
+        html.paragraph(road.about),
         html.cards(road.promises),
         "".join(html.paragraph(note) for note in road.notes),
         _pictures(road),
         _comparison(road.contenders, road.record.budget_bytes),
+        _refused(road),
         _training(road),
         _handing_over(road.layers),
         *page.sections(road.record),
-        _commands(road.stages),
+        _commands(road),
     ]
     foot = "Every number on this page comes from the run that it describes; none was typed in."
     return html.page(road.title, road.lead, body, foot)
@@ -138,18 +144,38 @@ def _comparison(contenders: tuple[Contender, ...], budget_bytes: int | None) -> 
         )
         for one in contenders
     ]
-    head = ("", "Baseline", "Peak", "Step (median)", "Accuracy after")
+    head = ("", "At rest", "Peak", "Step (median)", "Accuracy after")
     return html.section(
-        "The same fine-tuning, measured twice",
+        "The same fine-tuning, side by side",
         html.paragraph(
-            "Same images, same start, same schedule, each in a process of its own, measured by the kernel. "
-            "The baseline is what a process holds before it loads the network; "
-            "with a network as small as this one it is most of the peak."
+            "Same images, same start, same schedule, each in a process of its own, measured by the kernel. At rest is "
+            "what a process holds before it loads the network: the interpreter and its libraries."
         ),
+        html.paragraph(" ".join(_at_rest(one) for one in contenders)),
         html.figure(
-            partial(bars, rows, "Peak memory of the same fine-tuning"), "Grey is the baseline of each process."
+            partial(bars, rows, "Peak memory of the same fine-tuning"), "Grey is what each process holds at rest."
         ),
         html.table(head, table, numbers=4),
+    )
+
+
+def _at_rest(one: Contender) -> str:
+    """What a process holds at rest and what its work adds, in a sentence."""
+    build = f" ({one.build})" if one.build else ""
+    if one.peak_bytes is None or one.baseline_bytes is None:
+        return f"{one.name}{build}: not measured."
+    added = bytes_text(one.peak_bytes - one.baseline_bytes)
+    return f"{one.name}{build} holds {bytes_text(one.baseline_bytes)} at rest, and fine-tuning adds {added}."
+
+
+def _refused(road: Road) -> str:
+    return html.section(
+        "A little less is refused",
+        html.paragraph(
+            "The budget above is the least that the plan names, and a tenth. With less than the least nothing starts, "
+            "and the refusal says what takes the memory and what would do:"
+        ),
+        html.quote(road.refusal),
     )
 
 
@@ -203,12 +229,19 @@ def _handing_over(layers: tuple[Layer, ...]) -> str:
     return html.section("Handing it over", html.paragraph(said), html.details("Layer by layer", table))
 
 
-def _commands(stages: tuple[Stage, ...]) -> str:
-    lines = "\n".join(html.escape(stage.command) for stage in stages)
-    rows = [(stage.command.split(" -", 1)[0], time_text(stage.seconds * 1000)) for stage in stages]
+def _commands(road: Road) -> str:
+    rows = [
+        (stage.command.split(" > ", 1)[0], time_text(stage.seconds * 1000)) for stage in road.stages if stage.seconds
+    ]
+    timed = [html.details("How long each took", html.table(("Command", "Time"), rows, numbers=1))] if rows else []
+    first = "mkdir -p said"
     return html.section(
-        "Walk it yourself",
-        html.paragraph("These commands, in this order, are all that ran."),
-        f"<pre><code>{lines}</code></pre>",
-        html.details("How long each took", html.table(("Command", "Time"), rows, numbers=1)),
+        "Do it yourself",
+        html.paragraph(
+            "These commands are all that ran, in this order, with the folder of this page as the current one; in an "
+            "empty folder they make it again. Two of them end with exit code 3, on purpose. The file commands.sh "
+            "beside this page holds them; a click selects a command."
+        ),
+        html.commands([first, *(stage.command for stage in road.stages), road.page_command]),
+        *timed,
     )

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from textwrap import wrap
 
 from edge.report.facts import facts
+from edge.report.moments import Timeline, timeline
+from edge.report.numbers import bytes_text, limit_text, percent_text, reading_text, time_text
 from edge.report.record import Profile, Reading, Record
-from edge.report.timeline import Timeline, timeline
-from edge.report.units import bytes_text, limit_text, percent_text, reading_text, time_text
 
 WIDTH = 100
 BAR_WIDTH = 24

@@ -20,7 +20,7 @@ def convolve_instead_of_pool(model: onnx.ModelProto) -> int:
     changed = 0
     for index, node in reversed(list(enumerate(graph.node))):
         values = attributes(node)
-        if node.op_type != "AveragePool" or values.get("ceil_mode"):
+        if node.op_type != "AveragePool" or values.get("ceil_mode") or len(sizes[node.input[0]]) != 4:
             continue
         _, channels, height, width = sizes[node.input[0]]
         kernel = values["kernel_shape"]

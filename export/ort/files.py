@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.ort.bindings import available
+from edge.engines.ort.bindings import available
 
 TRAINING, EVALUATION, OPTIMIZER, CHECKPOINT = (
     "training_model.onnx",

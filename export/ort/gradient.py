@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import onnx
 from onnx import TensorProto, helper
 
-from edge.ort.bindings import load_bindings
+from edge.engines.ort.bindings import load_bindings
 from export.graph import set_attributes, stamp
 
 RESET = "lazy_reset_grad"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-import edge
+from edge.host.child import child
 from export.ort.files import TRAINING
 
 BATCHES = (2, 8)
@@ -19,9 +19,9 @@ SECONDS = 300
 
 # Runs alone: the peak of a process that also holds torch or onnx would say nothing.
 _PROBE = """
-import json, sys
+import json
 import numpy as np
-from edge.ort.bindings import load_bindings
+from edge.engines.ort.bindings import load_bindings
 bindings = load_bindings()
 
 def resident(field):
@@ -48,20 +48,40 @@ print(json.dumps({"baseline": baseline, "loaded": loaded, "peak": resident("VmHW
 """
 
 
-def measured_memory(folder: Path, input: tuple[int, int, int]) -> dict[str, Any] | None:
-    """Bytes of a training process above the loaded library, as a fixed part and a part per sample; None if not Linux.
+class MeasurementError(Exception):
+    """Memory could not be measured; one line says why."""
 
-    `fixed_bytes` + batch · `bytes_per_sample` is a straight line through the peaks at two batch sizes.
+
+def training_memory(folder: Path, input: tuple[int, int, int], say: Callable[[str], None]) -> dict[str, Any]:
+    """The bytes of training on the artifacts in `folder`: measured, or estimated where that fails, and said so."""
+    try:
+        return measured_memory(folder, input)
+    except MeasurementError as failed:
+        estimated = live_memory(folder)
+        say(f"memory of onnxruntime-training is estimated, not measured: {failed}")
+        return {**estimated, "obtained": f"{estimated['obtained']}; not measured: {failed}"}
+
+
+def measured_memory(folder: Path, input: tuple[int, int, int]) -> dict[str, Any]:
+    """Bytes of a training process above the loaded library, as a fixed part and a part per sample.
+
+    `fixed_bytes` + batch · `bytes_per_sample` is a straight line through the peaks at two batch sizes. Raises
+    MeasurementError.
     """
     if not sys.platform.startswith("linux"):
-        return None
-    environment = {**os.environ, "PYTHONPATH": str(Path(edge.__file__).parents[1]), "OPENBLAS_NUM_THREADS": "1"}
+        raise MeasurementError("the kernel's count is read on Linux alone")
     peaks = []
     for batch in BATCHES:
-        command = [sys.executable, "-c", _PROBE, str(folder), json.dumps(list(input)), str(batch)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, env=environment, check=False)
+        command, environment = child(_PROBE, str(folder), json.dumps(list(input)), str(batch))
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=SECONDS, env=environment, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise MeasurementError(f"the measuring process took more than {SECONDS} s") from None
         if done.returncode:
-            return None
+            last = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]
+            raise MeasurementError(f"the measuring process failed: {last}")
         found = json.loads(done.stdout.splitlines()[-1])
         peaks.append(found["peak"] - found["baseline"])
     per_sample = max(0, (peaks[1] - peaks[0]) // (BATCHES[1] - BATCHES[0]))

@@ -15,6 +15,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from edge.plan.choices import OptimizerChoice
+from edge.spelling import named
 from export.graph import MAX_IR_VERSION, OPSET
 from mest.errors import InputError
 
@@ -27,7 +28,9 @@ def optimizer_model(choice: OptimizerChoice, parameters: int) -> onnx.ModelProto
     Raises InputError for Nesterov momentum, which no node of onnxruntime-training can express.
     """
     if choice.nesterov:
-        raise InputError("onnxruntime-training has no Nesterov momentum; use --engine native or plain momentum")
+        raise InputError(
+            f"onnxruntime-training has no Nesterov momentum; use {named('engine')} native or plain momentum"
+        )
     sequences: tuple[str, ...] = SEQUENCES
     plain = choice.kind == "sgd" and choice.momentum == 0
     nodes: list[onnx.NodeProto] = []

@@ -4,10 +4,12 @@ A block lies between two values through which every path from the images to the 
 a residual block, or of a run of layers where nothing branches. Only those values stay until the backward pass. When the
 gradient of a block's output arrives, copies of the block's nodes make what its gradients read, from the block's input.
 
-Three things keep it exact and in its place:
+Three things keep it the same training and in its place:
 
-- a batch norm is not run again: its copy scales and shifts by the mean and deviation that the first pass saved, with
-  the kernel's own arithmetic, and running statistics move once;
+- a batch norm is not run again: its copy scales and shifts by the mean and deviation that the first pass saved, and
+  running statistics move once. It multiplies and adds, in the order of the first pass, and does nothing else: those two
+  round alike on every processor, while onnxruntime's square root starts from an approximation of the processor's own
+  (`rsqrtps`, other bits from another maker), and the root of 1 is not always 1;
 - the copies read the block's input through a `PassThrough` (no copy, it hands both inputs on) that also takes the
   gradient of the block's output, so that they cannot run before it is there;
 - that value has another name, so that no optimizer of onnxruntime takes copy and original for the same computation.
@@ -50,8 +52,9 @@ def recompute_blocks(
 
     `sizes` are the shapes of forward values, None for the batch; `ends` are those where a block may end. Requires a
     graph as `training_graphs` gives it, the loss and the logits its first two outputs. Ensures the same outputs and
-    gradients, bit for bit. A block that nothing is trained in or before is left as it is, and so is a model without a
-    value through which everything leads.
+    gradients up to rounding: every copy is given what its original was given, and nothing in onnxruntime promises that
+    it then answers with the same bits. A block that nothing is trained in or before is left as it is, and so is a model
+    without a value through which everything leads.
     """
     chain = _Chain(training.graph, sizes, ends)
     bounds = chain.blocks()
@@ -78,6 +81,7 @@ class _Chain:
             outputs = node.output[:1] if node.op_type == "BatchNormInternal" else node.output
             self.made.update(dict.fromkeys([name for name in outputs if name], len(self.nodes)))
             self.nodes.append(node)
+        self.rank = {name: len(size) for name, size in sizes.items()}
         self.bytes = {
             name: 4 * prod(int(size or 1) for size in sizes[name]) for name in self.made if sizes.get(name) is not None
         }
@@ -148,6 +152,7 @@ class _Block:
         self.nodes = chain.nodes[start.place + 1 : end.place + 1]
         self.start, self.end = start.value, end.value
         self.wanted = set(chain.inside(start, end))
+        self.rank = chain.rank
         self.originals = {_name(node) for node in chain.nodes}
 
     def recompute(self) -> bool:
@@ -190,26 +195,22 @@ class _Block:
         return [copy]
 
     def _normalised(self, node: onnx.NodeProto, source: str) -> list[onnx.NodeProto]:
-        """A batch norm's output from its saved statistics: x · f + (shift − mean · f), f = scale / deviation.
-
-        By the kernel for evaluation with mean 0 and variance 1, which multiplies and adds as the one for training does.
-        """
+        """A batch norm's output from its saved statistics: x · f + (shift − mean · f), f = scale / deviation."""
         _, scale, shift, *_ = node.input
         value, _, _, mean, inverse = node.output
-        ones, zeros = f"{value}{AGAIN}.ones", f"{value}{AGAIN}.zeros"
-        channels = next(info.type.tensor_type.shape.dim[0].dim_value for info in self.graph.input if info.name == scale)
-        set_tensor(self.graph, ones, np.ones(channels, np.float32))
-        set_tensor(self.graph, zeros, np.zeros(channels, np.float32))
-        factor, moved, offset = (f"{value}{AGAIN}.{part}" for part in ("factor", "moved", "offset"))
         result = value + AGAIN
-        return [
-            helper.make_node("Mul", [inverse, scale], [factor], factor),
-            helper.make_node("Mul", [mean, factor], [moved], moved),
-            helper.make_node("Sub", [shift, moved], [offset], offset),
-            helper.make_node(
-                "BatchNormalization", [source, factor, offset, zeros, ones], [result], result, epsilon=0.0
-            ),
+        upright = f"{result}.upright"
+        set_tensor(self.graph, upright, np.array([-1] + [1] * (self.rank[value] - 2), np.int64))  # beside (n, c, ...)
+        steps = [
+            ("Mul", [inverse, scale], "factor"),
+            ("Mul", [mean, f"{result}.factor"], "moved"),
+            ("Sub", [shift, f"{result}.moved"], "offset"),
+            ("Reshape", [f"{result}.factor", upright], "factors"),
+            ("Reshape", [f"{result}.offset", upright], "offsets"),
+            ("Mul", [source, f"{result}.factors"], "scaled"),
         ]
+        nodes = [helper.make_node(kind, read, [f"{result}.{made}"], f"{result}.{made}") for kind, read, made in steps]
+        return [*nodes, helper.make_node("Add", [f"{result}.scaled", f"{result}.offsets"], [result], result)]
 
 
 def _name(node: onnx.NodeProto) -> str:

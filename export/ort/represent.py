@@ -10,12 +10,13 @@
 | block   | `height` of them | `height` × 1 column      | 0, K, 2K ...                     |
 | pattern | output channel   | four cells of a kernel   | the kept cells of its pattern id |
 
-A row of more than 256 columns is cut into equal spans (`edge.ort.spans`), which take the place of rows, so that a
-column is a byte. So zeros stay zero by construction with any optimizer, and the tensors are those of the native network
-(absolute columns, or within spans): a board replaces them without onnx. Slots after the last row's end have row number
-`rows`: they scatter past the weight's end into cells that are cut off, so growing past the target needs no new graph.
-`masked` multiplies a dense weight by its mask instead; `channel` gathers the input channels that the layer reads. The
-zeros start as an expanded scalar parameter, because ConstantOfShape would be folded into a stored dense tensor.
+A row of more than 256 columns is cut into equal spans (`edge.engines.ort.spans`), which take the place of rows, so that
+a column is a byte. So zeros stay zero by construction with any optimizer, and the tensors are those of the native
+network (absolute columns, or within spans): a board replaces them without onnx. Slots after the last row's end have row
+number `rows`: they scatter past the weight's end into cells that are cut off, so growing past the target needs no new
+graph. `masked` multiplies a dense weight by its mask instead; `channel` gathers the input channels that the layer
+reads. The zeros start as an expanded scalar parameter, because ConstantOfShape would be folded into a stored dense
+tensor.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from edge.formats import PATTERNS, kept_mask
-from edge.formats.csr import absolute_columns
-from edge.formats.format import index_dtype
-from edge.ort.spans import column_spans
-from edge.parameter import Parameter
+from edge.engines.ort.spans import column_spans
+from edge.weight.formats import PATTERNS, kept_mask
+from edge.weight.formats.csr import absolute_columns
+from edge.weight.formats.format import index_dtype
+from edge.weight.parameter import Parameter
 from export.graph import set_tensor
 
 ZERO = "mest.zero"
@@ -58,6 +59,18 @@ class Represented:
             "slots": self.slots,
             **self.tensors,
         }
+
+
+@dataclass(frozen=True)
+class OrtFiles:
+    """Each sparse layer's names in the onnxruntime-training files, or None and the reason why there are no files.
+
+    `blocks`: the values between which the blocks lie that the backward pass recomputes.
+    """
+
+    represented: dict[str, Represented] | None
+    reason: str | None = None
+    blocks: tuple[tuple[str, str], ...] = ()
 
 
 def represent(

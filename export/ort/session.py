@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.ort.bindings import load_bindings
+from edge.engines.ort.bindings import load_bindings
 from export.ort.files import CHECKPOINT, EVALUATION, OPTIMIZER, TRAINING
 
 

@@ -20,15 +20,30 @@ from export.passes.identity import remove_identity
 from export.passes.layer_norm import name_layer_norm_outputs
 from export.passes.linear import restore_linear
 from export.passes.names import name_by_module
+from export.passes.padding import pad_in_the_window
+from export.passes.relu import restore_relu
+from export.passes.split import slice_instead_of_split
+from export.passes.steps import join_steps
+from export.passes.unit_factor import drop_unit_factor
+from export.passes.unsqueeze import restore_unsqueeze
 from export.passes.zero_bias import drop_zero_bias
+from export.passes.zero_term import drop_zero_term
 
-Pass = Callable[[onnx.ModelProto], int]
+Pass = Callable[..., int]  # of a model
+SPARING: tuple[Pass, ...] = (fold_constants, drop_unit_factor)  # of a model, and the parameters that they leave alone
 
 NORMALISE: tuple[Pass, ...] = (
     replace_cast_like,
     fold_constants,
     drop_zero_bias,
+    drop_zero_term,
+    drop_unit_factor,
     remove_identity,
+    slice_instead_of_split,
+    restore_relu,
+    pad_in_the_window,
+    join_steps,
+    restore_unsqueeze,
     restore_linear,
     restore_global_pool,
     restore_flatten,
@@ -38,10 +53,10 @@ NORMALISE: tuple[Pass, ...] = (
 
 
 def normalise(model: onnx.ModelProto, parameters: set[str]) -> None:
-    """Bring an exported graph into plain form, in place. `parameters` are the initializers that are never folded."""
+    """Bring an exported graph into plain form, in place. `parameters` are the initializers that stay as they are."""
     for run in NORMALISE:
-        if run is fold_constants:
-            fold_constants(model, parameters)
+        if run in SPARING:
+            run(model, parameters)
         else:
             run(model)
         remove_unused(model.graph)

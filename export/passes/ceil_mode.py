@@ -21,17 +21,17 @@ def pad_instead_of_ceil(model: onnx.ModelProto) -> int:
             continue
         kernel = values["kernel_shape"]
         strides, dilations = values.get("strides", [1, 1]), values.get("dilations", [1, 1])
-        pads = list(values.get("pads", [0, 0, 0, 0]))
         size = sizes[node.input[0]][2:]
+        pads = list(values.get("pads", [0] * 2 * len(size)))
         for axis, length in enumerate(size):
             if length is None:
                 break
             span = dilations[axis] * (kernel[axis] - 1) + 1
-            room = length + pads[axis] + pads[axis + 2] - span
+            room = length + pads[axis] + pads[axis + len(size)] - span
             count = -(-room // strides[axis]) + 1
             if (count - 1) * strides[axis] >= length + pads[axis]:
                 count -= 1
-            pads[axis + 2] = max(0, (count - 1) * strides[axis] + span - length - pads[axis])
+            pads[axis + len(size)] = max(0, (count - 1) * strides[axis] + span - length - pads[axis])
         else:
             set_attributes(node, pads=pads, ceil_mode=0)
             changed += 1

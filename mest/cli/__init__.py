@@ -13,15 +13,19 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
 import errno
-import json
+import io
 import signal
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from types import FrameType
 from typing import Any
 
 from mest.cli.command import Command, Context, Stopped
+from mest.cli.siblings import stranger
+from mest.cli.spelling import option, setting
+from mest.cli.strict_json import strict_json
 from mest.version import __version__
 
 SUMMARIES = {
@@ -66,13 +70,22 @@ def _nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}" if near else ""
 
 
+class Ended(BaseException):
+    """Raised where the command stands when a signal arrives that nobody polls for."""
+
+
 class StopFlag:
-    """True after the first SIGINT or SIGTERM, so that loops end at a step boundary; the second ends at once."""
+    """True after the first SIGINT or SIGTERM, so that loops end at a step boundary; the second ends at once.
+
+    A command that has not polled it yet has no step to finish and no state to write: there the first raises Ended.
+    """
 
     def __init__(self) -> None:
         self.signum = 0
+        self.polled = False
 
     def __call__(self) -> bool:
+        self.polled = True
         return self.signum != 0
 
     def install(self) -> None:
@@ -83,14 +96,18 @@ class StopFlag:
         if self.signum:
             os._exit(128 + signum)
         self.signum = signum
-        print("mest: stopping after this step; once more to stop at once", file=sys.stderr, flush=True)
+        if not self.polled:
+            raise Ended
+        # Not print: the loop may be writing to the same stream at this moment.
+        os.write(2, b"mest: stopping after this step; once more to stop at once\n")
 
 
 def build_parser(only: str | None = None) -> Parser:
     """The parser of the whole program; the options of the command `only` alone, so that no other is imported."""
     parser = Parser(prog="mest", description="Sparse training that fits small devices.")
     parser.add_argument("--version", action="version", version=f"mest {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    # With its name given, argparse need not format a usage line for it, which would load half of `shutil`'s formats.
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser, prog=parser.prog)
     for name, summary in SUMMARIES.items():
         if only is None or only not in SUMMARIES:
             commands.add_parser(name, help=summary)
@@ -99,7 +116,11 @@ def build_parser(only: str | None = None) -> Parser:
             sub = commands.add_parser(name, help=summary, description=command.__doc__, conflict_handler="resolve")
             sub.formatter_class = argparse.RawDescriptionHelpFormatter
             sub.add_argument("--json", action="store_true", help="print one JSON object on standard output")
-            sub.add_argument("--seed", type=int, default=0, help="seed of every random choice (default 0)")
+            sub.add_argument("--seed", type=int, help="seed of every random choice (default 0)")
+            sub.add_argument(
+                "-q", "--quiet", action="store_true", help="say nothing but the result and what went wrong"
+            )
+            sub.add_argument("-v", "--verbose", action="store_true", help="say versions, time and peak memory as well")
             command.configure(sub)
             sub.set_defaults(instance=command, parser=sub)
     return parser
@@ -121,19 +142,52 @@ def main(argv: Sequence[str] | None = None) -> int:
     args, unknown = parser.parse_known_args(arguments)
     if unknown:
         (args.parser if args.command else parser).refuse_unknown(unknown)
+    hidden = stranger() if args.command else None
+    if hidden is not None:
+        return _refuse(args.command, hidden, EXIT_INPUT)
     if args.command is None:
         parser.print_help()
         return EXIT_INPUT
-    stop = StopFlag()
-    stop.install()
-    return _guarded(args, Context(stop=stop, progress=sys.stderr.isatty()), stop)
+    for stream in (sys.stdout, sys.stderr):  # a name that the locale cannot write is escaped; the result is not lost
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    from edge.spelling import spelled
+
+    with spelled(option):
+        wrong = _numbers_outside(args)
+        if wrong:
+            return _refuse(args.command, "; ".join(wrong), EXIT_INPUT)
+        args.seed_given = getattr(args, "seed", None)
+        args.seed = args.seed_given or 0
+        stop = StopFlag()
+        stop.install()
+        context = Context(stop=stop, progress=sys.stderr.isatty() and not args.quiet, quiet=args.quiet)
+        return _guarded(args, context, stop)
+
+
+def _numbers_outside(args: argparse.Namespace) -> list[str]:
+    """What is wrong with the numbers given, by their option's range; `mest train` parses its own, recipes too."""
+    from edge.ranges import outside
+
+    numbers = [action for action in args.parser._actions if action.type in (int, float)]
+    given = {setting(action.dest): getattr(args, action.dest, None) for action in numbers}
+    return outside(given)
 
 
 def _guarded(args: argparse.Namespace, context: Context, stop: StopFlag) -> int:
+    started = time.monotonic()
+    if args.verbose:
+        context.say(f"mest {__version__}, Python {sys.version.split()[0]}, {os.uname().machine}")
     try:
         result = args.instance.run(args, context)
-        text = json.dumps(result, sort_keys=True, default=str) if args.json else args.instance.show(result)
-        print(text, flush=True)
+        if stop.signum and not stop.polled:  # raised where nothing could be raised, such as in a destructor
+            raise Ended
+        print(strict_json(result) if args.json else args.instance.show(result), flush=True)
+        if args.verbose:
+            context.say(f"{time.monotonic() - started:.1f} s, {_peak()}")
+    except Ended:
+        name = signal.Signals(stop.signum).name
+        return _refuse(args.command, f"stopped by {name} before the end", 128 + stop.signum)
     except Stopped as stopped:
         return _refuse(args.command, str(stopped), 128 + (stop.signum or signal.SIGTERM))
     except BrokenPipeError:
@@ -152,8 +206,18 @@ def _guarded(args: argparse.Namespace, context: Context, stop: StopFlag) -> int:
         code = getattr(refused, "exit_code", None)
         if code is None or code == 1:
             raise
+        answer = getattr(refused, "answer", None)
+        if args.json and answer:
+            print(strict_json({"refused": str(refused), "exit_code": code, **answer}), flush=True)
         return _refuse(args.command, str(refused), code)
     return int(result.get("exit_code", 0)) if isinstance(result, dict) else 0
+
+
+def _peak() -> str:
+    """The most memory that this process held, in words."""
+    from resource import RUSAGE_SELF, getrusage
+
+    return f"peak {getrusage(RUSAGE_SELF).ru_maxrss / 1024:.1f} MiB resident"
 
 
 def _refuse(command: str, message: str, code: int) -> int:
@@ -183,5 +247,7 @@ def _extra_for(module: str | None) -> str | None:
     root = (module or "").split(".")[0]
     if root not in extras:
         return None
+    from mest.install import how_to_install
+
     extra = extras[root]
-    return f"pip install 'mest[{extra}]'" if extra else f"pip install {root.replace('PIL', 'Pillow')}"
+    return how_to_install(extra) if extra else f"pip install {root.replace('PIL', 'Pillow')}"

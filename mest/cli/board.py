@@ -22,7 +22,7 @@ class Command(Base):
         pass
 
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
-        from edge.board import read_board, with_baselines
+        from edge.engines.board import read_board, with_baselines
 
         return with_baselines(read_board())
 

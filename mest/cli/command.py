@@ -14,16 +14,19 @@ from typing import Any
 class Context:
     """What the rim hands to a command beside its options.
 
-    `stop` is polled at step boundaries: it returns True once SIGINT or SIGTERM has arrived.
-    `progress` is True when bars may be drawn (standard error is a terminal).
+    `stop` is polled at step boundaries by a command that leaves something to continue: it returns True once SIGINT or
+    SIGTERM has arrived. Until it is polled, a signal ends the command where it stands.
+    `progress` is True when bars may be drawn (standard error is a terminal); `quiet` when messages are unwanted.
     """
 
     stop: Callable[[], bool]
     progress: bool
+    quiet: bool = False
 
     def say(self, message: str) -> None:
-        """Write one message for a person to standard error."""
-        print(message, file=sys.stderr, flush=True)
+        """Write one message for a person to standard error, unless none is wanted."""
+        if not self.quiet:
+            print(message, file=sys.stderr, flush=True)
 
 
 class Stopped(Exception):

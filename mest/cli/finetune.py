@@ -11,11 +11,32 @@ from typing import TYPE_CHECKING, Any
 from mest.cli import within_budget
 from mest.cli.command import Command as Base
 from mest.cli.command import Context, Stopped
+from mest.cli.effects import Effect, refuse_idle
+from mest.cli.spelling import setting
 
 if TYPE_CHECKING:
-    from edge.training import Moment, Settings
+    from edge.run.settings import Settings
+    from edge.run.training import Moment
 
 _REFRESH_SECONDS = 0.2
+EFFECTS = (
+    Effect(
+        ("replan",),
+        lambda args: args.resume,
+        "only a resumed run has a plan to take anew; leave it out, or give --resume",
+    ),
+    # A resumed run compares what is given with its state, which says whether it mutates.
+    Effect(
+        ("mutate_every", "gradient_weight"),
+        lambda args: args.resume or args.mutate is not None,  # "none" in so many words is a choice, not an oversight
+        "is about mutation, and none was asked for; give --mutate em or ems, or leave it out",
+    ),
+    Effect(
+        ("hold_out",),
+        lambda args: args.eval_data is None or args.hold_out == 0,
+        "holds out a share of --data, and --eval-data is held out instead; give one of them, or --hold-out 0",
+    ),
+)
 
 
 class Command(Base):
@@ -27,15 +48,26 @@ class Command(Base):
     name = "finetune"
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("artifact", type=Path, help="the directory that 'mest export' wrote")
+        parser.add_argument(
+            "artifact",
+            type=Path,
+            metavar="ART|STATE",
+            help="the directory that 'mest export' wrote, or a state: a new run then begins with its weights",
+        )
         parser.add_argument("--out", type=Path, required=True, metavar="STATE", help="the state directory to write")
         parser.add_argument(
             "--data", required=True, help="a folder with one folder of images per class, an .npz file, or digits"
         )
+        within_budget.add_unreadable(parser)
         parser.add_argument("--eval-data", help="data for the accuracy before and after, instead of a held-out part")
         parser.add_argument("--resume", action="store_true", help="continue the state in --out")
         parser.add_argument(
             "--replan", action="store_true", help="let a resumed run take another plan than its state's"
+        )
+        parser.add_argument(
+            "--optimizer-state",
+            choices=("fresh", "keep"),
+            help="for a new run from a state: begin with an optimizer as new (default fresh), or with the state's own",
         )
         within_budget.add_engine(parser)
         within_budget.add_pins(parser)
@@ -70,8 +102,10 @@ class Command(Base):
         run.add_argument("--save-every", type=int, metavar="STEPS", help="steps between states (default 100)")
 
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
-        from edge.finetune import Job, finetune
+        from edge.run.finetune import finetune
+        from edge.run.job import Job
 
+        refuse_idle(args, EFFECTS)
         settings = _settings(args)
         job = Job(
             artifact=args.artifact,
@@ -84,16 +118,19 @@ class Command(Base):
             resume=args.resume,
             replan=args.replan,
             eval_data=None if args.eval_data is None else within_budget.data_path(args.eval_data),
+            unreadable=args.unreadable,
+            optimizer_state=args.optimizer_state,
         )
-        line = _Line() if context.progress else None
+        line = _Line() if context.progress else _EpochLines(context)
         try:
-            result = finetune(job, context.stop, line or (lambda moment: None), context.say)
+            result = finetune(job, context.stop, line, context.say)
         finally:
-            if line is not None:
-                line.close()
+            line.close()
+        if not result.saved:
+            raise Stopped("stopped before there was a state to save; start it again")
         if result.stopped:
             raise Stopped(f"stopped at step {result.steps}; continue with --resume, the state is in {args.out}")
-        return result.to_json()
+        return within_budget.judged(result.to_json(), context)
 
     def show(self, result: dict[str, Any]) -> str:
         size, chosen = within_budget.size, result["plan"]
@@ -125,48 +162,28 @@ def _accuracies(result: dict[str, Any]) -> str:
     before, after = result["accuracy_before"], result["accuracy_after"]
     if before is None or after is None:
         return "not measured: no sample was held out"
-    return f"{before:.1%} before, {after:.1%} after, on {result['samples_held_out']} held-out samples"
+    shown = f"{before:.1%} before, {after:.1%} after, on {result['samples_held_out']:,} held-out samples"
+    return f"{shown}; {result['samples_train']:,} trained on"
 
 
 def _settings(args: argparse.Namespace) -> Settings:
     """The options given, over those of the state that is continued, over the defaults."""
-    from edge.training import Settings
+    from dataclasses import fields
 
-    options = {
-        "epochs": args.epochs,
-        "learning_rate": args.lr,
-        "schedule": args.lr_scheduler,
-        "warmup": args.warmup,
-        "augment": args.augment,
-        "hold_out": args.hold_out,
-        "mutate": args.mutate,
-        "mutate_every": args.mutate_every,
-        "gradient_weight": args.gradient_weight,
-        "patience": args.patience,
-        "drop_after": args.drop_after,
-        "save_every": args.save_every,
-    }
-    given = {name: value for name, value in options.items() if value is not None}
-    stored = _stored_settings(args) if args.resume else {"seed": args.seed}
-    return Settings(**{**stored, **given})
+    from edge.run.settings import Settings
+
+    asked = {setting(name): value for name, value in {**vars(args), "seed": args.seed_given}.items()}
+    given = {each.name: asked[each.name] for each in fields(Settings) if asked[each.name] is not None}
+    return Settings(**{**(_stored_settings(args) if args.resume else {}), **given})
 
 
 def _stored_settings(args: argparse.Namespace) -> dict[str, Any]:
     """The settings of the state; refuses options that contradict the plan that it pins."""
-    from edge.errors import InputError
-    from edge.finetune import resumable_facts
+    from edge.run.continuation import refuse_other_settings, resumable_facts
 
     facts = resumable_facts(args.out)
-    choices = {**facts["choices"], "optimizer": facts["choices"]["optimizer"]["kind"]}
-    pinned = ["batch_size", "trainable", "label_smoothing", "optimizer"]
-    pinned += [] if args.replan else ["micro_batch", "recompute", "batch_norm", "threads"]
-    for name in pinned:
-        value = getattr(args, name)
-        if value is not None and value != choices[name]:
-            raise InputError(
-                f"--{name.replace('_', '-')} {value}: the state {args.out} pins {choices[name]}; leave it out"
-                + (", or give --replan" if name in ("micro_batch", "recompute", "batch_norm", "threads") else "")
-            )
+    given = {setting(name): value for name, value in vars(args).items() if value is not None}
+    refuse_other_settings(args.out, given, facts, args.replan)
     settings: dict[str, Any] = facts["settings"]
     return settings
 
@@ -182,10 +199,7 @@ class _Line:
         if now - self._last < _REFRESH_SECONDS:
             return
         self._last = now
-        left = "" if moment.seconds_left is None else f", {_duration(moment.seconds_left)} left"
-        resident = "" if moment.resident_bytes is None else f", {within_budget.size(moment.resident_bytes)} resident"
-        text = f"{moment.progress:4.0%}  step {moment.step}, loss {moment.loss:.4f}{resident}{left}"
-        sys.stderr.write(f"\r{text}\x1b[K")
+        sys.stderr.write(f"\r{moment.progress:4.0%}  {_said(moment)}\x1b[K")
         sys.stderr.flush()
 
     def close(self) -> None:
@@ -193,6 +207,32 @@ class _Line:
         if self._last:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
+
+
+class _EpochLines:
+    """A line for each epoch, where nothing can be written over: in a log."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._last: Moment | None = None
+
+    def __call__(self, moment: Moment) -> None:
+        if self._last is not None and moment.epoch != self._last.epoch:
+            self.close()
+        self._last = moment
+
+    def close(self) -> None:
+        """Say how the epoch ended, or where it was left."""
+        if self._last is not None:
+            self._context.say(f"epoch {self._last.epoch}: {_said(self._last)}")
+            self._last = None
+
+
+def _said(moment: Moment) -> str:
+    """Step, loss, memory and time left, in words."""
+    left = "" if moment.seconds_left is None else f", {_duration(moment.seconds_left)} left"
+    resident = "" if moment.resident_bytes is None else f", {within_budget.size(moment.resident_bytes)} resident"
+    return f"step {moment.step}, loss {moment.loss:.4f}{resident}{left}"
 
 
 def _duration(seconds: float) -> str:

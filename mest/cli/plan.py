@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from mest.cli import within_budget
 from mest.cli.command import Command as Base
 from mest.cli.command import Context
+
+NOT_OF_FINETUNE = frozenset({"artifact", "board", "data", "help", "json", "quiet", "verbose"})
 
 
 class Command(Base):
@@ -31,30 +34,30 @@ class Command(Base):
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
         import numpy as np
 
-        from edge.artifact import open_artifact
-        from edge.board import board_baselines, read_board_file
-        from edge.data import open_source
-        from edge.engines import choose
-        from edge.finetune import TrainingData  # first of all, so that the baseline is that of fine-tuning
-        from edge.plan.memory import DataNeeds, phase_peaks
-        from edge.schedule import densest_sparsity
-        from edge.session import Board
-        from edge.training import Settings
+        import edge.run.finetune  # noqa: F401 - first of all, so that the baseline is that of fine-tuning
+        from edge.data.open import open_source
+        from edge.engines.board import board_baselines, read_board_file
+        from edge.engines.choice import choose
+        from edge.handover.artifact import open_artifact
+        from edge.plan.process import DataNeeds, phase_peaks
+        from edge.run.rate import densest_sparsity
+        from edge.run.session import Board
+        from edge.run.settings import Settings
+        from edge.run.training_data import TrainingData
 
+        command = finetune_command(args)
         here = Board()
         board = read_board_file(args.board) if args.board else None
         artifact = open_artifact(args.artifact)
         if board is not None and args.threads is None:
             args.threads = board.get("cores") or 1
-        request = within_budget.request(args, artifact)
-        request = replace(
-            request, densest_sparsity=densest_sparsity(args.mutate or "none", artifact.mutation_targets())
-        )
+        request, method = within_budget.request(args, artifact), args.mutate or "none"
+        request = replace(request, densest_sparsity=densest_sparsity(method, artifact.mutation_targets(method=method)))
         needs = DataNeeds(image_bytes=4 * int(np.prod(artifact.shape)))
         source, last_batch = None, request.batch_size - 1  # of unknown data: an epoch that ends in a smaller batch
         if args.data:
             # Held while the plan is made, as fine-tuning holds it.
-            source = open_source(within_budget.data_path(args.data), artifact.class_names)
+            source = open_source(within_budget.data_path(args.data), artifact.class_names, None, artifact.preprocess)
             data = TrainingData.of(source, None, Settings())
             needs = data.needs(artifact)
             last_batch = len(data.split.train) % request.batch_size
@@ -62,15 +65,16 @@ class Command(Base):
         budget = within_budget.budget_bytes(args)
         baselines = None if board is None else board_baselines(board)
         if board is None and here.meter.reason is not None:
-            context.say(f"the baseline is not counted: {here.meter.reason}")
-        _, plan, why = choose(args.engine, artifact, request, needs, budget, here.start_bytes, baselines)
+            within_budget.say_unknown(args, context)
+        chosen = choose(args.engine, artifact, request, needs, budget, here.start_bytes, baselines)
+        plan = chosen.plan
         if source is not None:
             source.close()
         return {
             "artifact": str(args.artifact),
             "board": str(args.board) if args.board else None,
             "engine": plan.engine,
-            "engine_reason": why,
+            "engine_reason": chosen.why,
             "budget_bytes": budget,
             "planned_peak_bytes": plan.peak_bytes,
             "baseline_bytes": plan.baseline_bytes if board is not None or here.start_bytes is not None else None,
@@ -80,6 +84,7 @@ class Command(Base):
             "plan": plan.chosen(),
             "contributors": [{"name": name, "bytes": nbytes} for name, nbytes in plan.contributors()],
             "phases": dict(phase_peaks(plan)),
+            "finetune": command,
         }
 
     def show(self, result: dict[str, Any]) -> str:
@@ -94,4 +99,16 @@ class Command(Base):
             *((f"  {part['name']}", size(part["bytes"])) for part in result["contributors"]),
             ("  (arena without reuse)", size(result["naive_arena_bytes"])),
         ]
-        return "\n".join([within_budget.table(rows), *chosen["notes"]])
+        return "\n".join([within_budget.table(rows), *chosen["notes"], f"This is the plan of: {result['finetune']}"])
+
+
+def finetune_command(args: argparse.Namespace) -> str:
+    """The fine-tuning of this plan, as a person would type it; DATA and STATE stand for what was not given."""
+    words = ["mest", "finetune", str(args.artifact), "--data", args.data or "DATA"]
+    for action in args.parser._actions:
+        value = getattr(args, action.dest, None)
+        given = value not in (None, action.default) and (value or action.dest != "seed")
+        if given and action.dest not in NOT_OF_FINETUNE:
+            spelling = action.option_strings[0 if value is True else -1]  # of --nesterov and --no-nesterov, say
+            words += [spelling, *([] if action.nargs == 0 else [str(value)])]
+    return shlex.join([*words, "--out", "STATE"])

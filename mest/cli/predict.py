@@ -18,18 +18,19 @@ class Command(Base):
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("model", type=Path, metavar="ART|STATE", help="an artifact or a state directory")
-        parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image files")
+        parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files; - is standard input")
         parser.add_argument("--top", type=int, default=5, help="classes to show for each image (default 5)")
         within_budget.add_engine(parser)
 
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
-        from edge.errors import InputError
-        from edge.predict import predict_files
+        from edge.run.predict import predict_files
 
-        if args.top < 1:
-            raise InputError(f"--top {args.top}: must be 1 or more")
+        within_budget.say_unknown(args, context)
         budget, threads = within_budget.budget_bytes(args), within_budget.threads(args)
-        return predict_files(args.model, args.images, args.engine, budget, threads, args.top).to_json()
+        result = predict_files(args.model, args.images, args.engine, budget, threads, args.top, context.say)
+        for unread in result.unread:
+            context.say(f"mest predict: {unread.error}")
+        return within_budget.judged(result.to_json(), context)
 
     def show(self, result: dict[str, Any]) -> str:
         lines = []

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 from mest.cli import within_budget
 from mest.cli.command import Command as Base
 from mest.cli.command import Context, Stopped
+from mest.cli.effects import Effect, given, refuse_idle
 
 if TYPE_CHECKING:
     from edge.report.record import Record
+
+DRAWN_WITH = frozenset({"out", "json", "quiet", "verbose", "seed"})  # the options that act where a record is drawn
 
 
 class Command(Base):
@@ -32,21 +35,27 @@ class Command(Base):
         within_budget.add_pins(parser)
 
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
+        if args.artifact.is_file():
+            drawn = tuple(name for name in given(args) if name not in DRAWN_WITH)
+            over = f"{args.artifact} is the record of a run that is over; leave it out"
+            refuse_idle(args, (Effect(drawn, lambda args: False, over),))
         record = self._record(args, context)
         from edge.report.files import write_report  # after the run, whose memory it would count in
 
         paths = write_report(record, args.out)
         if context.stop():
             raise Stopped(f"stopped early; {args.out} holds the report of the steps so far")
-        return {**summary(record), "files": {name: str(path) for name, path in paths.items()}}
+        result = {**summary(record), "files": {name: str(path) for name, path in paths.items()}}
+        return result if args.artifact.is_file() else within_budget.judged(result, context)
 
     def _record(self, args: argparse.Namespace, context: Context) -> Record:
         from edge.report.record import read_record
 
         if args.artifact.is_file():
             return read_record(args.artifact)
-        from edge.profile import Job, profile
+        from edge.run.profile import Job, profile
 
+        within_budget.say_unknown(args, context)
         job = Job(
             artifact=args.artifact,
             scratch=args.out,
@@ -70,7 +79,7 @@ class Command(Base):
 
 def summary(record: Record) -> dict[str, Any]:
     """The figures of a record that a script asks for first; everything else is in record.json."""
-    from edge.report.timeline import timeline
+    from edge.report.moments import timeline
 
     line, taken = timeline(record.plan), record.profile
     return {

@@ -6,6 +6,8 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +42,13 @@ class Command(Base):
             metavar="CHECKPOINT",
             help="continue from a checkpoint or run directory; without a path, continue --out",
         )
+        parser.add_argument(
+            "--from",
+            dest="start",
+            type=Path,
+            metavar="RUN",
+            help="begin a new run with the weights and masks of another one, and with its options where none are given",
+        )
         for title, options in GROUPS.items():
             group = parser.add_argument_group(title)
             for option in options:
@@ -50,7 +59,7 @@ class Command(Base):
                     *flags,
                     dest=f"option {option.key}",
                     default=argparse.SUPPRESS,
-                    metavar=option.key.rsplit("-", 1)[-1].upper(),
+                    metavar=option.metavar,
                     help=option.help.replace("%", "%%"),
                     **bare,  # type: ignore[arg-type]
                 )
@@ -59,27 +68,36 @@ class Command(Base):
         from mest.train.checkpoint import load_checkpoint
         from mest.train.observer import Observer
         from mest.train.recipe import build_config, build_execution, read_recipe
+        from mest.train.start import inherited
         from mest.train.trainer import train
 
         if os.environ.get("RANK", "0") != "0":  # under torchrun one process speaks
             sys.stdout.flush()
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the descriptor itself: whoever writes to it
+            context = replace(context, progress=False, quiet=True)
         given = {key.removeprefix("option "): value for key, value in vars(args).items() if key.startswith("option ")}
         recipe = read_recipe(args.recipe) if args.recipe else {}
+        if args.start is not None and args.resume is not None:
+            raise InputError("--from begins a new run and --resume continues one; give one of them")
         resume = _checkpoint(args.resume, args.out)
         stored = load_checkpoint(resume)["options"] if resume else {}
+        if args.start is not None:
+            stored, left = inherited(args.start, {**recipe, **given})
+            if left:
+                context.say(f"not taken over from {args.start}: {', '.join(f'--{key}' for key in left)}")
         options = {**stored, **recipe, **given}
         config = build_config(options)
         out = args.out or (
             resume.parent.parent if resume else _default_out(config.model, config.sparse.method, config.seed)
         )
-        execution = build_execution(options, out, resume)
+        execution = build_execution(options, out, resume, args.start)
         if execution.threads:
             import torch
 
             torch.set_num_threads(execution.threads)
         watch, epoch_done = _progress(context)
-        outcome = train(config, execution, options, Observer(context.stop, context.say, watch, epoch_done))
+        with _alone(execution.out):
+            outcome = train(config, execution, options, Observer(context.stop, context.say, watch, epoch_done))
         if outcome.stopped:
             raise Stopped(
                 f"stopped after {outcome.epochs} of {config.epochs} epochs; "
@@ -93,10 +111,18 @@ class Command(Base):
         peak = result["peak_bytes"][result["method"]] / result["peak_bytes"]["dense"]
         return (
             f"{result['run']}: {result['epochs']} epochs, test accuracy {result['accuracy']:.2%} "
+            f"on {result['images']['test']:,} images "
             f"(epoch {result['best_epoch']}; last {result['accuracy_last']:.2%}), "
             f"weight sparsity {result['sparsity']:.2%}, {peak:.1%} of the dense training memory, "
             f"{result['training_flops']['share']:.1%} of its operations{_saved(result['samples'])}"
         )
+
+
+def _alone(out: Path) -> AbstractContextManager[object]:
+    """The lock on a run's directory; under torchrun the process that writes holds it."""
+    from edge.files.lock import holding
+
+    return holding(out) if os.environ.get("RANK", "0") == "0" else nullcontext()
 
 
 def _saved(samples: dict[str, Any]) -> str:
@@ -120,19 +146,19 @@ def _checkpoint(resume: str | None, out: Path | None) -> Path | None:
 
 
 def _default_out(model: str, method: str, seed: int) -> Path:
-    plain = "".join(letter if letter.isalnum() else "-" for letter in model)
-    return Path("runs", f"{plain}_{method}_seed{seed}")
+    plain, how = ("".join(letter if letter.isalnum() else "-" for letter in text) for text in (model, method))
+    return Path("runs", f"{plain}_{how}_seed{seed}")
 
 
 def _progress(context: Context) -> tuple[Any, Any]:
-    """A bar over the batches and a line for each epoch, on a terminal alone."""
+    """A bar over the batches on a terminal, and a line for each epoch anywhere."""
     from tqdm import tqdm
 
     def watch(items: Iterable[Any], count: int, title: str) -> Iterable[Any]:
         return tqdm(items, total=count, desc=title, leave=False, disable=not context.progress)
 
     def epoch_done(record: EpochRecord) -> None:
-        if context.progress:
+        if not context.quiet:
             validation = record.validation_accuracy
             shown = "" if validation is None else f", validation {validation:.2%}"
             if record.samples_removed or record.samples_restored:

@@ -27,7 +27,7 @@ class Command(Base):
 
         if not args.artifact.is_dir():
             raise InputError(f"{args.artifact}: no such directory; give the one that mest export wrote")
-        from export.check import check_artifact
+        from export.checks.check import check_artifact
 
         return check_artifact(args.artifact)
 
@@ -35,6 +35,8 @@ class Command(Base):
         lines = [
             f"{len(result['files'])} files unchanged, {result['layers']} weights, sparsity {result['sparsity']:.4f}"
         ]
+        if result["left_out"]:
+            lines.append(f"left out when it was exported or cut: {', '.join(result['left_out'])}")
         lines += [f"{name}: agrees ({worst:.2f} of the tolerance)" for name, worst in result["agreement"].items()]
         lines += [f"{name}: not run, {reason}" for name, reason in result["skipped"].items()]
         return "\n".join(lines)

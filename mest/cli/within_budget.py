@@ -7,10 +7,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mest.cli.command import Context
+
 if TYPE_CHECKING:
-    from edge.artifact import Artifact
+    from edge.handover.artifact import Artifact
     from edge.plan.choices import OptimizerChoice
     from edge.plan.search import Request
+    from mest.cli.command import Context
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
@@ -36,18 +39,39 @@ def add_pins(parser: argparse.ArgumentParser) -> None:
     pins.add_argument("--trainable", help="all, last:N, bias or a regular expression over parameter names")
     pins.add_argument("--optimizer", choices=("sgd", "adamw"), help="default: as exported")
     pins.add_argument("--momentum", type=float, help="of sgd (default: as exported)")
-    pins.add_argument("--nesterov", action="store_true", default=None, help="Nesterov momentum")
+    pins.add_argument(
+        "--nesterov", action=argparse.BooleanOptionalAction, help="Nesterov momentum of sgd (default: as exported)"
+    )
     pins.add_argument("--weight-decay", type=float, help="default: as exported")
     pins.add_argument("--label-smoothing", type=float, help="default: as exported")
     pins.add_argument("--exact", action="store_true", help="forbid plans that change the result")
     pins.add_argument("--mutate", choices=("none", "em", "ems"), help="prune and grow while training (default none)")
 
 
+def add_unreadable(parser: argparse.ArgumentParser) -> None:
+    """--unreadable."""
+    parser.add_argument(
+        "--unreadable",
+        choices=("refuse", "skip"),
+        default="refuse",
+        help="images that cannot be read: refuse names the first, skip leaves them out (default refuse)",
+    )
+
+
 def budget_bytes(args: argparse.Namespace) -> int | None:
     """The budget in bytes, None without one."""
-    from edge.budget import parse_size
+    from edge.host.limits import parse_size
 
     return None if args.memory_budget is None else parse_size(args.memory_budget)
+
+
+def say_unknown(args: argparse.Namespace, context: Context) -> None:
+    """Say what cannot be known of this process's memory, where that is so."""
+    from edge.host.counters import caveat, untrusted_reason
+
+    unknown = caveat(untrusted_reason(), budget_bytes(args))
+    if unknown is not None:
+        context.say(unknown)
 
 
 def threads(args: argparse.Namespace) -> int:
@@ -82,7 +106,28 @@ def optimizer(args: argparse.Namespace, artifact: Artifact) -> OptimizerChoice:
     exported = artifact.optimizer
     chosen = exported if args.optimizer in (None, exported.kind) else OptimizerChoice(kind=args.optimizer)
     given = {name: getattr(args, name) for name in ("momentum", "nesterov", "weight_decay")}
-    return replace(chosen, **{name: value for name, value in given.items() if value is not None})
+    return replace(chosen, **taken(chosen.kind, {name: value for name, value in given.items() if value is not None}))
+
+
+def taken(kind: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The constants of an optimizer as given; raises InputError for one that this kind does not have."""
+    from edge.errors import InputError
+
+    ignored = [] if kind == "sgd" else [f"--{name}" for name in ("momentum", "nesterov") if name in given]
+    if ignored:
+        raise InputError(f"{' and '.join(ignored)}: only sgd has it, the optimizer is {kind}; leave it out")
+    return given
+
+
+def judged(result: dict[str, Any], context: Context) -> dict[str, Any]:
+    """The result of a run; one that passed its budget ends with exit code 3 and says so."""
+    budget, measured = result.get("budget_bytes"), result.get("measured_peak_bytes")
+    passed = budget is not None and measured is not None and measured > budget
+    if not passed and result.get("within_budget") is not False:
+        return result
+    what = f"measured peak {size(measured)}" if passed else f"{size(result['swap_peak_bytes'])} were in swap"
+    context.say(f"the memory budget of {size(budget)} was not kept: {what}; what was done is kept, give more next time")
+    return {**result, "exit_code": 3}
 
 
 def data_path(where: str) -> str:
@@ -96,7 +141,7 @@ def data_path(where: str) -> str:
 
 def size(nbytes: int | None, reason: str | None = None) -> str:
     """Bytes for a person."""
-    from edge.budget import format_size
+    from edge.host.limits import format_size
 
     return format_size(nbytes) if nbytes is not None else f"not known ({reason})" if reason else "not known"
 

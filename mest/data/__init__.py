@@ -1,4 +1,4 @@
-"""Data sets, their preprocessing and their batches."""
+"""Data sets, their preprocessing and their batches. Internal: see docs/python-api.md."""
 
 from mest.data.dataset import DataSet, DataSpec, open_data, split_validation
 from mest.data.preprocess import Preprocess

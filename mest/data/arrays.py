@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +21,21 @@ from mest.torchvision import load_torchvision
 DIGITS = Path(__file__).with_name("digits.npz")
 
 
-def read_npz(path: Path) -> tuple[ImagesInMemory, ImagesInMemory, tuple[str, ...]]:
-    """Return training and test images and the class names of an npz file.
+@dataclass(frozen=True)
+class Arrays:
+    """Labelled images of an npz file as it holds them; `class_names` and `test` are None where it does not say."""
 
-    `images` uint8 (n, h, w) or (n, h, w, 1 or 3), `labels` integers (n,), and as options `class_names` (one text per
-    class) and `test`, a bool (n,) that marks the test images; without it every fifth image is one.
-    Raises InputError for anything else.
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[Any]
+    class_names: tuple[str, ...] | None
+    test: npt.NDArray[np.bool_] | None
+
+
+def load_npz(path: Path) -> Arrays:
+    """Return what an npz file holds.
+
+    `images` uint8 (n, h, w) or (n, h, w, 1 or 3), `labels` integers from 0 (n,), and as options `class_names` (one text
+    per class) and `test`, a bool (n,) that marks the test images. Raises InputError for anything else.
     """
     if not path.is_file():
         raise InputError(f"npz:{path}: no such file")
@@ -40,21 +52,59 @@ def read_npz(path: Path) -> tuple[ImagesInMemory, ImagesInMemory, tuple[str, ...
         raise InputError(
             f"npz:{path}: labels {labels.dtype} {labels.shape}, expected integers from 0, one for each of {len(images)}"
         )
-    classes = int(labels.max()) + 1
-    names = tuple(str(name) for name in arrays.get("class_names", np.arange(classes)))
-    if len(names) < max(2, classes) or len(np.unique(labels)) < 2:
-        raise InputError(
-            f"npz:{path}: {len(np.unique(labels))} class(es) and {len(names)} names; at least 2 are needed"
-        )
-    test = arrays.get("test", np.arange(len(images)) % 5 == 4)
-    if test.shape != labels.shape or test.dtype != np.bool_ or test.all() or not test.any():
-        raise InputError(f"npz:{path}: test {test.dtype} {test.shape} must be bool, mark some images and leave some")
-    return _part(images, labels, ~test), _part(images, labels, test), names
+    names, test = arrays.get("class_names"), arrays.get("test")
+    if names is not None and (names.ndim != 1 or labels.max() >= len(names)):
+        raise InputError(f"npz:{path}: label {labels.max()}; the {names.size} class_names allow 0 to {names.size - 1}")
+    if test is not None and (test.shape != labels.shape or test.dtype != np.bool_ or not test.any()):
+        raise InputError(f"npz:{path}: test {test.dtype} {test.shape} must be bool, one for each image, and mark some")
+    texts = None if names is None else tuple(class_text(name) for name in names.tolist())
+    if texts is not None and len(set(texts)) < len(texts):
+        raise InputError(f"npz:{path}: class_names names one class twice: {', '.join(sorted(texts))}")
+    return Arrays(images, labels, texts, test)
+
+
+def read_npz(path: Path) -> tuple[ImagesInMemory, ImagesInMemory, tuple[str, ...], tuple[str, ...]]:
+    """Return training and test images, the class names and notes of an npz file.
+
+    Without marks in the file every fifth image is a test image; without names a class is called by its label, and
+    labels that no image has are no classes. Raises InputError.
+    """
+    found = load_npz(path)
+    labels, names, notes = found.labels, found.class_names, []
+    used = np.unique(labels)
+    if names is None:
+        names = tuple(str(label) for label in used.tolist())
+        if names != tuple(map(str, range(len(used)))):
+            labels = np.searchsorted(used, labels)
+            notes.append(
+                f"npz:{path}: no class_names; the {len(used)} classes are called by their labels, "
+                f"{', '.join(names[:5])}{', …' if len(names) > 5 else ''}"
+            )
+    elif len(used) < len(names):
+        empty = [name for number, name in enumerate(names) if number not in set(used.tolist())]
+        notes.append(f"npz:{path}: no image of the class {', '.join(empty[:5])}{', …' if len(empty) > 5 else ''}")
+    if len(names) < 2 or len(used) < 2:
+        raise InputError(f"npz:{path}: {len(used)} class(es) and {len(names)} names; at least 2 are needed")
+    test = np.arange(len(labels)) % 5 == 4 if found.test is None else found.test
+    if test.all() or not test.any():
+        raise InputError(f"npz:{path}: test {test.dtype} {test.shape} must mark some images and leave some")
+    train, held_out = (_part(found.images, labels, chosen) for chosen in (~test, test))
+    return train, held_out, names, tuple(notes)
+
+
+def class_text(name: str | bytes | int) -> str:
+    """Return a class name as text in its composed form (NFC), whatever type the file holds names in."""
+    return normalize("NFC", name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name))
 
 
 def as_images(array: npt.NDArray[Any], where: str) -> npt.NDArray[np.uint8]:
     """Return uint8 `(n, h, w, c)` of `(n, h, w)` or `(n, h, w, c)` with 1 or 3 channels; `where` begins the refusal."""
-    if array.dtype != np.uint8 or array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] not in (1, 3)):
+    if (
+        array.dtype != np.uint8
+        or array.ndim not in (3, 4)
+        or (array.ndim == 4 and array.shape[3] not in (1, 3))
+        or 0 in array.shape[1:]
+    ):
         raise InputError(f"{where}: images {array.dtype} {array.shape}, expected uint8 (n, h, w) or (n, h, w, 1 or 3)")
     return array[..., None] if array.ndim == 3 else array
 
@@ -76,19 +126,30 @@ def read_torchvision(name: str, folder: Path, download: bool) -> tuple[ImagesInM
         try:
             source = getattr(datasets, name)(root=str(folder), train=train, download=download)
         except RuntimeError as failed:
-            raise InputError(
-                f"--data {name.lower()}: not found in {folder}; give its place with --data-dir, or add --download"
-            ) from failed
+            raise InputError(f"--data {name.lower()}: {_why_missing(datasets, name, folder)}") from failed
         labels = np.asarray(source.targets, dtype=np.int64)
         parts.append(ImagesInMemory(labels, as_images(np.asarray(source.data, dtype=np.uint8), name)))
         names = tuple(source.classes)
     return parts[0], parts[1], names
 
 
+def _why_missing(datasets: Any, name: str, folder: Path) -> str:
+    """Which of a set's files is missing or is not what torchvision expects, and what to do."""
+    source = getattr(datasets, name)
+    listed = [*getattr(source, "train_list", ()), *getattr(source, "test_list", ())]
+    for file, expected in listed:
+        path = folder / source.base_folder / file
+        if path.is_file() and hashlib.md5(path.read_bytes()).hexdigest() != expected:
+            return f"{path} is not the published file (its MD5 differs); remove it and add --download, or copy it again"
+    return f"not found in {folder}; give its place with --data-dir, or add --download"
+
+
 def resized(images: ImagesInMemory, preprocess: Preprocess) -> ImagesInMemory:
     """Return the images in the preprocessing's mode and size."""
     mode = "L" if images.array.shape[3] == 1 else "RGB"
-    if preprocess.resize is None and preprocess.crop is None and mode == preprocess.mode:
+    height, width = images.shape[1:]
+    size = (preprocess.target((width, height)) or (width, height))[::-1]
+    if mode == preprocess.mode and size == (height, width) and preprocess.crop in (None, size):
         return images
     pillow = (Image.fromarray(image[..., 0] if mode == "L" else image) for image in images.array)
     return ImagesInMemory(images.labels, np.stack([preprocess.pixels(image) for image in pillow]), images.checksum())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
@@ -13,35 +12,45 @@ import numpy.typing as npt
 
 from mest.data.arrays import DIGITS, read_npz, read_torchvision, resized
 from mest.data.augment import Augment
-from mest.data.folder import read_folder
+from mest.data.folder import normalised, only_readable, opened, read_parts, split_fifth
 from mest.data.images import Images, ImagesInMemory
-from mest.data.preprocess import Preprocess, measured
+from mest.data.preprocess import Preprocess, measured, size_of
+from mest.data.survey import survey
 from mest.errors import InputError
 
-Arrays = tuple[ImagesInMemory, ImagesInMemory, tuple[str, ...]]
 TORCHVISION = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "fashion_mnist": "FashionMNIST"}
 # The constants that the published code normalises with.
 NORMALISATION = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
 }
+MOST_OWN_SIDE = 256  # larger images of one size are photos, which networks take smaller
+MEASURED_IMAGES = 10_000
 ALLOWED = "digits, cifar10, cifar100, fashion_mnist, imagefolder:DIR or npz:FILE"
 
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What the user said about the data. `image_size`: a side in pixels (centre crop) or an exact (height, width)."""
+    """What the user said about the data. `image_size`: a side in pixels (centre crop) or an exact (height, width).
+
+    `unreadable`: "refuse" or "skip", what becomes of image files that cannot be read.
+    """
 
     name: str
     folder: Path = Path("data")
     download: bool = False
     image_size: int | tuple[int, int] | None = None
     augment: str = "auto"
+    unreadable: str = "refuse"
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """Training and test images, their classes and preprocessing. Indices always mean `train` as a whole."""
+    """Training and test images, their classes and preprocessing. Indices always mean `train` as a whole.
+
+    `validation` are the indices of images that the data keep for validation, None where they do not say. `notes` are
+    what a person should know; `skipped` image files could not be read.
+    """
 
     name: str
     train: Images
@@ -49,6 +58,9 @@ class DataSet:
     class_names: tuple[str, ...]
     preprocess: Preprocess
     augment: Augment
+    validation: npt.NDArray[np.int64] | None = None
+    notes: tuple[str, ...] = ()
+    skipped: int = 0
 
     @cached_property
     def checksum(self) -> str:
@@ -66,43 +78,103 @@ def data_name(given: str) -> str:
     return f"imagefolder:{given}" if Path(given).is_dir() else f"npz:{given}" if given.endswith(".npz") else given
 
 
-def open_data(spec: DataSpec, threads: int = 1) -> DataSet:
-    """Return the data set that `spec` names; raises InputError in one line for anything that is not right with it."""
+def open_data(spec: DataSpec, threads: int = 1, usual_size: int = 224, like: Preprocess | None = None) -> DataSet:
+    """Return the data set that `spec` names; raises InputError in one line for anything that is not right with it.
+
+    Without an image size in `spec`, images of one size of up to `MOST_OWN_SIDE` pixels keep it, and others are resized
+    to `usual_size`. `like` is the preprocessing of a run that these data continue: nothing is chosen or measured anew.
+    """
     kind, _, rest = spec.name.partition(":")
     if kind == "imagefolder" and rest:
-        train, test, names, preprocess = read_folder(Path(rest), spec.image_size, threads)
-        return DataSet(spec.name, train, test, names, preprocess, Augment.parse(spec.augment, train.shape, flip=True))
-    sources: dict[str, Callable[[], Arrays]] = {
-        "digits": lambda: read_npz(DIGITS),
-        **{name: lambda name=name: _from_torchvision(name, spec) for name in TORCHVISION},  # type: ignore[misc]
-    }
+        return _from_folder(spec, Path(rest), threads, usual_size, like)
+    return _from_arrays(spec, read_arrays(spec), usual_size, like)
+
+
+def read_arrays(spec: DataSpec) -> tuple[ImagesInMemory, ImagesInMemory, tuple[str, ...], tuple[str, ...]]:
+    """Return training and test images, class names and notes of a set that comes as arrays; raises InputError."""
+    kind, _, rest = spec.name.partition(":")
     if kind == "npz" and rest:
-        sources[spec.name] = lambda: read_npz(Path(rest))
-    if spec.name not in sources:
-        near = get_close_matches(kind, [*sources, "imagefolder", "npz"], 1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise InputError(f"--data {spec.name}: no such data set; {hint}Allowed are {ALLOWED}")
-    return _from_arrays(spec, sources[spec.name]())
+        return read_npz(Path(rest))
+    if spec.name == "digits":
+        return read_npz(DIGITS)
+    if spec.name in TORCHVISION:
+        return (*read_torchvision(TORCHVISION[spec.name], spec.folder, spec.download), ())
+    near = get_close_matches(kind, ["digits", *TORCHVISION, "imagefolder", "npz"], 1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise InputError(f"--data {spec.name}: no such data set; {hint}Allowed are {ALLOWED}")
 
 
-def _from_torchvision(name: str, spec: DataSpec) -> Arrays:
-    return read_torchvision(TORCHVISION[name], spec.folder, spec.download)
+def _from_folder(spec: DataSpec, root: Path, threads: int, usual_size: int, like: Preprocess | None) -> DataSet:
+    parts = read_parts(root)
+    train, test = (parts.train, parts.test) if parts.test is not None else split_fifth(parts.train)
+    listings = [train, test] if parts.validation is None else [train, test, parts.validation]
+    look = survey([file for listing in listings for file in listing.files], spec.unreadable, threads)
+    ends = np.cumsum([len(listing.files) for listing in listings])[:-1]
+    listings = [only_readable(each, ok) for each, ok in zip(listings, np.split(look.readable, ends), strict=True)]
+    train, test = listings[:2]
+    validation = None
+    if parts.validation is not None:
+        validation = np.arange(len(train.files), len(train.files) + len(listings[2].files), dtype=np.int64)
+        train = train.joined(listings[2])
+    note: tuple[str, ...] = ()
+    preprocess = like
+    if preprocess is None:
+        channels = 1 if look.grey else 3
+        plain = Preprocess("L" if look.grey else "RGB", (0.0,) * channels, (1.0,) * channels)
+        preprocess, note = _sized(plain, spec.image_size, look.sizes, usual_size)
+    images = opened([train, test], preprocess, size_of(preprocess), threads)
+    if like is None:
+        count = len(images[0])
+        picks = np.unique(np.linspace(0, count - 1, min(count, MEASURED_IMAGES)).astype(np.int64))
+        mean, std = measured(images[0].pixels(picks))
+        preprocess = replace(preprocess, mean=mean, std=std)
+        images = [normalised(each, preprocess) for each in images]
+    augment = Augment.parse(spec.augment, images[0].shape, flip=True)
+    notes, skipped = (*parts.notes, *look.notes, *note), int((~look.readable).sum())
+    return DataSet(spec.name, images[0], images[1], train.classes, preprocess, augment, validation, notes, skipped)
 
 
-def _from_arrays(spec: DataSpec, arrays: Arrays) -> DataSet:
-    train, test, names = arrays
-    channels = train.shape[0]
-    preprocess = Preprocess("L" if channels == 1 else "RGB", (0.0,) * channels, (1.0,) * channels)
-    if isinstance(spec.image_size, int):
-        preprocess = replace(preprocess, resize=spec.image_size, crop=(spec.image_size, spec.image_size))
-    elif spec.image_size is not None:
-        preprocess = replace(preprocess, resize=spec.image_size)
+def _from_arrays(
+    spec: DataSpec,
+    arrays: tuple[ImagesInMemory, ImagesInMemory, tuple[str, ...], tuple[str, ...]],
+    usual_size: int,
+    like: Preprocess | None,
+) -> DataSet:
+    train, test, names, notes = arrays
+    note: tuple[str, ...] = ()
+    preprocess = like
+    if preprocess is None:
+        channels = train.shape[0]
+        plain = Preprocess("L" if channels == 1 else "RGB", (0.0,) * channels, (1.0,) * channels)
+        preprocess, note = _sized(plain, spec.image_size, frozenset([train.shape[1:]]), usual_size)
     train, test = resized(train, preprocess), resized(test, preprocess)
-    mean, std = NORMALISATION.get(spec.name) or measured(train.array)
-    preprocess = replace(preprocess, mean=mean, std=std)
+    if like is None:
+        mean, std = NORMALISATION.get(spec.name) or measured(train.array)
+        preprocess = replace(preprocess, mean=mean, std=std)
     # A mirrored digit is another sign; nothing is known about the images of an npz file.
-    flip = spec.name in TORCHVISION
-    return DataSet(spec.name, train, test, names, preprocess, Augment.parse(spec.augment, train.shape, flip=flip))
+    augment = Augment.parse(spec.augment, train.shape, flip=spec.name in TORCHVISION)
+    return DataSet(spec.name, train, test, names, preprocess, augment, notes=(*notes, *note))
+
+
+def _sized(
+    preprocess: Preprocess,
+    image_size: int | tuple[int, int] | None,
+    sizes: frozenset[tuple[int, int]],
+    usual_size: int,
+) -> tuple[Preprocess, tuple[str, ...]]:
+    """The preprocessing that leads images of any size to the network's input, and a note where a size was chosen."""
+    if isinstance(image_size, int):
+        return preprocess.leading_to(image_size, image_size), ()
+    if image_size is not None:
+        return replace(preprocess, resize=image_size), ()
+    if len(sizes) == 1 and max(next(iter(sizes))) <= MOST_OWN_SIDE:
+        return preprocess.leading_to(*next(iter(sizes))), ()
+    smallest, largest = ("x".join(map(str, side)) for side in (min(sizes), max(sizes)))
+    found = f"{len(sizes)} sizes from {smallest} to {largest}" if len(sizes) > 1 else f"{smallest} pixels"
+    note = (
+        f"images of {found} are resized to {usual_size}x{usual_size}, the model's usual size (short side, then centre "
+    )
+    return preprocess.leading_to(usual_size, usual_size), (f"{note}crop); --image-size chooses another",)
 
 
 def split_validation(

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
 
+from mest.data.photo import open_photo, why_unreadable
 from mest.data.preprocess import Preprocess
+from mest.data.survey import unreadable_image
 from mest.errors import InputError
 
 Pixels = npt.NDArray[np.uint8]
@@ -100,7 +100,7 @@ class ImagesOnDisk(Images):
         for path, label in zip(self.files, self.labels, strict=True):
             with open(path, "rb") as file:
                 size = os.fstat(file.fileno()).st_size
-                digest.update(f"{path.relative_to(self.root).as_posix()}\0{size}\0{label}\n".encode())
+                digest.update(os.fsencode(path.relative_to(self.root)) + f"\0{size}\0{label}\n".encode())
                 if size <= WHOLE_BYTES:
                     digest.update(file.read())
                     continue
@@ -123,34 +123,14 @@ class ImagesOnDisk(Images):
 def decode(file: Path, preprocess: Preprocess, size: tuple[int, int]) -> Pixels:
     """Return uint8 `(h, w, c)` of one image file; raises InputError that names it."""
     try:
-        with Image.open(file) as image:
+        with open_photo(file) as image:
             pixels = preprocess.pixels(image)
     except InputError as refused:
         raise InputError(f"{file}: {refused}; choose a smaller --image-size") from refused
-    except FileNotFoundError:
+    except (FileNotFoundError, MemoryError):
         raise
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as failed:
-        raise InputError(f"{file}: not a readable image ({failed}); remove or replace it") from failed
+    except Exception as failed:  # Pillow's readers raise what they like for a damaged file
+        raise unreadable_image(file, why_unreadable(failed)) from failed
     if pixels.shape[:2] != size:
-        raise InputError(
-            f"{file}: {pixels.shape[0]}x{pixels.shape[1]} where others have {size[0]}x{size[1]}; "
-            "give one size to all with --image-size"
-        )
+        raise InputError(f"{file}: {pixels.shape[0]}x{pixels.shape[1]} after preprocessing, not {size[0]}x{size[1]}")
     return pixels
-
-
-def header(file: Path) -> tuple[str, int, int]:
-    """Return (mode, height, width) from the start of an image file; raises InputError that names it."""
-    try:
-        with Image.open(file) as image:
-            return image.mode, image.height, image.width
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as failed:
-        raise InputError(f"{file}: not a readable image ({failed}); remove or replace it") from failed
-
-
-def refuse_empty(files: Sequence[Path]) -> None:
-    """Raise InputError that names the first file of zero bytes, if there is one."""
-    empty = [file for file in files if file.stat().st_size == 0]
-    if empty:
-        more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
-        raise InputError(f"{empty[0]}: zero bytes, not an image{more}; remove or replace it")

@@ -40,7 +40,8 @@ class Samples(Dataset[Batch]):
         pixels = self.images.pixels(chosen)
         if self.draws is not None:
             pixels = self.augment.apply(pixels, self.draws[chosen])
-        image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+        # A copy even of one channel: its strides would pass for channels_last, and `view` fails on what follows.
+        image = torch.from_numpy(np.array(pixels.transpose(0, 3, 1, 2), order="C"))
         return image, torch.from_numpy(self.images.labels[chosen]), torch.from_numpy(chosen)
 
 

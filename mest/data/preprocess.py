@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mest.data.photo import header_of, reduce_jpeg, upright
 from mest.errors import DamagedError, InputError
 
 # Pillow's numbers for them: its enumeration came with 9.1.
@@ -60,11 +61,29 @@ class Preprocess:
         except (KeyError, TypeError, ValueError, IndexError) as wrong:
             raise DamagedError(f"preprocess: not a description of one ({wrong!r})") from wrong
 
+    def leading_to(self, height: int, width: int) -> Preprocess:
+        """The same, with a resize to the network's input where none is said: short side and centre crop of a square."""
+        if self.resize is not None or self.crop is not None:
+            return self
+        if height == width:
+            return replace(self, resize=height, crop=(height, width))
+        return replace(self, resize=(height, width))
+
     def pixels(self, image: Image.Image) -> npt.NDArray[np.uint8]:
-        """Return the image in our mode and size, uint8 `(h, w, c)`; raises InputError if the crop is larger than it."""
-        image = image.convert(self.mode)
-        if self.resize is not None:
-            image = image.resize(self._resized(image.width, image.height), RESAMPLING[self.interpolation])
+        """Return the image upright, in our mode and size, uint8 `(h, w, c)`.
+
+        A JPEG file that is resized to less than half is decoded at 1/2, 1/4 or 1/8 of its size, the smallest that is
+        still twice as large as wanted. Raises InputError if the crop is larger than the image, ValueError for pixels
+        that have no 8-bit form.
+        """
+        whole = header_of(image).upright
+        target = self.target((whole[1], whole[0]))
+        reduced = target is not None and reduce_jpeg(image, target)
+        image = upright(image, self.mode)
+        if not reduced:
+            target = self.target(image.size)  # some formats say how they are turned only once they are decoded
+        if target is not None and target != image.size:
+            image = image.resize(target, RESAMPLING[self.interpolation])
         if self.crop is not None:
             height, width = self.crop
             if height > image.height or width > image.width:
@@ -74,11 +93,16 @@ class Preprocess:
         array = np.asarray(image, dtype=np.uint8)
         return array[:, :, None] if array.ndim == 2 else array
 
-    def _resized(self, width: int, height: int) -> tuple[int, int]:
-        """The (width, height) to resize to; a short side keeps the aspect, the long side rounded down."""
+    def target(self, size: tuple[int, int]) -> tuple[int, int] | None:
+        """The (width, height) that an image of (width, height) is resized to, None where it stays as it is.
+
+        A short side keeps the aspect, the long side rounded down.
+        """
+        if self.resize is None:
+            return None
         if isinstance(self.resize, tuple):
             return self.resize[1], self.resize[0]
-        side = int(self.resize or 0)
+        side, (width, height) = self.resize, size
         if width <= height:
             return side, max(side, side * height // width)
         return max(side, side * width // height), side
@@ -91,6 +115,14 @@ class Preprocess:
         x -= torch.tensor(self.mean, dtype=torch.float32, device=x.device).view(shape)
         x /= torch.tensor(self.std, dtype=torch.float32, device=x.device).view(shape)
         return x
+
+
+def size_of(preprocess: Preprocess) -> tuple[int, int]:
+    """Return the (height, width) that images of any size get; to be asked where there is a crop or an exact resize."""
+    if preprocess.crop is not None:
+        return preprocess.crop
+    assert isinstance(preprocess.resize, tuple)
+    return preprocess.resize
 
 
 def measured(samples: npt.NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -1,4 +1,4 @@
-"""Runs the real commands, each in a process of its own, and keeps what each said."""
+"""Runs the steps of a script, each in a process of its own, and reads what each left."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from mest.demo.script import SAID, Step
+from mest.errors import DamagedError, InputError
 
 POLL_SECONDS = 0.1
 
@@ -29,64 +32,71 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True)
 class Done:
-    """A command that ended well: its words as a person would type them, its time and its JSON object."""
+    """A step that ended as it should: its JSON object, what it said, the top-level packages that it imported."""
 
-    name: str
-    words: tuple[str, ...]
-    seconds: float
+    step: Step
     result: dict[str, Any]
-    imported: frozenset[str]  # top-level packages that the process imported
+    said: str
+    imported: frozenset[str]
+    seconds: float | None = None  # None where another process ran it
 
 
 @dataclass(frozen=True)
 class Commands:
-    """Runs commands one after another. What they write to standard error goes to one file each in `logs`."""
+    """Runs steps one after another with `folder` as their current folder."""
 
-    logs: Path
+    folder: Path
     stop: Callable[[], bool]
 
-    def mest(self, name: str, *words: object) -> Done:
-        """Run `mest NAME WORDS… --json`; its own imports are logged too.
+    def run(self, step: Step) -> Done:
+        """Run a step and read what it left.
 
-        Raises CommandFailed with the command's last line, Interrupted after a signal.
+        Raises CommandFailed with the command's last line if it ends with another code, Interrupted after a signal.
         """
-        given = tuple(str(word) for word in words)
-        started = ("-X", "importtime", "-m", "mest", name, *given, "--json")
-        return self._run(name, ("mest", name, *given), started)
-
-    def module(self, module: str, *words: object) -> Done:
-        """Run `python -m MODULE WORDS…`, which prints one JSON object."""
-        given = tuple(str(word) for word in words)
-        return self._run(module.rpartition(".")[2], ("python", "-m", module, *given), ("-m", module, *given))
-
-    def _run(self, name: str, words: tuple[str, ...], arguments: Sequence[str]) -> Done:
-        self.logs.mkdir(parents=True, exist_ok=True)
-        log = self.logs / f"{len(list(self.logs.iterdir())) + 1}_{name}.log"
+        (self.folder / SAID).mkdir(parents=True, exist_ok=True)
         start = time.perf_counter()
-        with open(log, "w", encoding="utf-8") as errors:
+        with open(self.folder / step.output, "wb") as output, open(self.folder / step.log, "wb") as log:
             process = subprocess.Popen(
-                [sys.executable, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True
+                _started(step), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=log
             )
-            output = self._wait(process)
+            self._wait(process)
         seconds = time.perf_counter() - start
-        said, imported = split_log(log.read_text(encoding="utf-8", errors="replace"))
-        log.write_text(said, encoding="utf-8")
         if self.stop():  # a terminal's Ctrl-C reaches the command as well, which may have ended before we looked
             raise Interrupted
-        if process.returncode != 0:
-            code = process.returncode if process.returncode > 0 else 128 - process.returncode  # as a shell says it
-            raise CommandFailed(_failure(words, said, code, log), code)
-        return Done(name, words, seconds, json.loads(output), imported)
+        code = process.returncode if process.returncode >= 0 else 128 - process.returncode  # as a shell says it
+        if code != step.exit_code:
+            said, _ = split_log(_text(self.folder / step.log))
+            raise CommandFailed(_failure(step, said, code, self.folder), code or 1)
+        return read(self.folder, step, seconds)
 
-    def _wait(self, process: subprocess.Popen[str]) -> str:
-        """Everything that the process prints; passes a stop on to it."""
+    def _wait(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait for the end; passes a stop on to the process."""
         while True:
             try:
-                return process.communicate(timeout=POLL_SECONDS)[0]
+                process.wait(timeout=POLL_SECONDS)
+                return
             except subprocess.TimeoutExpired:
                 if self.stop():
                     process.terminate()
-                    return process.communicate()[0]
+                    process.wait()
+                    return
+
+
+def read(folder: Path, step: Step, seconds: float | None = None) -> Done:
+    """What a step left in the folder of the demo.
+
+    Raises InputError if the step did not run, DamagedError if what it printed is no JSON object.
+    """
+    output = folder / step.output
+    if not output.is_file():
+        raise InputError(f"{output} is missing; run '{step.typed}' first")
+    said, imported = split_log(_text(folder / step.log))
+    text = _text(output)
+    try:
+        result = {} if step.exit_code and not text else json.loads(text)  # few refusals have figures for a program
+    except ValueError:
+        raise DamagedError(f"{output} holds no JSON object; run '{step.typed}' again") from None
+    return Done(step, result, said, imported, seconds)
 
 
 def split_log(text: str) -> tuple[str, frozenset[str]]:
@@ -101,6 +111,16 @@ def split_log(text: str) -> tuple[str, frozenset[str]]:
     return "".join(f"{line}\n" for line in said), frozenset(imported)
 
 
-def _failure(words: Sequence[str], said: str, code: int, log: Path) -> str:
+def _started(step: Step) -> list[str]:
+    """The words of a step for this interpreter, whatever `python` and `mest` mean to the shell."""
+    first, *rest = step.words
+    return [sys.executable, *(("-m", "mest") if first == "mest" else ()), *rest]
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def _failure(step: Step, said: str, code: int, folder: Path) -> str:
     last = next((line for line in reversed(said.splitlines()) if line.strip()), f"ended with code {code}")
-    return f"'{' '.join(words)}' failed: {last.removeprefix('mest ')} (all it said: {log})"
+    return f"'{step.typed}' failed: {last.removeprefix('mest ')} (all it said: {folder / step.log})"

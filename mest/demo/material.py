@@ -1,8 +1,14 @@
-"""The demo's images: digits as the new sensor sees them, as npz files and as pictures to look at."""
+"""The demo's images: digits as the new sensor sees them, as npz files and as pictures to look at.
+
+`python -m mest.demo.material --out DIR --seed N` writes them and prints one JSON object.
+"""
 
 from __future__ import annotations
 
+import argparse
 import io
+import json
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +57,18 @@ def make_material(folder: Path, sensor: Sensor, seed: int, samples: int = 10) ->
     return Material(learn, held, tuple(_samples(folder, chosen, images, seen, [str(names[labels[i]]) for i in chosen])))
 
 
+def drawn(folder: Path, seed: int, samples: int = 10) -> tuple[Sample, ...]:
+    """The samples that `make_material` wrote into a folder, to look at beside the old sensor's."""
+    with np.load(DIGITS, allow_pickle=False) as digits:
+        images, labels, names, test = (digits[name] for name in ("images", "labels", "class_names", "test"))
+    chosen = _one_of_each(np.flatnonzero(test), labels, samples, seed)
+    files = [folder / f"sample_{place}.png" for place in range(samples)]
+    return tuple(
+        Sample(str(names[labels[index]]), images[index], np.asarray(Image.open(file)), file)
+        for index, file in zip(chosen, files, strict=True)
+    )
+
+
 def _one_of_each(pool: np.ndarray, labels: np.ndarray, count: int, seed: int) -> list[int]:
     """Indices of the pool, class by class in turn, drawn by seed."""
     order = np.random.default_rng([seed, 0x5A]).permutation(pool)
@@ -73,3 +91,19 @@ def picture(pixels: Images) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).resize((width * scale, height * scale), Image.Resampling.NEAREST).save(file, "PNG")
     return file.getvalue()
+
+
+def main() -> None:
+    """Write the images that the options ask for."""
+    parser = argparse.ArgumentParser(prog="python -m mest.demo.material", description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--samples", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    made = make_material(given.out, Sensor(), given.seed, given.samples)
+    files = [str(made.learn), str(made.test), *(str(sample.file) for sample in made.samples)]
+    sys.stdout.write(json.dumps({"files": files}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

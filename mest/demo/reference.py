@@ -1,16 +1,18 @@
 """The same fine-tuning in PyTorch, in a process of its own: masked dense weights, measured by the kernel.
 
-`python -m mest.demo.reference SETTINGS.json` prints one JSON object.
+`python -m mest.demo.reference --run RUN --learn NPZ --test NPZ …` prints one JSON object.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import statistics
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,7 @@ def fine_tune(settings: FineTuning) -> dict[str, Any]:
         "baseline_bytes": baseline,
         "measured_peak_bytes": resident_bytes("VmHWM:"),
         "torch": torch.__version__,
+        "torch_cuda": torch.version.cuda,
     }
 
 
@@ -115,6 +118,17 @@ def accuracy(run: LoadedRun, images: Tensor, labels: Tensor) -> float:
     return sum(hits) / len(labels)
 
 
+def main() -> None:
+    """Fine-tune as the options say; each is a field of FineTuning."""
+    parser = argparse.ArgumentParser(prog="python -m mest.demo.reference", description=__doc__.splitlines()[0])
+    for one in fields(FineTuning):
+        required = one.default is MISSING
+        kind = {"int": int, "float": float}.get(str(one.type), str)
+        default = None if required else one.default
+        name = f"--{one.name.replace('_', '-')}"
+        parser.add_argument(name, type=kind, required=required, default=default)
+    sys.stdout.write(json.dumps(fine_tune(FineTuning(**vars(parser.parse_args())))) + "\n")
+
+
 if __name__ == "__main__":
-    settings = FineTuning(**json.loads(Path(sys.argv[1]).read_text()))
-    sys.stdout.write(json.dumps(fine_tune(settings)) + "\n")
+    main()

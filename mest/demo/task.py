@@ -18,8 +18,8 @@ class FineTuning:
     epochs: int
     batch_size: int
     lr: float
-    momentum: float
-    weight_decay: float
     threads: int
     seed: int
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
     order: str | None = None

@@ -1,140 +1,124 @@
-"""The road, one real command after another; what each said is all that the report and the checks are made from."""
+"""The road, one real command after another; what each left is all that the report and the checks are made from."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from mest.demo.commands import Commands, Done
-from mest.demo.material import Material, make_material
-from mest.demo.sensor import Sensor
-from mest.demo.task import FineTuning
+from mest.demo import script
+from mest.demo.commands import Commands, Done, read
+from mest.demo.script import Settings, Step
+from mest.errors import DamagedError
 
 MIB = 1 << 20
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the demo does; the defaults take a few minutes on two cores."""
-
-    out: Path
-    seed: int = 0
-    engine: str = "auto"
-    scheme: str = "block"
-    sparsity: float = 0.9
-    train_epochs: int = 25
-    tune_epochs: int = 10
-    batch_size: int = 32
-    lr: float = 0.02
-    threads: int = 1  # so small a network gains nothing from two
-    sensor: Sensor = field(default_factory=Sensor)
-
-    @property
-    def run(self) -> Path:
-        """The run directory."""
-        return self.out / "run"
-
-    @property
-    def artifact(self) -> Path:
-        """The artifact directory."""
-        return self.out / "artifact"
-
-    @property
-    def profile(self) -> Path:
-        """The directory of the profile."""
-        return self.out / "profile"
-
-    @property
-    def state(self) -> Path:
-        """The state directory."""
-        return self.out / "state"
+COMMANDS = "commands.sh"
+MARGIN = 1.1  # of the least budget that the plan names
+REFUSED_BELOW = MIB  # so much below it nothing starts, though a process's baseline varies by a few tenths
+Run = Callable[[Step], Done]
 
 
 @dataclass(frozen=True)
 class Walk:
-    """Every command of the road with what it said, in the order of the road."""
+    """Every command of the road with what it said; `commands` in the order in which they run."""
 
+    folder: Path
     settings: Settings
-    material: Material
+    least_bytes: int  # the smallest budget of a plan with the same result
+    refused_bytes: int  # a budget just below it
     budget_bytes: int
-    train: Done
-    export: Done
-    reference: Done
-    finetune: Done
-    after: Done
-    profile: Done
-    read_before: Done
-    read_after: Done
+    done: Mapping[str, Done]
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def commands(self) -> tuple[Done, ...]:
+    def commands(self) -> tuple[Step, ...]:
         """All commands in the order in which they ran."""
-        return (
-            self.train,
-            self.export,
-            self.reference,
-            self.read_before,
-            self.finetune,
-            self.after,
-            self.profile,
-            self.read_after,
-        )
+        return tuple(done.step for done in self.done.values())
+
+    def result(self, name: str) -> dict[str, Any]:
+        """The JSON object of a step."""
+        return self.done[name].result
+
+    @property
+    def ort(self) -> dict[str, Any] | None:
+        """What onnxruntime-training said of the same fine-tuning; None where it was not to be had."""
+        return self.result("ort") if "ort" in self.done else None
+
+    @property
+    def refusal(self) -> str:
+        """What fine-tuning said of a budget that is a little too small."""
+        return self.done["refused"].said.strip().rpartition("\n")[2]
+
+    def path(self, name: str) -> Path:
+        """A file or folder of the demo."""
+        return self.folder / name
 
 
-def walk(settings: Settings, commands: Commands, say: Callable[[str], None]) -> Walk:
+def walk(folder: Path, settings: Settings, commands: Commands, say: Callable[[str], None]) -> Walk:
     """Walk the road; raises CommandFailed where a command fails, Interrupted where the user stops it."""
-    out, seed = settings.out, ("--seed", settings.seed)
-    say(f"1/5 training the digits network {100 * settings.sparsity:.0f} % sparse from the first step")
-    train = commands.mest(
-        "train", "--model", "digits", "--data", "digits", "--scheme", settings.scheme, "--sparsity", settings.sparsity,
-        "--method", "em", "--epochs", settings.train_epochs, "--threads", settings.threads,
-        "--out", settings.run, *seed,
-    )  # fmt: skip
-    say("2/5 exporting it for the board")
-    export = commands.mest("export", settings.run, "--out", settings.artifact)
-    say(f"3/5 fine-tuning in PyTorch for comparison, on digits {settings.sensor.describe()}")
-    material = make_material(out / "data", settings.sensor, settings.seed)
-    reference = _reference(settings, material, commands)
-    budget = reference.result["measured_peak_bytes"] // 2 // MIB * MIB
-    say(f"4/5 fine-tuning on the board's engine within {budget // MIB} MiB, half of what PyTorch took")
-    pictures = [sample.file for sample in material.samples]
-    common = ("--engine", settings.engine, "--threads", settings.threads)
-    limit = ("--memory-budget", f"{budget // MIB}MiB")
-    read_before = commands.mest("predict", settings.artifact, *pictures)
-    finetune = commands.mest(
-        "finetune", settings.artifact, "--out", settings.state, "--data", material.learn, *limit, *common,
-        "--epochs", settings.tune_epochs, "--batch-size", settings.batch_size, "--lr", settings.lr,
-        "--lr-scheduler", "cosine", "--eval-data", material.test, *seed,
-    )  # fmt: skip
-    say("5/5 reading digits that neither has seen")
-    same = ("--engine", finetune.result["engine"])  # a state holds one engine's tensors
-    after = commands.mest("eval", settings.state, "--data", material.test, *same)
-    read_after = commands.mest("predict", settings.state, *pictures, *same)
-    profile = commands.mest(
-        "profile", settings.artifact, "--out", settings.profile, "--data", material.learn, *limit,
-        *same, "--threads", settings.threads, "--batch-size", settings.batch_size,
-    )  # fmt: skip
-    return Walk(
-        settings, material, budget, train, export, reference, finetune, after, profile, read_before, read_after
-    )  # fmt: skip
+    texts = {
+        "train": f"1/5 training the digits network {100 * settings.sparsity:.0f} % sparse from the first step",
+        "export": "2/5 exporting it for the board",
+        "least": "3/5 asking for the least budget",
+        "read_before": f"4/5 fine-tuning within it and a tenth, on digits {settings.sensor.describe()}",
+        "pytorch": "5/5 the same in other tools, for comparison",
+    }
+    seconds: dict[str, float] = {}
+
+    def run(step: Step) -> Done:
+        if step.name in texts:
+            say(texts[step.name])
+        done = commands.run(step)
+        seconds[step.name] = done.seconds or 0.0
+        return done
+
+    walked = _walk(folder, settings, run, seconds)
+    lines = ["#!/bin/sh", "# In an empty folder these commands make the page.", f"mkdir -p {script.SAID}"]
+    lines += [step.line + (f" || [ $? = {step.exit_code} ]" if step.exit_code else "") for step in walked.commands]
+    (folder / COMMANDS).write_text("\n".join([*lines, script.page(settings), ""]), encoding="utf-8")
+    return walked
 
 
-def _reference(settings: Settings, material: Material, commands: Commands) -> Done:
-    """The same fine-tuning in PyTorch: its settings go through a file."""
-    task = FineTuning(
-        run=str(settings.run),
-        learn=str(material.learn),
-        test=str(material.test),
-        epochs=settings.tune_epochs,
-        batch_size=settings.batch_size,
-        lr=settings.lr,
-        momentum=0.9,
-        weight_decay=1e-4,
-        threads=settings.threads,
-        seed=settings.seed,
-    )
-    file = settings.out / "pytorch.json"
-    file.write_text(json.dumps(asdict(task), indent=1) + "\n")
-    return commands.module("mest.demo.reference", file)
+def read_walk(folder: Path, settings: Settings) -> Walk:
+    """The walk whose commands somebody ran in a folder; raises InputError if one is missing."""
+    return _walk(folder, settings, lambda step: read(folder, step), {})
+
+
+def _walk(folder: Path, settings: Settings, run: Run, seconds: Mapping[str, float]) -> Walk:
+    done: dict[str, Done] = {}
+
+    def follow(steps: tuple[Step, ...]) -> None:
+        for step in steps:
+            done[step.name] = run(step)
+
+    follow(script.workstation(settings))
+    follow((script.least(settings),))
+    least = least_budget(done["least"].result)
+    refused, budget = _typed(least - REFUSED_BELOW, math.floor), _typed(MARGIN * least, math.ceil)
+    follow(script.tuning(settings, f"{refused:g}MiB", f"{budget:g}MiB"))
+    engine = done["finetune"].result["engine"]
+    follow(script.after(settings, f"{budget:g}MiB", engine))
+    follow(script.others(settings, ort=engine != "ort" and ort_available(folder)))
+    return Walk(folder, settings, least, round(refused * MIB), done["finetune"].result["budget_bytes"], done, seconds)
+
+
+def _typed(nbytes: float, towards: Callable[[float], int]) -> float:
+    """MiB with one decimal, as a person types a budget."""
+    return towards(10 * nbytes / MIB) / 10
+
+
+def least_budget(refused: Mapping[str, Any]) -> int:
+    """Bytes of the budget that a refused plan advises; raises DamagedError if it advises none."""
+    advised = refused.get("smallest_budget_bytes")
+    if not isinstance(advised, int):
+        raise DamagedError(f"the plan names no budget that would do: {refused.get('refused')}")
+    return advised
+
+
+def ort_available(folder: Path) -> bool:
+    """True if the export of the demo wrote files that onnxruntime-training trains."""
+    manifest = json.loads((folder / script.ARTIFACT / "manifest.json").read_text(encoding="utf-8"))
+    return bool(manifest["ort"]["available"])

@@ -1,4 +1,7 @@
-"""Models: the published ones, a small one for digits, torchvision's and the user's own."""
+"""Models: the published ones, a small one for digits, torchvision's and the user's own.
+
+Internal: see docs/python-api.md.
+"""
 
 from mest.models.build import MODELS, ModelSpec, build_model
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,8 +13,11 @@ from torch import nn
 
 from mest.errors import InputError
 from mest.models.digits import digits
+from mest.models.logits import classes_of
+from mest.models.probe import OutputError, Probe, probe
 from mest.models.resnet import resnet20, resnet32
 from mest.models.vgg import vgg16, vgg19
+from mest.own import failure, import_own
 from mest.torchvision import load_torchvision
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -27,7 +27,10 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "vgg16": vgg16,
     "vgg19": vgg19,
 }
-ALLOWED = f"{', '.join(MODELS)}, torchvision:NAME or package.module:factory"
+ALLOWED = f"{', '.join(MODELS)}, torchvision:NAME or one's own module:factory"
+#: what a factory of one's own may call the number of classes and of the images' channels
+CLASSES = ("num_classes", "n_classes", "classes")
+CHANNELS = ("in_channels", "in_chans")
 
 
 @dataclass(frozen=True)
@@ -85,41 +88,72 @@ def _torchvision(name: str, spec: ModelSpec) -> nn.Module:
 
 
 def _own(module_name: str, attribute: str, spec: ModelSpec) -> nn.Module:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    what = f"--model {spec.name}"
+    factory = import_own(what, module_name, attribute)
+    if isinstance(factory, nn.Module) or not callable(factory):
+        kind = "a model already" if isinstance(factory, nn.Module) else f"a {type(factory).__name__}"
+        raise InputError(f"{what}: {attribute} is {kind}; give a class or a function that makes a model")
+    given, missing = _arguments(factory, spec)
+    if missing:
+        raise InputError(
+            f"{what}: {attribute} needs {', '.join(missing)}; a factory is called with one of {', '.join(CLASSES)} and "
+            f"one of {', '.join(CHANNELS)}, where it takes them, so give the others defaults"
+        )
     try:
-        module = import_module(module_name)
-    except ModuleNotFoundError as missing:
-        if missing.name is None or not module_name.startswith(missing.name):
-            raise
-        raise InputError(f"--model {spec.name}: no module {missing.name}; allowed are {ALLOWED}") from missing
-    factory = getattr(module, attribute, None)
-    if not callable(factory):
-        near = ", ".join(get_close_matches(attribute, vars(module), 3)) or "nothing near that name"
-        raise InputError(f"--model {spec.name}: {module_name} has no callable {attribute!r}; it has {near}")
-    options = {"num_classes": spec.classes, "in_channels": spec.input[0]}
-    taken = inspect.signature(factory).parameters
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in taken.values()):
-        options = {"num_classes": spec.classes}
-    model = factory(**{name: value for name, value in options.items() if name in taken or name == "num_classes"})
+        model = factory(**given)
+    except Exception as failed:  # it is the user's code: whatever it raises is said in one line
+        raise InputError(f"{what}: {failure(f'calling {attribute}', failed)}") from failed
     if not isinstance(model, nn.Module):
-        raise InputError(f"--model {spec.name}: the factory returned {type(model).__name__}, not a torch.nn.Module")
+        raise InputError(f"{what}: {attribute} returned {type(model).__name__}, not a torch.nn.Module")
     return model
 
 
-def _check(model: nn.Module, spec: ModelSpec) -> None:
-    training = model.training
-    model.eval()
+def _arguments(factory: Callable[..., Any], spec: ModelSpec) -> tuple[dict[str, int], list[str]]:
+    """What a factory is called with, and the arguments that it needs beside."""
     try:
-        with torch.no_grad():
-            logits = model(torch.zeros(1, *spec.input))
-    except RuntimeError as failed:
-        shape = "x".join(map(str, spec.input))
-        reason = str(failed).splitlines()[0]
-        raise InputError(f"--model {spec.name}: does not take images of {shape} ({reason})") from failed
-    finally:
-        model.train(training)
-    if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != (1, spec.classes):
-        given = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise InputError(f"--model {spec.name}: gives {given} for one image, expected (1, {spec.classes}) logits")
+        taken = inspect.signature(factory).parameters
+    except (TypeError, ValueError):  # written in C, say
+        return {"num_classes": spec.classes}, []
+    by_name = {name for name, parameter in taken.items() if parameter.kind in _BY_NAME}
+    given = {name: spec.classes for name in CLASSES if name in by_name}
+    if not given and any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in taken.values()):
+        given = {"num_classes": spec.classes}
+    given |= {name: spec.input[0] for name in CHANNELS if name in by_name}
+    missing = [
+        name
+        for name, parameter in taken.items()
+        if parameter.default is inspect.Parameter.empty and parameter.kind not in _VARIADIC and name not in given
+    ]
+    return given, missing
+
+
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def look_at(model: nn.Module, spec: ModelSpec) -> Probe:
+    """Return what one evaluation and one training pass say; raises InputError where the model cannot be trained."""
+    try:
+        return probe(model, spec.input)
+    except OutputError as odd:
+        wanted = f"(n, {spec.classes}) logits, alone or before those of auxiliary classifiers"
+        raise InputError(f"--model {spec.name}: {odd}, expected {wanted}") from odd
+    except Exception as failed:
+        raise InputError(f"--model {spec.name}: cannot be trained ({_reason(failed)})") from failed
+
+
+def _reason(failed: Exception) -> str:
+    """The first line of what an exception says, or its kind."""
+    text = str(failed).strip()
+    return text.splitlines()[0] if text else type(failed).__name__
+
+
+def _check(model: nn.Module, spec: ModelSpec) -> None:
+    try:
+        classes = classes_of(model, spec.input)
+    except InputError as refused:
+        raise InputError(f"--model {spec.name}: {refused}") from refused
+    if classes != spec.classes:
+        raise InputError(
+            f"--model {spec.name}: gives {classes} logits for an image, the data have {spec.classes} classes"
+        )

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mest.sparse.counts import kept_units, phase_counts, weights_of
+from mest.errors import InputError
+from mest.sparse.counts import kept_units, phase_counts
+from mest.sparse.decimals import weights_of
 from mest.sparse.growth import parse_growth
 from mest.sparse.layers import Layer, Target, bare, layers_of
-from mest.sparse.schedule import METHODS, Schedule
+from mest.sparse.methods import METHODS, make_schedule
+from mest.sparse.schedule import Schedule
 
 FLOAT_BYTES = 4
 
@@ -88,11 +91,19 @@ def peak_bytes(
 def peak_bytes_by_method(
     model: nn.Module, targets: Mapping[str, Target], epochs: int, *, optimizer_state: int = 1
 ) -> dict[str, MethodBytes]:
-    """The bytes of every method for the same targets, by its name; each with the bounds that the targets yield."""
-    return {
-        name: peak_bytes(model, targets, make(epochs), optimizer_state=optimizer_state)
-        for name, make in METHODS.items()
-    }
+    """The bytes of every method for the same targets, by its name; each with the bounds that the targets yield.
+
+    A method of one's own that has bounds of its own, or that is not for so many epochs, is left out.
+    """
+    found = {}
+    for name in METHODS:
+        try:
+            schedule = make_schedule(name, epochs)
+        except InputError:
+            continue
+        if not schedule.bounds:
+            found[name] = peak_bytes(model, targets, schedule, optimizer_state=optimizer_state)
+    return found
 
 
 def units_by_epoch(schedule: Schedule, target: Target, shape: tuple[int, ...]) -> list[int]:

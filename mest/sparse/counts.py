@@ -1,39 +1,10 @@
-"""How many units a layer keeps: the one place where weight sparsity becomes a count.
-
-Sparsities are decimals that a person typed, so they are taken as the decimal that is printed, not as the nearest
-binary fraction: 0.9 of 10 weights removes exactly 9 and keeps 1, where binary arithmetic says 0.
-"""
+"""How many units a layer keeps: the one place where weight sparsity becomes a count."""
 
 from __future__ import annotations
 
-from fractions import Fraction
-from typing import TYPE_CHECKING
-
-from mest.errors import InputError
-
-if TYPE_CHECKING:
-    from mest.sparse.schedule import Phase
-    from mest.sparse.scheme import Scheme
-
-Number = float | int | str | Fraction
-
-
-def exact(value: Number) -> Fraction:
-    """The fraction that `value` prints as: 0.9 gives 9/10. Raises InputError for what is no finite number."""
-    if isinstance(value, Fraction):
-        return value
-    try:
-        return Fraction(str(value))
-    except (ValueError, ZeroDivisionError):
-        raise InputError(f"{value!r} is not a number; give a decimal such as 0.9") from None
-
-
-def check_sparsity(value: Number, what: str) -> Fraction:
-    """`value` as an exact weight sparsity, 0 ≤ s < 1. Raises InputError, in which `what` names the value."""
-    sparsity = exact(value)
-    if not 0 <= sparsity < 1:
-        raise InputError(f"{what}: {value} is not a weight sparsity; give 0 or more and less than 1, such as 0.9")
-    return sparsity
+from mest.sparse.decimals import Number, exact, weights_of
+from mest.sparse.schedule import Phase
+from mest.sparse.schemes.scheme import Scheme
 
 
 def kept_units(scheme: Scheme, shape: tuple[int, ...], sparsity: Number) -> int:
@@ -56,11 +27,3 @@ def phase_counts(scheme: Scheme, shape: tuple[int, ...], phase: Phase) -> tuple[
     if phase.mutates and prune == grow and 1 < grow < scheme.units(shape):
         prune -= 1
     return prune, grow
-
-
-def weights_of(shape: tuple[int, ...]) -> int:
-    """Number of weights in a tensor of this shape."""
-    product = 1
-    for extent in shape:
-        product *= extent
-    return product

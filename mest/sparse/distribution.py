@@ -6,7 +6,7 @@ from fractions import Fraction
 from math import floor
 
 from mest.errors import InputError
-from mest.sparse.counts import weights_of
+from mest.sparse.decimals import weights_of
 
 
 def erk_sparsities(

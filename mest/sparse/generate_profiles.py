@@ -11,7 +11,7 @@ from torch import nn
 from mest.models.resnet import resnet32
 from mest.models.vgg import vgg19
 from mest.sparse.layers import select_targets
-from mest.sparse.scheme import SCHEMES
+from mest.sparse.schemes.scheme import SCHEMES
 
 #: folder of each scheme, the published names where there are any
 FOLDERS = {"irregular": "irr", "block": "blk", "pattern": "pattern", "channel": "channel"}

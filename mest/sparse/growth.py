@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mest.errors import InputError
 from mest.sparse.registry import Registry
-from mest.sparse.scheme import Scheme
+from mest.sparse.schemes.scheme import Scheme
 
 
 class Growth(ABC):
@@ -29,13 +29,16 @@ class Growth(ABC):
         """
 
 
-GROWTHS: Registry[Growth] = Registry("growth rule")
+def _construct(growth: type[Growth], argument: str | None) -> Growth:
+    return growth() if argument is None else growth(argument)  # type: ignore[call-arg]
+
+
+GROWTHS: Registry[Growth] = Registry("growth rule", Growth, _construct)  # type: ignore[type-abstract]
 
 
 def register_growth(growth: type[Growth]) -> type[Growth]:
     """The class itself, now known to `parse_growth` by its name: usable as a decorator."""
-    GROWTHS.register(growth.name, lambda argument: growth() if argument is None else growth(argument))  # type: ignore[call-arg]
-    return growth
+    return GROWTHS.register_class(growth)
 
 
 def parse_growth(text: str | Growth) -> Growth:

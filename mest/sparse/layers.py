@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -11,14 +11,17 @@ from typing import Literal
 from torch import nn
 
 from mest.errors import InputError
-from mest.sparse.counts import Number, check_sparsity, exact, weights_of
+from mest.sparse.classifier import classifiers, within
+from mest.sparse.decimals import Number, check_sparsity, exact, weights_of
 from mest.sparse.distribution import erk_sparsities
+from mest.sparse.parameters import bare, outsiders, owned_parameters, weight_dimensions, weight_problem
 from mest.sparse.profile import Profile, make_profile, read_profile
-from mest.sparse.scheme import Scheme, is_depthwise, parse_scheme
+from mest.sparse.schemes.scheme import Scheme, is_depthwise, parse_scheme
 
 Distribution = Literal["uniform", "erk"]
 
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+__all__ = ["Distribution", "Layer", "Selection", "Target", "bare", "layer_problem", "layers_of", "select_targets"]
+
 #: parts of a module's name that mark a shortcut
 _SHORTCUT_NAMES = ("shortcut", "downsample", "skip")
 
@@ -31,6 +34,12 @@ class Layer:
     shape: tuple[int, ...]
     groups: int = 1
     stride: tuple[int, ...] = ()
+    #: True for a weight that is not trained (requires_grad is False)
+    frozen: bool = False
+    #: another parameter name of the same weight, outside convolutions and linear layers: an embedding's, say
+    shared: str | None = None
+    #: why the weight can hold no mask, whatever the scheme
+    obstacle: str | None = None
 
     @property
     def is_convolution(self) -> bool:
@@ -80,30 +89,31 @@ class Selection(Mapping[str, Target]):
         return len(self.targets)
 
 
-def bare(model: nn.Module) -> nn.Module:
-    """The model itself, out of DistributedDataParallel, DataParallel and torch.compile."""
-    while True:
-        if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
-            model = model.module
-        elif "_orig_mod" in model._modules:
-            model = model.get_submodule("_orig_mod")
-        else:
-            return model
-
-
 def layers_of(model: nn.Module) -> tuple[Layer, ...]:
-    """All convolution and linear layers of a model in module order; a weight that two of them share counts once."""
-    layers, seen = [], set()
-    for name, module in bare(model).named_modules():
-        if isinstance(module, (*_CONVOLUTIONS, nn.Linear)) and id(module.weight) not in seen:
-            seen.add(id(module.weight))
-            weight_name = f"{name}.weight" if name else "weight"
-            shape = tuple(module.weight.shape)
-            if isinstance(module, nn.Linear):
-                layers.append(Layer(weight_name, shape))
-            else:
-                layers.append(Layer(weight_name, shape, module.groups, tuple(module.stride)))
-    return tuple(layers)
+    """All convolution and linear layers of a model in module order; a weight that two of them share counts once.
+
+    A layer whose weight is computed from other parameters (weight_norm, spectral_norm) is none of them.
+    Raises InputError for a lazy layer that has no shape yet.
+    """
+    layers: dict[int, tuple[str, nn.Module, nn.Parameter]] = {}
+    elsewhere: dict[int, str] = {}
+    for name, module, own, parameter in owned_parameters(model):
+        if own == "weight" and weight_dimensions(module):
+            layers.setdefault(id(parameter), (name, module, parameter))
+        else:
+            elsewhere.setdefault(id(parameter), name)
+    return tuple(
+        Layer(
+            name=name,
+            shape=tuple(weight.shape),
+            groups=getattr(module, "groups", 1),
+            stride=tuple(getattr(module, "stride", ())),
+            frozen=not weight.requires_grad,
+            shared=elsewhere.get(key),
+            obstacle=weight_problem(module, weight),
+        )
+        for key, (name, module, weight) in layers.items()
+    )
 
 
 def select_targets(
@@ -113,12 +123,17 @@ def select_targets(
     profile: str | Path | Profile | Mapping[str, object] | None = None,
     sparsity: Number | None = None,
     distribution: str = "uniform",
+    classifier: str | Sequence[str] | None = None,
+    dense: str | Sequence[str] = (),
 ) -> Selection:
     """The sparse layers with their targets, by a profile or by one sparsity for the whole model.
 
     Without a profile every convolution and linear layer is sparse but the first convolution, 1×1 shortcuts, depthwise
-    convolutions, the classifier (the last linear layer, or the last convolution where there is none) and what the
-    scheme cannot take. With one, a layer that the scheme cannot take is an error; 0 keeps a layer dense.
+    convolutions, the classifier, frozen layers, weights shared with an embedding, and what the scheme cannot take.
+    `classifier` names the layers to be taken for the classifier, by weight or by module; None takes what is called a
+    head or classifier, else the last linear layer, or the last convolution where there is none. `dense` names others
+    that stay dense. With a profile, a layer that the scheme cannot take is an error; 0 keeps a layer dense.
+    Every parameter of two or more dimensions is a target or among the selection's `dense`.
 
     Raises InputError with all problems at once.
     """
@@ -131,18 +146,25 @@ def select_targets(
             profile = read_profile(profile)
         elif not isinstance(profile, Profile):
             profile = make_profile(profile)
-        return _by_profile(layers, scheme, profile)
+        if classifier is not None or dense:
+            raise InputError(
+                f"{profile.source}: a profile says which layers stay dense; leave classifier and dense out"
+            )
+        return _by_profile(layers, outsiders(model), scheme, profile)
     assert sparsity is not None
-    return _by_sparsity(layers, scheme, sparsity, distribution)
+    kept = _kept_dense(layers, classifier, dense)
+    return _by_sparsity(layers, kept, outsiders(model), scheme, sparsity, distribution)
 
 
-def _by_profile(layers: tuple[Layer, ...], scheme: Scheme, profile: Profile) -> Selection:
+def _by_profile(layers: tuple[Layer, ...], outside: dict[str, str], scheme: Scheme, profile: Profile) -> Selection:
     known = {layer.name: layer for layer in layers}
     ratios = {_plain(name): ratio for name, ratio in profile.prune_ratios.items()}
     schemes = {_plain(name): own for name, own in profile.schemes.items()}
     problems, targets = [], {}
     for name in ratios:
-        if name not in known:
+        if parts := {part: reason for part, reason in outside.items() if part == name or _of_layer(part, name)}:
+            problems.append("; ".join(f"{part}: {reason}" for part, reason in parts.items()))
+        elif name not in known:
             close = difflib.get_close_matches(str(name), known, n=1)
             hint = f", nearest: {close[0]}" if close else ""
             problems.append(f"{name}: the model has no convolution or linear weight of this name{hint}")
@@ -162,7 +184,13 @@ def _by_profile(layers: tuple[Layer, ...], scheme: Scheme, profile: Profile) -> 
         problems.append("every ratio is 0, so no layer is sparse; use method dense for that")
     if problems:
         raise InputError(f"{profile.source}: {'; '.join(problems)}")
-    return Selection(targets, {name: "not in the profile" for name in known if name not in targets})
+    return Selection(targets, {name: "not in the profile" for name in known if name not in targets} | outside)
+
+
+def _of_layer(part: str, weight: str) -> bool:
+    """True if the layer whose weight was asked for has it in parts, of which this is one."""
+    layer, _, own = weight.rpartition(".")
+    return own == "weight" and part.startswith((f"{layer}.weight_", f"{layer}.parametrizations.weight."))
 
 
 def _plain(name: str) -> str:
@@ -170,7 +198,14 @@ def _plain(name: str) -> str:
     return name.removeprefix("module.")
 
 
-def _by_sparsity(layers: tuple[Layer, ...], scheme: Scheme, sparsity: Number, distribution: str) -> Selection:
+def _by_sparsity(
+    layers: tuple[Layer, ...],
+    kept_dense: dict[str, str],
+    outside: dict[str, str],
+    scheme: Scheme,
+    sparsity: Number,
+    distribution: str,
+) -> Selection:
     check_sparsity(sparsity, "sparsity")
     if not exact(sparsity):
         raise InputError("sparsity 0 leaves nothing sparse; give more than 0, such as 0.9, or use method dense")
@@ -178,13 +213,15 @@ def _by_sparsity(layers: tuple[Layer, ...], scheme: Scheme, sparsity: Number, di
         raise InputError(f"unknown distribution {distribution!r}; known: uniform, erk")
     if below := _too_dense(scheme, sparsity):
         raise InputError(below)
-    dense = _kept_dense(layers)
+    dense = dict(kept_dense)
     for layer in layers:
-        if layer.name not in dense and (problem := scheme.problem(layer.shape, layer.groups)):
+        if layer.name not in dense and (problem := layer.obstacle or scheme.problem(layer.shape, layer.groups)):
             dense[layer.name] = problem
     chosen = {layer.name: layer for layer in layers if layer.name not in dense}
     if not chosen:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in dense.items()) or "it has no such layers"
+        reasons = (
+            "; ".join(f"{name}: {reason}" for name, reason in (dense | outside).items()) or "it has no such layers"
+        )
         raise InputError(f"no layer of this model can be sparse with scheme {scheme}: {reasons}")
     if distribution == "uniform":
         shares = dict.fromkeys(chosen, float(exact(sparsity)))
@@ -192,23 +229,30 @@ def _by_sparsity(layers: tuple[Layer, ...], scheme: Scheme, sparsity: Number, di
         shares = erk_sparsities({name: layer.shape for name, layer in chosen.items()}, exact(sparsity), scheme.densest)
         dense |= {name: "the distribution keeps all of it" for name, share in shares.items() if not share}
     targets = {name: Target(name, share, scheme) for name, share in shares.items() if share}
-    return Selection(targets, {layer.name: dense[layer.name] for layer in layers if layer.name in dense})
+    named = [name for layer in layers for name in (layer.name, layer.shared) if name in dense]
+    return Selection(targets, {name: dense[name] for name in named if name is not None} | outside)
 
 
-def _kept_dense(layers: tuple[Layer, ...]) -> dict[str, str]:
+def _kept_dense(
+    layers: tuple[Layer, ...], classifier: str | Sequence[str] | None, asked: str | Sequence[str]
+) -> dict[str, str]:
     """The layers that stay dense whatever the scheme, with the reason."""
-    convolutions = [layer for layer in layers if layer.is_convolution]
-    linears = [layer for layer in layers if not layer.is_convolution]
-    dense = {layer.name: "a depthwise convolution" for layer in layers if is_depthwise(layer.shape, layer.groups)}
-    dense |= {layer.name: "a shortcut" for layer in layers if layer.is_shortcut}
-    dense |= {layer.name: "the classifier" for layer in (linears or convolutions)[-1:]}
+    plain = [layer for layer in layers if not layer.obstacle]
+    convolutions = [layer for layer in plain if layer.is_convolution]
+    dense = {layer.name: "a depthwise convolution" for layer in plain if is_depthwise(layer.shape, layer.groups)}
+    dense |= {layer.name: "a shortcut" for layer in plain if layer.is_shortcut}
+    dense |= classifiers(plain) if classifier is None else within(layers, classifier, "the classifier")
     dense |= {layer.name: "the first convolution" for layer in convolutions[:1]}
-    return dense
+    for layer in layers:
+        if layer.shared:
+            dense |= {layer.name: f"shared with {layer.shared}", layer.shared: f"shared with {layer.name}"}
+    dense |= {layer.name: "frozen (requires_grad is False)" for layer in layers if layer.frozen}
+    return dense | within(layers, asked, "asked to stay dense")
 
 
 def layer_problem(layer: Layer, scheme: Scheme, ratio: Number) -> str | None:
     """Why a layer cannot have this sparsity in this scheme and what to do, without its name; None if it can."""
-    return scheme.problem(layer.shape, layer.groups) or _too_dense(scheme, ratio)
+    return layer.obstacle or scheme.problem(layer.shape, layer.groups) or _too_dense(scheme, ratio)
 
 
 def _too_dense(scheme: Scheme, sparsity: Number) -> str | None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mest.sparse.growth import Growth
-from mest.sparse.scheme import Scheme
+from mest.sparse.schemes.scheme import Scheme
 
 
 @dataclass(frozen=True)

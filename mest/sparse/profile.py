@@ -10,7 +10,7 @@ import yaml
 
 from mest.errors import InputError
 from mest.packaged import resolve_packaged
-from mest.sparse.counts import check_sparsity
+from mest.sparse.decimals import check_sparsity
 
 _KEYS = ("prune_ratios", "schemes")
 

@@ -7,12 +7,12 @@ asks which it was.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from mest.errors import InputError
-from mest.sparse.counts import Number, check_sparsity, exact
+from mest.sparse.decimals import Number, check_sparsity, exact, whole_number
 
 #: the paper's recipe, from which decay epochs are scaled
 PAPER_EPOCHS = 160
@@ -67,9 +67,16 @@ class Schedule:
     dense: bool = False
 
     def __post_init__(self) -> None:
-        for value, what in ((self.epochs, "epochs"), (self.update_every_epochs, "epochs between mutations")):
-            if value < 1:
-                raise InputError(f"{what}: {value} given, 1 or more allowed")
+        # Plain ints: a schedule is told from another by what it prints.
+        object.__setattr__(self, "epochs", whole_number(self.epochs, "epochs", least=1))
+        every = whole_number(self.update_every_epochs, "epochs between mutations", least=1)
+        object.__setattr__(self, "update_every_epochs", every)
+
+    @property
+    def mutates(self) -> bool:
+        """True if any phase prunes and grows, or another one asks for another sparsity."""
+        ends = {(phase.prune_to, phase.grow_to) for phase in self.bounds}
+        return len(ends) > 1 or any(a > b for a, b in ends) or any(share.prune or share.grow for share in self.shares)
 
     def target(self, layer_target: Number) -> Fraction:
         """The weight sparsity at which a layer ends the run: that of explicit bounds, else its own."""
@@ -118,7 +125,7 @@ def em(
 
     A layer at 0.9 prunes to 0.92, then 0.91, then not at all; explicit bounds replace that for every layer.
     """
-    return _mutation("em", epochs, update_every_epochs, lower_bound, upper_bound, decay_epochs)
+    return mutation_schedule("em", epochs, update_every_epochs, lower_bound, upper_bound, decay_epochs)
 
 
 def ems(
@@ -133,7 +140,7 @@ def ems(
 
     A layer at 0.9 grows to 0.88, then 0.89, then not at all; explicit bounds replace that for every layer.
     """
-    return _mutation("ems", epochs, update_every_epochs, lower_bound, upper_bound, decay_epochs)
+    return mutation_schedule("ems", epochs, update_every_epochs, lower_bound, upper_bound, decay_epochs)
 
 
 def set_(epochs: int = PAPER_EPOCHS, *, update_every_epochs: int = 5) -> Schedule:
@@ -147,10 +154,12 @@ def rigl(epochs: int = PAPER_EPOCHS, *, update_every_epochs: int = 5) -> Schedul
 
     The share falls from three in ten as a cosine to nothing at three quarters of the epochs.
     """
+    epochs = whole_number(epochs, "epochs", least=1)
+    every = whole_number(update_every_epochs, "epochs between mutations", least=1)
     last = math.ceil(RIGL_LAST * epochs)
     shares = [
         Share(epoch, exact(round(float(REPLACED_SHARE) / 2 * (1 + math.cos(math.pi * epoch / last)), 6)), Fraction(0))
-        for epoch in range(0, last, update_every_epochs)
+        for epoch in range(0, last, every)
     ]
     shares.append(Share(last, Fraction(0), Fraction(0)))
     return Schedule("rigl", epochs, update_every_epochs, tuple(shares), growth="gradient")
@@ -164,38 +173,6 @@ def static(epochs: int = PAPER_EPOCHS, *, update_every_epochs: int = 5) -> Sched
 def dense(epochs: int = PAPER_EPOCHS, *, update_every_epochs: int = 5) -> Schedule:
     """No zeros at all: the baseline that the others are compared with."""
     return Schedule("dense", epochs, update_every_epochs, dense=True)
-
-
-METHODS: dict[str, Callable[..., Schedule]] = {
-    "em": em,
-    "ems": ems,
-    "set": set_,
-    "rigl": rigl,
-    "static": static,
-    "dense": dense,
-}
-
-
-def make_schedule(
-    method: str | None,
-    epochs: int = PAPER_EPOCHS,
-    *,
-    update_every_epochs: int = 5,
-    lower_bound: Bounds | None = None,
-    upper_bound: Bounds | None = None,
-    decay_epochs: str | Sequence[int] | None = None,
-) -> Schedule:
-    """The schedule of a method by name. Without a name the bounds tell EM from EM&S, as in the published scripts."""
-    explicit = {"lower_bound": lower_bound, "upper_bound": upper_bound, "decay_epochs": decay_epochs}
-    given = {name: value for name, value in explicit.items() if value is not None}
-    if method is None:
-        return _mutation(None, epochs, update_every_epochs, lower_bound, upper_bound, decay_epochs)
-    if method not in METHODS:
-        raise InputError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
-    if given and method not in ("em", "ems"):
-        names = ", ".join(name.replace("_", " ") for name in given)
-        raise InputError(f"method {method!r} has no {names}; they belong to em and ems")
-    return METHODS[method](epochs, update_every_epochs=update_every_epochs, **given)
 
 
 def parse_bounds(bounds: Bounds) -> tuple[Fraction, ...]:
@@ -220,7 +197,7 @@ def parse_decay_epochs(epochs: str | Sequence[int]) -> tuple[int, ...]:
     return numbers
 
 
-def _mutation(
+def mutation_schedule(
     method: str | None,
     epochs: int,
     update_every_epochs: int,
@@ -228,6 +205,8 @@ def _mutation(
     upper_bound: Bounds | None,
     decay_epochs: str | Sequence[int] | None,
 ) -> Schedule:
+    """EM or EM&S; without a method the bounds tell which. Raises InputError where bounds and method do not agree."""
+    epochs = whole_number(epochs, "epochs", least=1)
     if lower_bound is None and upper_bound is None:
         fifth, tenth, none = Fraction(1, 5), Fraction(1, 10), Fraction(0)
         starts = _starts(3, epochs, decay_epochs)

@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from mest.errors import InputError
-from mest.sparse.counts import exact
+from mest.sparse.decimals import exact
 from mest.sparse.registry import Registry
 
 #: λ of |w| + λ·|gradient| where none is given; chosen by bench/gradient_weight.py
@@ -34,7 +34,11 @@ class Score(ABC):
         """
 
 
-SCORES: Registry[Score] = Registry("score")
+def _construct(score: type[Score], argument: str | None) -> Score:
+    return score() if argument is None else score(argument)  # type: ignore[call-arg]
+
+
+SCORES: Registry[Score] = Registry("score", Score, _construct)  # type: ignore[type-abstract]
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,7 @@ SCORES.register("magnitude+gradient", _magnitude_gradient)
 
 def register_score(score: type[Score]) -> type[Score]:
     """The class itself, now known to `parse_score` by its name: usable as a decorator."""
-    SCORES.register(score.name, lambda argument: score() if argument is None else score(argument))  # type: ignore[call-arg]
-    return score
+    return SCORES.register_class(score)
 
 
 def parse_score(text: str | Score) -> Score:

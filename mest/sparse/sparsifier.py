@@ -5,21 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mest.errors import DamagedError, InputError
-from mest.sparse.counts import exact, kept_units, phase_counts
+from mest.errors import InputError
+from mest.sparse.decimals import whole_number
+from mest.sparse.fit import Fit, not_finite, optimizers_of
+from mest.sparse.gradients import Gradients
 from mest.sparse.growth import Growth, parse_growth
-from mest.sparse.layers import Target, bare, layer_problem, layers_of
+from mest.sparse.held import HeldLayers
+from mest.sparse.layers import Target
 from mest.sparse.mutation import Mutation, changes, first_mask, grow, prune
-from mest.sparse.processes import agree
+from mest.sparse.parameters import bare, reasons_for_the_rest
+from mest.sparse.plan import plan_layers
+from mest.sparse.processes import agree, mean, together
 from mest.sparse.schedule import Schedule
-from mest.sparse.scheme import Scheme
+from mest.sparse.schemes.scheme import Scheme
 from mest.sparse.score import Score, parse_score
+from mest.sparse.sparsifier_state import SparsifierState, read_state
 from mest.sparse.upkeep import Upkeep
 
 
@@ -55,84 +60,95 @@ class Sparsifier:
         score: str | Score | None = None,
         growth: str | Growth | None = None,
         seed: int = 0,
+        masks: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """`score` and `growth` default to what the schedule's method prescribes. Raises InputError: all problems."""
+        """`score` and `growth` default to what the schedule's method prescribes; layers in `masks` begin with those.
+
+        Raises InputError: all problems.
+        """
         self.model = bare(model)
         self.schedule = schedule
         self.score = parse_score(score if score is not None else schedule.score)
         self.growth = parse_growth(growth if growth is not None else schedule.growth)
         self.targets: dict[str, Target] = {} if schedule.dense else dict(targets)
-        self.dense: dict[str, str] = dict(getattr(targets, "dense", {}))
-        if schedule.dense:
-            self.dense |= dict.fromkeys(targets, "method dense")
-        self._check()
+        reasons = {} if schedule.dense else dict(getattr(targets, "dense", {}))
+        #: every other parameter of two or more dimensions, with the reason
+        self.dense = reasons_for_the_rest(
+            self.model, {*self.targets}, reasons, "method dense" if schedule.dense else "no target was given"
+        )
+        self._plans = plan_layers(self.model, self.targets, schedule)
         #: the last epoch that `start_epoch` began; -1 before the first
         self.epoch = -1
         self.finished = False
-        self.masks: dict[str, Tensor] = {}
-        self._parameters = {name: self.model.get_parameter(name) for name in self.targets}
-        self._gradients: dict[str, Tensor] = {}
+        self._held = HeldLayers({name: self.model.get_parameter(name) for name in self.targets})
+        self.masks: dict[str, Tensor] = self._held.masks
+        self._gradients = Gradients(self._held)
+        self._fit = Fit(self.model, self._held)
         self._upkeeps: list[Upkeep] = []
-        self._expected_nonzeros: dict[str, int] = {}
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generator = torch.Generator().manual_seed(int(seed))
+        # Everything that can be refused comes before the first weight is touched.
         first = {
-            name: first_mask(self._scheme(name), self._score(name, None), self._target_units(name))
+            name: masks[name].to(self._held.weights[name].device, torch.bool, copy=True)
+            if masks is not None and name in masks
+            else first_mask(self.targets[name].scheme, self._score(name, None), self._plans[name].target_units)
             for name in self.targets
         }
-        self._set_masks(first)
-        self._clear()
+        self._apply(agree(first))
 
     # --- what a training loop calls ---
 
     def attach(self, optimizer: torch.optim.Optimizer) -> Sparsifier:
-        """This sparsifier, upheld in every step of `optimizer`; call it for each that trains sparse layers."""
-        trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-        layers = {name: weight for name, weight in self._parameters.items() if id(weight) in trained}
-        if self._parameters and not layers:
-            raise InputError(
-                "the optimizer holds none of the sparse layers' weights; make it from this model's parameters"
-            )
-        self._upkeeps.append(Upkeep(optimizer, layers, self.masks, self._observe_dense, self._observe))
+        """This sparsifier, upheld in every step of `optimizer` and of those that it wraps; call it for each of yours.
+
+        Raises InputError if there is no torch optimizer in it, or none that trains a parameter of this model.
+        """
+        for one in optimizers_of(optimizer, self.model):
+            for upkeep in [upkeep for upkeep in self._upkeeps if upkeep.optimizer is one]:
+                upkeep.detach()
+                self._upkeeps.remove(upkeep)
+            self._upkeeps.append(Upkeep(one, self._held, self._gradients, self._fit.check))
+        self._listen()
         return self
 
     def detach(self) -> None:
-        """Lets go of all optimizers."""
+        """Lets go of all optimizers and gradients."""
         for upkeep in self._upkeeps:
             upkeep.detach()
         self._upkeeps.clear()
+        self._gradients.release()
 
     def start_epoch(self, epoch: int) -> Mutation | None:
         """What the epoch begins with: a mutation where one is due, pruning back where a phase ends, else None.
 
         Epochs count from 0 and only go forward; calling it again for the epoch in progress changes nothing.
+        Raises InputError, and changes nothing, if weights, masks and optimizers do not belong together.
         """
-        if epoch < self.epoch or epoch < 0:
-            raise InputError(f"epoch {epoch} after epoch {self.epoch}: epochs count from 0 and only go forward")
-        self._check_attached()
-        self._check_restored()
-        if epoch == self.epoch or self.finished:
+        number = whole_number(epoch, "epoch", least=0)
+        if number < self.epoch:
+            raise InputError(f"epoch {number} after epoch {self.epoch}: epochs count from 0 and only go forward")
+        self._look(attached=True)
+        if number == self.epoch or self.finished:
             return None
-        self.epoch = epoch
-        if self.schedule.due(epoch) and not (self.growth.needs_dense_gradient and not self._gradients):
-            return self._mutate({name: self._phase_units(name) for name in self.masks})
-        over = {name: self._units_in_force(name) for name in self.masks}
-        over = {name: units for name, units in over.items() if self._kept_units(name) > units}
-        return self._mutate({name: (units, units) for name, units in over.items()})
+        mutation = self._mutate(number, self._units_at(number))
+        self.epoch = number
+        self._listen()
+        return mutation
 
     def finish(self) -> Mutation | None:
         """The last change: every layer ends at its target; None if all are there already. Later epochs are static."""
-        self._check_restored()
-        self.finished = True
-        targets = {name: self._target_units(name) for name in self.masks}
+        self._look(attached=False)
+        targets = {name: self._plans[name].target_units for name in self.masks}
         off = {name: (units, units) for name, units in targets.items() if self._kept_units(name) != units}
-        return self._mutate(off)
+        mutation = self._mutate(self.epoch, off)
+        self.finished = True
+        return mutation
 
     # --- what it holds ---
 
     @property
     def at_target(self) -> bool:
         """True if every layer keeps what its target allows, as it does not under EM&S between mutations."""
-        return all(self._kept_units(name) == self._target_units(name) for name in self.masks)
+        return all(self._kept_units(name) == self._plans[name].target_units for name in self.masks)
 
     @property
     def sparsity(self) -> float:
@@ -143,20 +159,20 @@ class Sparsifier:
     @property
     def zeros_kept(self) -> bool:
         """True if every weight outside the masks is exactly zero."""
-        return not any(bool(weight.detach()[~self._mask(name)].any()) for name, weight in self._parameters.items())
+        return not any(self._held.strays(name) for name in self.masks)
 
     def layers(self) -> tuple[LayerState, ...]:
         """Requested and achieved sparsity of every sparse layer."""
         return tuple(
             LayerState(
                 name=name,
-                scheme=self._scheme(name),
+                scheme=self.targets[name].scheme,
                 shape=tuple(mask.shape),
-                target_sparsity=float(self._target(name)),
+                target_sparsity=float(self._plans[name].target),
                 sparsity=1 - int(mask.count_nonzero()) / mask.numel(),
                 weights=mask.numel(),
                 kept_weights=int(mask.count_nonzero()),
-                units=self._scheme(name).units(tuple(mask.shape)),
+                units=self.targets[name].scheme.units(tuple(mask.shape)),
                 kept_units=self._kept_units(name),
             )
             for name, mask in self.masks.items()
@@ -165,195 +181,142 @@ class Sparsifier:
     # --- checkpoints ---
 
     def state_dict(self) -> dict[str, Any]:
-        """Masks, the gradients that the next mutation needs, generator and position: tensors and plain values."""
-        return {
-            "schema": "mest-sparsifier/1",
-            "identity": self._identity(),
-            "epoch": self.epoch,
-            "finished": self.finished,
-            "masks": {name: mask.clone() for name, mask in self.masks.items()},
-            "gradients": {name: gradient.clone() for name, gradient in self._gradients.items()},
-            "generator": self._generator.get_state(),
-            "nonzeros": {name: int(weight.detach().count_nonzero()) for name, weight in self._parameters.items()},
-        }
+        """Masks, the gradients that the next mutation needs, generator and position: tensors and plain values.
+
+        Raises InputError if the model's weights are not those that the masks belong to.
+        """
+        self._fit.check()
+        return SparsifierState(
+            identity=self._identity(),
+            epoch=self.epoch,
+            finished=self.finished,
+            masks=self.masks,
+            gradients=self._gradients.kept,
+            generator=self._generator.get_state(),
+            nonzeros={name: int(weight.detach().count_nonzero()) for name, weight in self._held.weights.items()},
+        ).as_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues where `state_dict` was taken. Make the sparsifier first, then load the model's weights and this.
 
         Raises InputError if the state is of other layers, another schedule or other rules, DamagedError if it is none.
         """
-        if not isinstance(state, Mapping) or state.get("schema") != "mest-sparsifier/1":
-            raise DamagedError("not the state of a sparsifier; give what Sparsifier.state_dict() returned")
-        if missing := {"identity", "epoch", "finished", "masks", "gradients", "generator", "nonzeros"} - state.keys():
-            raise DamagedError(f"the sparsifier's state lacks {', '.join(sorted(missing))}; it is damaged")
-        theirs, ours = state["identity"], self._identity()
-        if odd := [key for key in ours if theirs.get(key) != ours[key]]:
-            listed = "; ".join(f"{key} was {theirs.get(key)} and is now {ours[key]}" for key in odd)
-            raise InputError(f"the sparsifier's state is of another run: {listed}")
-        wrong = [name for name, mask in self.masks.items() if state["masks"][name].shape != mask.shape]
-        if wrong:
-            raise InputError(f"the sparsifier's state has masks of another shape for {', '.join(wrong)}")
-        for name, weight in self._parameters.items():
-            self.masks[name] = state["masks"][name].to(weight.device, torch.bool, copy=True)
-        self._gradients = {
-            name: gradient.to(self._parameters[name].device, copy=True) for name, gradient in state["gradients"].items()
-        }
-        self._generator.set_state(state["generator"].cpu())
-        self.epoch, self.finished = int(state["epoch"]), bool(state["finished"])
-        self._expected_nonzeros = dict(state["nonzeros"])
-        for upkeep in self._upkeeps:
-            upkeep.forget()
+        read = read_state(state, self._identity(), self._held.weights)
+        self._held.take(read.masks)
+        self._gradients.restore(read.gradients)
+        self._generator.set_state(read.generator)
+        self.epoch, self.finished = read.epoch, read.finished
+        self._fit.expect(read.nonzeros)
+        self._held.forget_versions()
+        self._listen()
 
     def _identity(self) -> dict[str, Any]:
         """What must be equal for a state to be continued."""
         return {
-            "layers": {name: f"{self._scheme(name)} {float(self._target(name))}" for name in self.targets},
+            "layers": {name: f"{self.targets[name].scheme} {float(self._plans[name].target)}" for name in self.targets},
             "schedule": repr(self.schedule),
             "score": f"{self.score.name} {vars(self.score)}",
             "growth": f"{self.growth.name} {vars(self.growth)}",
         }
 
-    # --- gradients for the next mutation ---
-
-    def _observe_dense(self, gradients: dict[str, Tensor]) -> None:
-        """Before masking: growth by gradient needs the last dense gradient before each mutation, in no other epoch."""
-        if self.growth.needs_dense_gradient and (self.score.needs_gradient or self.schedule.due(self.epoch + 1)):
-            self._remember(gradients)
-
-    def _observe(self, gradients: dict[str, Tensor]) -> None:
-        """After masking: the score may be asked at any time, by `finish` too."""
-        if self.score.needs_gradient and not self.growth.needs_dense_gradient:
-            self._remember(gradients)
-
-    @torch.no_grad()
-    def _remember(self, gradients: dict[str, Tensor]) -> None:
-        for name, gradient in gradients.items():
-            if name not in self._gradients or self._gradients[name].device != gradient.device:
-                self._gradients[name] = torch.empty_like(gradient)
-        if gradients:
-            torch._foreach_copy_([self._gradients[name] for name in gradients], list(gradients.values()))
-
     # --- mutation ---
 
-    @torch.no_grad()
-    def _mutate(self, units: dict[str, tuple[int, int]]) -> Mutation | None:
-        """Prunes, then grows the given layers to these unit counts; None if that changes nothing."""
-        before = {name: self._mask(name) for name in units}
-        pruned = {
-            name: prune(self._scheme(name), before[name], self._score(name, self._gradients.get(name)), count)
-            for name, (count, _) in units.items()
-        }
-        pruned = self._set_masks(pruned)
-        self._clear()
-        # What grows was zero already: the masks are all that changes.
-        grown = self._set_masks({name: self._grown(name, before[name], count) for name, (_, count) in units.items()})
+    def _units_at(self, epoch: int) -> dict[str, tuple[int, int]]:
+        """Units after pruning and after growing, of the layers that change as the epoch begins.
+
+        Frozen layers only shrink, where a phase ends; so do those that growth has no gradient for.
+        """
+        known = set(self._held.weights)
         if self.growth.needs_dense_gradient:
-            self._gradients.clear()
-        layers = {name: changes(self._scheme(name), before[name], pruned[name], grown[name]) for name in units}
-        layers = {name: layer for name, layer in layers.items() if layer.pruned_units or layer.grown_units}
-        return Mutation(self.epoch, layers) if layers else None
-
-    def _grown(self, name: str, before: Tensor, count: int) -> Tensor:
-        weight, gradient = self._parameters[name], self._gradients.get(name)
-        return grow(self._scheme(name), self.masks[name], before, weight, gradient, self.growth, count, self._generator)
-
-    def _set_masks(self, masks: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The masks as all processes agree on them, in force from the next step on."""
-        agreed = agree(masks)
-        self.masks.update(agreed)
-        for upkeep in self._upkeeps:
-            upkeep.forget()
-        return agreed
+            gradients = mean(self._gradients.kept, list(self.masks), self._held.weights)
+            self._gradients.kept, known = gradients, set(gradients)
+        units = {}
+        for name, weight in self._held.weights.items():
+            in_force = self._plans[name].units_in_force(epoch)
+            if self.schedule.due(epoch) and weight.requires_grad and name in known:
+                units[name] = self._plans[name].phase_units(epoch)
+            elif self._kept_units(name) > in_force:
+                units[name] = (in_force, in_force)
+        return units
 
     @torch.no_grad()
-    def _clear(self) -> None:
-        """Weights, gradients and state outside the masks become zero now."""
-        for name, weight in self._parameters.items():
-            weight.mul_(self._mask(name))
-            if name in self._gradients and not self.growth.needs_dense_gradient:
-                self._gradients[name].mul_(self.masks[name])
+    def _mutate(self, epoch: int, units: dict[str, tuple[int, int]]) -> Mutation | None:
+        """Prunes, then grows the given layers to these unit counts; None if that changes nothing.
+
+        All masks are known before the first is put in force, so that what is refused changes nothing.
+        """
+        if not units:
+            return None
+        random = self._generator.get_state()
+        before = {name: self._held.mask(name) for name in units}
+        try:
+            pruned = agree({name: self._pruned(name, before[name], count) for name, (count, _) in units.items()})
+            grown = agree({name: self._grown(name, before[name], pruned[name], units[name][1]) for name in units})
+        except Exception:
+            self._generator.set_state(random)
+            raise
+        self._apply(pruned)
+        # What grows was zero already: its mask and its optimizer state are all that changes.
+        self._held.take(grown)
+        changed = [name for name in units if not torch.equal(before[name], grown[name])]
+        for upkeep in self._upkeeps:
+            upkeep.renew({name: grown[name] & ~pruned[name] for name in changed})
+        if self.growth.needs_dense_gradient:
+            self._gradients.kept.clear()
+        layers = {name: changes(self.targets[name].scheme, before[name], pruned[name], grown[name]) for name in units}
+        layers = {name: layer for name, layer in layers.items() if layer.pruned_units or layer.grown_units}
+        return Mutation(epoch, layers) if layers else None
+
+    def _pruned(self, name: str, before: Tensor, count: int) -> Tensor:
+        return prune(self.targets[name].scheme, before, self._score(name, self._gradients.kept.get(name)), count)
+
+    def _grown(self, name: str, before: Tensor, pruned: Tensor, count: int) -> Tensor:
+        weight, gradient = self._held.weights[name].detach() * pruned, self._gradients.kept.get(name)
+        return grow(self.targets[name].scheme, pruned, before, weight, gradient, self.growth, count, self._generator)
+
+    @torch.no_grad()
+    def _apply(self, masks: dict[str, Tensor]) -> None:
+        """Puts masks in force: weights, gradients and state outside them become zero now."""
+        self._held.take(masks)
+        self._held.zero_removed(list(masks), [self._held.weights[name].data for name in masks])
+        self._held.remember_versions(masks)
+        if not self.growth.needs_dense_gradient:
+            self._gradients.clear()
         for upkeep in self._upkeeps:
             upkeep.clear()
 
+    def _listen(self) -> None:
+        """Looks what the optimizers train now, and which gradients the next mutation will read.
+
+        Growth by gradient needs the last dense gradient before each mutation and in no other epoch; a score may be
+        asked at any time, by `finish` too.
+        """
+        for upkeep in self._upkeeps:
+            upkeep.refresh()
+        if self._upkeeps:
+            scored, due = self.score.needs_gradient, self.schedule.due(self.epoch + 1)
+            dense = self.growth.needs_dense_gradient and (scored or due) and not self.finished
+            self._gradients.begin(needed=dense or (scored and not self.growth.needs_dense_gradient), dense=dense)
+
     def _score(self, name: str, gradient: Tensor | None) -> Tensor:
-        weight = self._parameters[name].detach().float()
+        weight = self._held.weights[name].detach().float()
         score = self.score(weight, None if gradient is None else gradient.to(weight))
         if not math.isfinite(float(score.sum())):
-            raise InputError(
-                f"{name}: weights or gradients are not finite, so none can be ranked; lower the learning rate"
-            )
+            raise InputError(not_finite(name))
         return score
 
-    def _mask(self, name: str) -> Tensor:
-        """The mask, where the weight is now: a model may move after its sparsifier was made."""
-        self.masks[name] = self.masks[name].to(self._parameters[name].device)
-        return self.masks[name]
-
-    # --- counts ---
-
-    def _scheme(self, name: str) -> Scheme:
-        return self.targets[name].scheme
-
-    def _shape(self, name: str) -> tuple[int, ...]:
-        return tuple(self._parameters[name].shape)
-
-    def _target(self, name: str) -> Fraction:
-        return self.schedule.target(self.targets[name].weight_sparsity)
-
-    def _target_units(self, name: str) -> int:
-        return kept_units(self._scheme(name), self._shape(name), self._target(name))
-
-    def _units_in_force(self, name: str) -> int:
-        in_force = self.schedule.in_force(self.epoch, self.targets[name].weight_sparsity)
-        return kept_units(self._scheme(name), self._shape(name), in_force)
-
-    def _phase_units(self, name: str) -> tuple[int, int]:
-        phase = self.schedule.phase(self.epoch, self.targets[name].weight_sparsity)
-        return phase_counts(self._scheme(name), self._shape(name), phase)
-
     def _kept_units(self, name: str) -> int:
-        return int(self._scheme(name).alive(self.masks[name]).count_nonzero())
+        return self._plans[name].kept_units(self.masks[name])
 
-    # --- checks ---
-
-    def _check(self) -> None:
-        """Raises InputError with everything that does not fit together."""
-        known = {layer.name: layer for layer in layers_of(self.model)}
-        problems = []
-        for name, target in self.targets.items():
-            if name not in known:
-                problems.append(f"{name}: the model has no convolution or linear weight of this name")
-            elif problem := layer_problem(known[name], target.scheme, self._densest_asked(target)):
-                problems.append(f"{name}: {problem}")
-        unequal = sorted({target.weight_sparsity for target in self.targets.values()})
-        if self.schedule.bounds and len(unequal) > 1:
-            problems.append(
-                f"explicit bounds hold for every layer, but the targets reach from {unequal[0]} to {unequal[-1]};"
-                " leave the bounds out, so that each layer's own target yields them"
+    def _look(self, *, attached: bool) -> None:
+        """Raises InputError unless names, parameters, weights and optimizers belong together, in every process."""
+        for upkeep in self._upkeeps:
+            upkeep.refresh()
+        trained = [name for upkeep in self._upkeeps for name in upkeep.layers]
+        problem = (self._fit.loose(trained) if attached else None) or self._fit.problem()
+        if problem is None and self._gradients.unapplied and self._held.touched(trained):
+            problem = (
+                "weights moved by gradients, but in no step of an attached optimizer; call attach(optimizer) for it"
             )
-        if problems:
-            raise InputError("; ".join(problems))
-
-    def _densest_asked(self, target: Target) -> Fraction:
-        """The lowest sparsity that a person asked of a layer; what a method derives from a target is capped instead."""
-        bounds = self.schedule.bounds
-        return min(phase.grow_to for phase in bounds) if bounds else exact(target.weight_sparsity)
-
-    def _check_attached(self) -> None:
-        attached = {name for upkeep in self._upkeeps for name in upkeep.layers}
-        loose = [name for name, weight in self._parameters.items() if weight.requires_grad and name not in attached]
-        if loose:
-            more = f" and {len(loose) - 1} more" if len(loose) > 1 else ""
-            raise InputError(
-                f"{loose[0]}{more}: sparse, but trained by no attached optimizer; call attach(optimizer) for each"
-            )
-
-    def _check_restored(self) -> None:
-        """After load_state_dict, the model must hold the weights that the state was saved with."""
-        expected, self._expected_nonzeros = self._expected_nonzeros, {}
-        for name, nonzeros in expected.items():
-            if int(self._parameters[name].detach().count_nonzero()) != nonzeros:
-                raise InputError(
-                    f"{name}: the model's weights are not those that the sparsifier's state was saved with; make the"
-                    " sparsifier first, then load the model's state, the optimizer's and the sparsifier's"
-                )
+        if problem := together(problem):
+            raise InputError(problem)

@@ -94,6 +94,7 @@ class Execution:
     workers: int = 0
     threads: int = 0
     resume: Path | None = None
+    start: Path | None = None  # the run whose weights and masks this new one begins with
     eval_batch_size: int = 256
     remark: str | None = None
     write_ranking: Path | None = None

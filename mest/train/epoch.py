@@ -15,6 +15,7 @@ from torch.amp.grad_scaler import GradScaler
 from mest.data.loader import Batch
 from mest.data.preprocess import Preprocess
 from mest.errors import InputError
+from mest.models.probe import all_logits_of
 from mest.ranking.presentations import look_again
 from mest.ranking.samples import TrainingSamples
 from mest.train.config import TrainConfig
@@ -22,6 +23,8 @@ from mest.train.process import Process
 
 # Steps between looks at the loss: a look waits for the accelerator.
 STEPS_PER_CHECK = 20
+# Weight of the loss of an auxiliary classifier, which some models have while they train (GoogLeNet, section 5).
+AUXILIARY_SHARE = 0.3
 
 
 class StopRequested(Exception):
@@ -87,10 +90,11 @@ class Steps:
         parts = torch.arange(len(labels), device=images.device).chunk(settings.accumulate)
         for number, part in enumerate(parts):
             with self._sync(number == len(parts) - 1), self._autocast():
-                logits = self.forward(mixed[part]).float()
-                loss = ratio * self._loss(logits, labels[part])
-                if partners is not None:
-                    loss = loss + (1 - ratio) * self._loss(logits, labels[partners[part]])
+                logits, *auxiliary = (each.float() for each in all_logits_of(self.forward(mixed[part])))
+                others = labels[partners[part]] if partners is not None else None
+                loss = self._mixed_loss(logits, labels[part], others, ratio)
+                for other in auxiliary:
+                    loss = loss + AUXILIARY_SHARE * self._mixed_loss(other, labels[part], others, ratio)
                 # Gradients are averaged over processes, and parts may differ in size: weigh by the whole batch.
                 self.scaler.scale(loss * (self.process.world / whole)).backward()
             loss_sum += loss.detach()
@@ -113,6 +117,11 @@ class Steps:
         """Whether each unmixed image is classified correctly, in the parts and the precision of the step itself."""
         with self._autocast():
             return torch.cat([look_again(self.model, images[part], labels[part]) for part in parts])
+
+    def _mixed_loss(self, logits: Tensor, labels: Tensor, others: Tensor | None, ratio: float) -> Tensor:
+        """The loss of labels and, for mixed images, of those of their partners, by their shares."""
+        loss = ratio * self._loss(logits, labels)
+        return loss if others is None else loss + (1 - ratio) * self._loss(logits, others)
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         smoothing = self.config.optimizer.label_smoothing

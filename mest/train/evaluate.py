@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mest.data import DataSet, DataSpec, Preprocess, open_data
+from mest.data import DataSpec, Preprocess, open_data
 from mest.data.augment import Augment
 from mest.data.dataset import data_name
-from mest.data.images import Images
+from mest.data.labelled import Labelled, composed, open_labelled
 from mest.data.loader import Samples, load_batches, ordered_batches
 from mest.errors import InputError
 from mest.train.epoch import evaluate
@@ -28,23 +29,28 @@ def evaluate_run(
     batch_size: int = 256,
     workers: int = 0,
     device: str = "auto",
+    unreadable: str = "refuse",
+    say: Callable[[str], None] = lambda message: None,
 ) -> dict[str, Any]:
     """Return accuracy and mean cross-entropy of a run's `best` or `last` checkpoint on the `test` or `train` images.
 
-    Without `data` on those that the run was trained with, read from where its options say.
-    The images are prepared as the run's own were; their classes must be the run's. Keys: run, checkpoint, epoch, data,
-    images, accuracy, loss, sparsity (zeros ÷ weights over the sparse layers).
+    Of `data` every image counts, or those that they keep for testing, as on the board; `part` "train" means the images
+    that `mest train` would train on. Without `data` they are those that the run was trained with, read from where its
+    options say. The images are prepared as the run's own were; their classes must be among the run's.
+    Keys: run, checkpoint, epoch, data, images, samples (the same number), skipped (images that could not be read),
+    accuracy, loss, sparsity (zeros ÷ weights over the sparse layers).
     Raises InputError for data that do not fit, DamagedError for a damaged run.
     """
     loaded = load_run(run, which)
-    if data is None:
-        data = _own_data(loaded)
-    spec = DataSpec(data_name(data), image_size=_image_size(loaded)) if isinstance(data, str) else data
-    opened = open_data(spec, max(1, workers))
     if part not in ("test", "train"):
         raise InputError(f"part {part!r}: allowed are test and train")
-    images = opened.test if part == "test" else opened.train
-    _refuse_unfit(loaded, opened, images)
+    found, name = _images(loaded, data, part, max(1, workers), unreadable)
+    for note in found.notes:
+        say(note)
+    images = found.images
+    if images.shape != loaded.spec.input:
+        given, wanted = ("x".join(map(str, shape)) for shape in (images.shape, loaded.spec.input))
+        raise InputError(f"--data {name}: images of {given} where the run takes {wanted}")
     place = choose_device(device)
     indices = ordered_batches(np.arange(len(images), dtype=np.int64), batch_size)
     batches = load_batches(Samples(images, Augment()), indices, workers, pin=False)
@@ -55,32 +61,35 @@ def evaluate_run(
         "run": str(loaded.path),
         "checkpoint": which,
         "epoch": loaded.epoch - 1,
-        "data": opened.name,
+        "data": name,
         "images": score.count,
+        "samples": score.count,
+        "skipped": found.skipped,
         "accuracy": score.accuracy,
         "loss": finite(score.loss),
         "sparsity": 1 - kept / weights if weights else 0.0,
     }
 
 
-def _own_data(run: LoadedRun) -> DataSpec:
-    options = read_run(run.path)["options"]
-    name, folder = data_name(options.get("data", "digits")), Path(options.get("data-dir", "data"))
-    return DataSpec(name, folder, image_size=_image_size(run))
-
-
-def _image_size(run: LoadedRun) -> int | tuple[int, int] | None:
-    """The --image-size with which the run's own images were read."""
-    resize = run.preprocess["resize"]
-    return (resize[0], resize[1]) if isinstance(resize, list) else resize
-
-
-def _refuse_unfit(run: LoadedRun, data: DataSet, images: Images) -> None:
-    if list(data.class_names) != run.class_names:
+def _images(
+    run: LoadedRun, data: str | DataSpec | None, part: str, threads: int, unreadable: str
+) -> tuple[Labelled, str]:
+    """The images that are asked for, prepared as the run's own, and the name of the data."""
+    preprocess = Preprocess.from_dict(run.preprocess).leading_to(*run.spec.input[1:])
+    if isinstance(data, DataSpec):
+        spec = data
+    elif data is not None:
+        spec = DataSpec(data_name(data), unreadable=unreadable)
+    else:
+        options = read_run(run.path)["options"]
+        folder = Path(options.get("data-dir", "data"))
+        spec = DataSpec(data_name(options.get("data", "digits")), folder, unreadable=unreadable)
+    if data is not None and part == "test":
+        return open_labelled(spec, preprocess, run.class_names, threads), spec.name
+    opened = open_data(spec, threads, like=preprocess)
+    if [composed(name) for name in opened.class_names] != [composed(name) for name in run.class_names]:
         raise InputError(
-            f"--data {data.name}: {len(data.class_names)} classes ({', '.join(data.class_names[:3])}, ...), the run "
-            f"has {len(run.class_names)} ({', '.join(run.class_names[:3])}, ...); give data of the same classes"
+            f"--data {opened.name}: {len(opened.class_names)} classes ({', '.join(opened.class_names[:3])}, ...), the "
+            f"run has {len(run.class_names)} ({', '.join(run.class_names[:3])}, ...); give data of the same classes"
         )
-    if images.shape != run.spec.input:
-        given, wanted = ("x".join(map(str, shape)) for shape in (images.shape, run.spec.input))
-        raise InputError(f"--data {data.name}: images of {given} where the run takes {wanted}")
+    return Labelled(opened.test if part == "test" else opened.train, opened.skipped, opened.notes), spec.name

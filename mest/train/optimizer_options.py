@@ -34,7 +34,7 @@ def optimizer_of(values: Mapping[str, Any], epochs: int, problems: Problems) -> 
     if "lr-milestones" in values and list(milestones) != sorted(set(milestones)):
         problems.add(f"--lr-milestones {'-'.join(map(str, milestones))}: epochs must rise")
     warmup = _warmup(values, problems)
-    if warmup >= epochs:
+    if warmup and warmup >= epochs:
         problems.add(f"--warmup {warmup}: must be below --epochs {epochs}")
     batch_size, accumulate = values.get("batch-size", 64), values.get("accumulate", 1)
     if batch_size % accumulate:

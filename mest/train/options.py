@@ -26,6 +26,12 @@ class Option:
     short: str | None = None
 
     @property
+    def metavar(self) -> str:
+        """What stands for the value in the help: the choices where there are few, else the last word of the key."""
+        choices = ("true", "false") if self.parse is switch else getattr(self.parse, "choices", ())
+        return "|".join(choices) or self.key.rsplit("-", 1)[-1].upper()
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Every name of the option, without dashes in front."""
         return (self.key, *self.aliases)
@@ -81,16 +87,24 @@ def listed(one: Parse) -> Parse:
     return parse
 
 
-def one_of(*choices: str, **other_names: str) -> Parse:
+@dataclass(frozen=True)
+class OneOf:
     """One of the choices; `other_names` maps further spellings to them."""
 
-    def parse(given: str) -> str:
-        value = other_names.get(given, given)
-        if value not in choices:
-            raise ValueError(f"allowed are {', '.join(choices)}")
+    choices: tuple[str, ...]
+    other_names: dict[str, str]
+
+    def __call__(self, given: str) -> str:
+        """The choice that was given; raises ValueError with all of them."""
+        value = self.other_names.get(given, given)
+        if value not in self.choices:
+            raise ValueError(f"allowed are {', '.join(self.choices)}")
         return value
 
-    return parse
+
+def one_of(*choices: str, **other_names: str) -> Parse:
+    """One of the choices; `other_names` maps further spellings to them."""
+    return OneOf(choices, other_names)
 
 
 def switch(given: str) -> bool:
@@ -115,7 +129,12 @@ def image_size(given: str) -> int | tuple[int, int]:
 SPARSITY = number(0, 1, open_high=True)
 
 MODEL_AND_DATA = (
-    Option("model", text, "digits, resnet20, resnet32, vgg16, vgg19, torchvision:NAME or package.module:factory"),
+    Option(
+        "model",
+        text,
+        "digits, resnet20, resnet32, vgg16, vgg19, torchvision:NAME or one's own module:factory, "
+        "called with num_classes (or n_classes, classes) and in_channels where it takes them",
+    ),
     Option("arch", one_of("resnet", "vgg"), "published: with --depth, the model"),
     Option("depth", whole(1), "published: 20 or 32 for resnet, 16 or 19 for vgg"),
     Option(
@@ -126,21 +145,27 @@ MODEL_AND_DATA = (
     ),
     Option("data-dir", text, "where torchvision's data sets are kept (default data)"),
     Option("download", switch, "fetch torchvision's data set if it is not there", bare="true"),
-    Option("image-size", image_size, "side in pixels (short side, then centre crop) or HEIGHTxWIDTH"),
+    Option(
+        "image-size",
+        image_size,
+        "side in pixels (short side, then centre crop) or HEIGHTxWIDTH (default: the images' own if all have one of up "
+        "to 256 pixels, else the model's usual: 32 for resnet32, 224 for most of torchvision's)",
+    ),
+    Option("unreadable", one_of("refuse", "skip"), "images that cannot be read: refuse the data, or leave them out"),
     Option(
         "augment",
         one_of("auto", "none", "crop", "flip", "crop+flip", **{"crop-flip": "crop+flip"}),
-        "random shifts and mirror images",
+        "random shifts and mirror images (default auto: what suits the data set)",
     ),
     Option("data-augmentation", switch, "published: the same as --augment crop+flip", bare="true"),
     Option("validation-fraction", number(0, 0.9), "part of the training images that chooses the best checkpoint (0.1)"),
 )
 SPARSITY_OPTIONS = (
-    Option("method", one_of("em", "ems", "set", "rigl", "static", "dense"), "how the zeros move (default em)"),
+    Option("method", text, "how zeros move: em, ems, set, rigl, static, dense or one's own module:NAME (default em)"),
     Option(
         "scheme",
         text,
-        "irregular, block, block:HEIGHT, pattern or channel; published names are accepted (default irregular)",
+        "irregular, block, block:HEIGHT, pattern, channel, or one's own module:Class (default irregular)",
         ("sparsity-type", "sp-admm-sparsity-type"),
     ),
     Option("sparsity", SPARSITY, "zeros ÷ weights of every sparse layer, without a profile (default 0.9)"),
@@ -156,13 +181,13 @@ SPARSITY_OPTIONS = (
     ),
     Option("sp-mask-update-freq", whole(1), "epochs from one mutation to the next (default 5)", ("mutate-every",)),
     Option("sp-lmd", number(0), "λ of the score |w| + λ·|gradient|", ("gradient-weight",)),
-    Option("score", text, "importance of a weight: magnitude, magnitude+gradient:λ, or one's own package.module:Class"),
-    Option("growth", text, "which weights grow: random, gradient, or one's own package.module:Class"),
+    Option("score", text, "importance of a weight: magnitude, magnitude+gradient:λ, or one's own module:Class"),
+    Option("growth", text, "which weights grow: random, gradient, or one's own module:Class"),
     Option("sp-retrain", switch, "published: always the case here", bare="true"),
     Option("sp-prune-before-retrain", switch, "published: always the case here", bare="true"),
 )
 OPTIMIZATION = (
-    Option("epochs", whole(1), "epochs to train (default 160)"),
+    Option("epochs", whole(0), "epochs to train (default 160); 0 leaves a run that is pruned and not trained"),
     Option("batch-size", whole(1), "samples in each optimizer step, all processes together (default 64)"),
     Option("accumulate", whole(1), "backward passes that one optimizer step is split into (default 1)"),
     Option("optimizer", one_of("sgd", "adam", "adamw"), "sgd, adam or adamw (default sgd)", ("optmzr",)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from mest.data import DataSpec
 from mest.data.dataset import TORCHVISION, data_name
 from mest.errors import InputError
 from mest.packaged import resolve_packaged
-from mest.sparse import parse_scheme
+from mest.sparse import METHODS, Schedule, make_schedule, parse_scheme
+from mest.sparse.methods import bounds_taken, find_method
 from mest.train.config import Execution, RemovalConfig, SparseConfig, TrainConfig
 from mest.train.optimizer_options import optimizer_of
 from mest.train.options import BY_NAME, OPTIONS
@@ -22,14 +23,14 @@ from mest.train.problems import Problems
 from mest.train.sparsify import schedule_of
 
 MODELS_BY_ARCH = {("resnet", 20): "resnet20", ("resnet", 32): "resnet32", ("vgg", 16): "vgg16", ("vgg", 19): "vgg19"}
-MUTATING = frozenset({"em", "ems", "set", "rigl"})
-# Options that act only with some methods.
-METHODS_OF = {
-    **dict.fromkeys(("scheme", "sparsity", "distribution", "profile"), MUTATING | {"static"}),
-    **dict.fromkeys(("lower-bound", "upper-bound", "mask-update-decay-epoch", "sp-lmd"), frozenset({"em", "ems"})),
-    **dict.fromkeys(("sp-mask-update-freq", "score", "growth"), MUTATING),
-    **dict.fromkeys(("sp-retrain", "sp-prune-before-retrain"), MUTATING | {"static"}),
+# What a schedule must be like for an option to act, and which bounds its method must take.
+ACTS_IF: dict[str, Callable[[Schedule], bool]] = {
+    **dict.fromkeys(("scheme", "sparsity", "distribution", "profile"), lambda schedule: not schedule.dense),
+    **dict.fromkeys(("sp-retrain", "sp-prune-before-retrain"), lambda schedule: not schedule.dense),
+    **dict.fromkeys(("sp-mask-update-freq", "score", "growth"), lambda schedule: schedule.mutates),
+    "sp-lmd": lambda schedule: schedule.score == "magnitude+gradient",
 }
+BOUNDS = {"lower-bound": "lower_bound", "upper-bound": "upper_bound", "mask-update-decay-epoch": "decay_epochs"}
 
 
 def read_recipe(path: Path) -> dict[str, str]:
@@ -89,9 +90,10 @@ def build_config(given: Mapping[str, str]) -> TrainConfig:
     unparsed, problems = Problems(), Problems()
     values = parse_options(given, unparsed)
     method = _method(values)
-    for key, methods in METHODS_OF.items():
-        if key in values and method not in methods:
-            problems.add(f"--{key} does nothing with --method {method}; it acts with {', '.join(sorted(methods))}")
+    for key in values:
+        if not _acts(key, method):
+            acting = sorted(name for name in METHODS if _acts(key, name))
+            problems.add(f"--{key} does nothing with --method {method}; it acts with {', '.join(acting)}")
     epochs = values.get("epochs", 160)
     config = TrainConfig(
         model=_model(values, problems),
@@ -113,7 +115,7 @@ def build_config(given: Mapping[str, str]) -> TrainConfig:
     return config
 
 
-def build_execution(given: Mapping[str, str], out: Path, resume: Path | None) -> Execution:
+def build_execution(given: Mapping[str, str], out: Path, resume: Path | None, start: Path | None = None) -> Execution:
     """Return where and with what to run."""
     problems = Problems()
     values = parse_options(given, problems)
@@ -135,11 +137,22 @@ def build_execution(given: Mapping[str, str], out: Path, resume: Path | None) ->
         workers=values.get("workers", 0),
         threads=values.get("threads", 0),
         resume=resume,
+        start=start,
         eval_batch_size=values.get("test-batch-size", 256),
         remark=values.get("remark"),
         write_ranking=Path(ranking) if ranking is not None else None,
         log_file=Path(values["log-filename"]) if "log-filename" in values else None,
     )
+
+
+def _acts(key: str, method: str) -> bool:
+    """True if an option has an effect with a method; what is wrong with the method itself is said elsewhere."""
+    try:
+        if key in BOUNDS:
+            return BOUNDS[key] in bounds_taken(find_method(method)[0])
+        return key not in ACTS_IF or ACTS_IF[key](make_schedule(method))
+    except InputError:
+        return True
 
 
 def _method(values: Mapping[str, Any]) -> str:
@@ -175,6 +188,7 @@ def _data(values: Mapping[str, Any], problems: Problems) -> DataSpec:
         download=values.get("download", False),
         image_size=values.get("image-size"),
         augment=augment,
+        unreadable=values.get("unreadable", "refuse"),
     )
 
 
@@ -183,7 +197,7 @@ def _sparse(values: Mapping[str, Any], method: str, epochs: int, problems: Probl
         for key in ("sparsity", "distribution"):
             if key in values:
                 problems.add(f"--{key} contradicts --profile, which gives the sparsity of each layer")
-    bounds = values.get("upper-bound", values.get("lower-bound"))
+    bounds = values.get("upper-bound", values.get("lower-bound")) or _own_bounds(method, epochs)
     config = SparseConfig(
         method=method,
         scheme=values.get("scheme", SparseConfig.scheme),
@@ -213,6 +227,14 @@ def _sparse(values: Mapping[str, Any], method: str, epochs: int, problems: Probl
         except InputError as refused:
             problems.add(f"{prefix}{refused}")
     return config
+
+
+def _own_bounds(method: str, epochs: int) -> tuple[float, ...]:
+    """The sparsities that a list of phases of one's own grows to; none of any other method."""
+    try:
+        return tuple(float(phase.grow_to) for phase in make_schedule(method, max(1, epochs)).bounds)
+    except InputError:
+        return ()
 
 
 def _removal(values: Mapping[str, Any], problems: Problems) -> RemovalConfig:

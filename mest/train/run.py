@@ -19,9 +19,24 @@ from mest.durable import write_json
 from mest.errors import DamagedError, InputError
 from mest.models import ModelSpec, build_model
 from mest.train.checkpoint import load_checkpoint
+from mest.train.form import misfit
 
 SCHEMA = "mest-run/1"
 CHECKPOINTS = ("best", "last")
+MAX_SIDE = 2**15  # pixels, or channels
+FORM = {  # what is read of run.json, here and by export
+    "config": {"optimizer": {"kind": str, "momentum": float, "nesterov": bool, "weight_decay": float,
+                             "label_smoothing": float}},
+    "options": {...: str},
+    "model": {"name": str, "classes": int, "input": [int]},
+    "data": {"checksum": str},
+    "preprocess": {"mode": str, "resize": (int, [int], None), "crop": ([int], None), "interpolation": str,
+                   "mean": [float], "std": [float]},
+    "class_names": [str],
+    "layers": [{"name": str, "scheme": str, "target_sparsity": float}],
+}  # fmt: skip
+INFERENCE_FILES = ("inference.onnx", "inference.bin")  # of a run that a board's state became; export writes them
+LOCK_FILE = "lock"  # held by the command that writes here; the board's harness has it by the same name
 
 
 @dataclass(frozen=True)
@@ -58,16 +73,33 @@ def read_run(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: no run (run.json is missing); mest train --out {path} makes one")
     try:
         content = json.loads(file.read_text())
-    except (ValueError, UnicodeDecodeError) as failed:
+    except (ValueError, RecursionError) as failed:  # undecodable bytes are a ValueError
         raise DamagedError(f"{file}: not readable as JSON ({failed})") from failed
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise DamagedError(f"{file}: not a run of mest (schema {SCHEMA})")
+    wrong = misfit(content, FORM, "")
+    if wrong is not None:
+        raise DamagedError(f"{file}: {wrong}")
     return content
 
 
 def write_run(path: Path, content: Mapping[str, Any]) -> None:
     """Write run.json."""
     write_json(path / "run.json", {"schema": SCHEMA, **content})
+
+
+def read_origin(path: Path) -> dict[str, Any]:
+    """Return what run.json says of a board's state that the run began from; nothing for a run that began here."""
+    content = read_run(path) if (path / "run.json").is_file() else {}
+    return {"restored_from": content["restored_from"]} if "restored_from" in content else {}
+
+
+def drop_inference(path: Path) -> list[str]:
+    """Remove the inference.onnx of weights that are about to change; return the names of what was removed."""
+    present = [name for name in INFERENCE_FILES if (path / name).is_file()]
+    for name in present:
+        (path / name).unlink()
+    return present
 
 
 def load_run(path: str | Path, which: str = "best") -> LoadedRun:
@@ -90,6 +122,7 @@ def load_run(path: str | Path, which: str = "best") -> LoadedRun:
         class_names = [str(name) for name in content["class_names"]]
         config, checksum = dict(content["config"]), str(content["data"]["checksum"])
         targets = {str(layer["name"]): dict(layer) for layer in content["layers"]}
+        _check_image(preprocess, spec.input)
         epoch = int(checkpoint["epoch"])
         masks: dict[str, Tensor] = dict(checkpoint["masks"])
     except (KeyError, TypeError, ValueError) as wrong:
@@ -112,11 +145,25 @@ def load_run(path: str | Path, which: str = "best") -> LoadedRun:
     )  # fmt: skip
 
 
+def _check_image(preprocess: Mapping[str, Any], shape: tuple[int, ...]) -> None:
+    """Raise ValueError where the preprocessing cannot lead to images of a model's input shape."""
+    sides = [side for part in (preprocess["resize"], preprocess["crop"]) if part is not None for side in _sides(part)]
+    if len(shape) != 3 or not all(0 < side <= MAX_SIDE for side in (*shape, *sides)):
+        raise ValueError(f"input {list(shape)}, resize {preprocess['resize']}, crop {preprocess['crop']}")
+    mean, std = preprocess["mean"], preprocess["std"]
+    if not len(mean) == len(std) == shape[0] or min(std) <= 0:
+        raise ValueError(f"mean {mean} and std {std} for {shape[0]} channels")
+
+
+def _sides(part: int | list[int]) -> list[int]:
+    return part if isinstance(part, list) else [part]
+
+
 def refuse_occupied(path: Path) -> None:
     """Raise InputError if a new run at `path` would write among other files, or over another run."""
     if path.exists() and not path.is_dir():
         raise InputError(f"--out {path}: is a file; give a directory")
-    if path.is_dir() and any(path.iterdir()):
+    if path.is_dir() and any(inside.name != LOCK_FILE for inside in path.iterdir()):
         if (path / "run.json").is_file():
             raise InputError(f"--out {path}: holds a run already; add --resume to continue it, or give another place")
         raise InputError(f"--out {path}: not empty and not a run of mest; give a new or empty directory")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
@@ -14,6 +15,8 @@ from mest.data import DataSet, split_validation
 from mest.data.loader import Indices
 from mest.errors import DamagedError, InputError
 from mest.models import ModelSpec, build_model
+from mest.models.build import look_at
+from mest.models.notes import notes_of
 from mest.ranking.forgetting import MOST_PRESENTATIONS
 from mest.ranking.ranking import Ranking, check_ranking, read_ranking
 from mest.ranking.removal import RemovalPlan, parse_removal
@@ -23,6 +26,7 @@ from mest.train.config import OptimizerConfig, RemovalConfig, TrainConfig, flatt
 from mest.train.metrics import EpochRecord
 from mest.train.process import Process
 from mest.train.sparsify import build_sparsifier
+from mest.train.start import Origin, Start
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Best:
 
 @dataclass
 class Session:
-    """Model, optimizer, masks, samples and history of a run; `epoch` epochs are complete.
+    """Model, optimizer, masks, samples and history of a run; `epoch` epochs are complete. `notes`: said at its start.
 
     Every random choice but the sparsifier's (order, augmentation, mixup, dropout) is a function of seed and epoch, so
     a checkpoint between two epochs needs the seed and the state of the sparsifier's generator alone.
@@ -58,6 +62,8 @@ class Session:
     epoch: int = 0
     best: Best | None = None
     history: list[EpochRecord] = field(default_factory=list)
+    origin: Origin | None = None
+    notes: tuple[str, ...] = ()
 
     def state(self, options: dict[str, str], lr: float) -> dict[str, Any]:
         """Return the content of a checkpoint."""
@@ -76,6 +82,7 @@ class Session:
             "best": vars(self.best) if self.best else None,
             "history": [record.as_dict() for record in self.history],
             "data": self._identity(),
+            "origin": self.origin.as_dict() if self.origin else None,
         }
 
     def _identity(self) -> dict[str, Any]:
@@ -105,18 +112,31 @@ class Session:
             self.epoch = int(checkpoint["epoch"])
             self.best = Best(**checkpoint["best"]) if checkpoint["best"] else None
             self.history = [EpochRecord(**record) for record in checkpoint["history"]]
+            self.origin = Origin.from_dict(checkpoint.get("origin"))
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as wrong:
             reason = str(wrong).splitlines()[0]
             raise DamagedError(f"{path}: its parts do not fit this run ({reason})") from wrong
 
 
-def open_session(config: TrainConfig, data: DataSet, process: Process) -> Session:
-    """Return a run before its first step; raises InputError for whatever of the config does not fit data or model."""
+def open_session(config: TrainConfig, data: DataSet, process: Process, start: Start | None = None) -> Session:
+    """Return a run before its first step, with the weights and masks of `start` if it begins with another run's.
+
+    Raises InputError for whatever of the config does not fit data or model.
+    """
     spec = ModelSpec(config.model, len(data.class_names), data.train.shape)
-    training, validation = split_validation(data.train.labels, config.validation_fraction, config.seed)
-    model = build_model(spec, config.seed).to(process.device)
+    if data.validation is None:
+        training, validation = split_validation(data.train.labels, config.validation_fraction, config.seed)
+    else:
+        validation = data.validation
+        training = np.setdiff1d(np.arange(len(data.train), dtype=np.int64), validation)
+    model = build_model(spec, config.seed)
+    if start is not None:
+        start.check(spec, data.class_names)
+        model.load_state_dict(start.weights)
+    model = model.to(process.device)
     optimizer = build_optimizer(model, config.optimizer)
-    sparsifier = build_sparsifier(model, config)
+    found = look_at(model, spec)
+    sparsifier = build_sparsifier(model, config, start.masks if start else None, found.unread)
     sparsifier.attach(optimizer)
     plan, ranking = open_removal(config.removal, data, len(training), config.epochs, fewest=2 * process.world)
     samples = TrainingSamples(
@@ -137,7 +157,10 @@ def open_session(config: TrainConfig, data: DataSet, process: Process) -> Sessio
             f"for {process.world} process(es); each needs at least 2 in every batch"
         )
     scaler = GradScaler(process.device.type, enabled=config.amp and process.device.type == "cuda")
-    return Session(config, data, spec, model, optimizer, scaler, sparsifier, samples, validation)
+    origin, notes = start.origin if start else None, notes_of(found)
+    return Session(
+        config, data, spec, model, optimizer, scaler, sparsifier, samples, validation, origin=origin, notes=notes
+    )
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:

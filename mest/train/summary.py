@@ -47,16 +47,26 @@ def describe_run(
         "data": {
             "name": data.name,
             "checksum": data.checksum,
-            "training_images": len(data.train) - len(session.validation),
-            "validation_images": len(session.validation),
-            "test_images": len(data.test),
+            **{f"{part}_images": count for part, count in _counts(session).items() if part != "skipped"},
         },
         "preprocess": data.preprocess.as_dict(),
         "class_names": list(data.class_names),
         "layers": describe_layers(session.sparsifier),
         "dense_layers": session.sparsifier.dense,
+        "started_from": session.origin.as_dict() if session.origin else None,
         "tools": {"python": sys.version.split()[0], "torch": str(torch.__version__), "numpy": np.__version__},
         "result": result,
+    }
+
+
+def _counts(session: Session) -> dict[str, int]:
+    """How many images each part has, and how many were left out because they cannot be read."""
+    data, validation = session.data, len(session.validation)
+    return {
+        "training": len(data.train) - validation,
+        "validation": validation,
+        "test": len(data.test),
+        "skipped": data.skipped,
     }
 
 
@@ -90,6 +100,7 @@ def summarise(session: Session, run: Path, best: Score, last: Score, best_epoch:
         **_memory(session),
         "training_flops": _flops(session),
         "samples": session.samples.summary(),
+        "images": _counts(session),
         "seconds": round(sum(record.seconds for record in session.history), 3),
     }
 
@@ -100,7 +111,9 @@ def _memory(session: Session) -> dict[str, Any]:
     floats = {"sgd": 1 if config.optimizer.momentum else 0}.get(config.optimizer.kind, 2)
     parts: dict[str, MethodBytes] = {}
     if not sparsifier.schedule.dense:
-        parts = peak_bytes_by_method(session.model, sparsifier.targets, config.epochs, optimizer_state=floats)
+        parts = peak_bytes_by_method(
+            session.model, sparsifier.targets, sparsifier.schedule.epochs, optimizer_state=floats
+        )
     own = peak_bytes(session.model, sparsifier.targets, sparsifier.schedule, optimizer_state=floats)
     parts[own.method] = own
     return {

@@ -13,12 +13,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from mest.data import open_data
+from mest.data import Preprocess, open_data
 from mest.data.augment import Augment
 from mest.data.images import Images
 from mest.data.loader import Batch, Indices, Samples, Share, epoch_batches, load_batches, ordered_batches
 from mest.durable import write_durably, write_json
-from mest.errors import InputError
+from mest.errors import DamagedError, InputError
+from mest.install import how_to_install
+from mest.models.sizes import usual_size
 from mest.ranking.forgetting import Flags
 from mest.train.checkpoint import load_checkpoint, save_checkpoint
 from mest.train.config import Execution, TrainConfig
@@ -28,8 +30,9 @@ from mest.train.observer import Observer
 from mest.train.pictures import draw_pictures
 from mest.train.process import Process, joined
 from mest.train.rate import learning_rate
-from mest.train.run import checkpoint_path, refuse_occupied, write_run
+from mest.train.run import checkpoint_path, drop_inference, read_origin, read_run, refuse_occupied, write_run
 from mest.train.session import Best, Session, open_session
+from mest.train.start import Origin, read_start
 from mest.train.summary import describe_run, save_ranking, summarise
 
 
@@ -59,11 +62,20 @@ def train(
         if execution.resume is None or execution.resume.parent.resolve() != own:
             refuse_occupied(execution.out)
         process.wait()  # before anyone writes
-        data = open_data(config.data, max(1, execution.workers))
-        session = open_session(config, data, process)
+        observer = observer or Observer()
+        start = read_start(execution.start) if execution.start else None
+        like = None if execution.resume is None else _prepared_as(execution.resume.parent.parent)
+        if start is not None and config.data.image_size is None:
+            like = start.preprocess
+        data = open_data(config.data, max(1, execution.workers), usual_size(config.model), like)
+        if origin := start.origin if start else Origin.from_dict((checkpoint or {}).get("origin")):
+            data = origin.prepared(data)
+        for note in data.notes:
+            observer.say(note)
+        session = open_session(config, data, process, start)
         if checkpoint is not None and execution.resume is not None:
             session.restore(checkpoint, execution.resume)
-        trainer = Trainer(session, execution, process, dict(options or {}), observer or Observer())
+        trainer = Trainer(session, execution, process, dict(options or {}), observer)
         return trainer.run()
 
 
@@ -75,6 +87,7 @@ class Trainer:
     ) -> None:
         self.session, self.execution, self.process = session, execution, process
         self.options, self.observer = options, observer
+        self.origin = read_origin(execution.resume.parent.parent) if execution.resume is not None else {}
         self.config, self.data = session.config, session.data
         self.steps = Steps(
             self.config,
@@ -92,6 +105,8 @@ class Trainer:
         session, out = self.session, self.execution.out
         if self.process.writes:
             self._open_directory()
+            for note in session.notes:
+                self.observer.say(note)
         self.process.wait()
         while session.epoch < self.config.epochs:
             try:
@@ -100,8 +115,13 @@ class Trainer:
                 self._epoch(session.epoch)
             except StopRequested:
                 return Outcome(out, session.epoch, True, None)
-        summary = self._finish() if self.process.writes else None
-        self.process.wait()
+        summary = None
+        try:
+            summary = self._finish() if self.process.writes else None
+        except StopRequested:
+            return Outcome(out, session.epoch, True, None)
+        finally:
+            self.process.wait()
         return Outcome(out, session.epoch, False, summary)
 
     def _forward(self) -> nn.Module:
@@ -116,7 +136,7 @@ class Trainer:
         (out / "checkpoints").mkdir(parents=True, exist_ok=True)
         if resumed is not None:
             self._take_over_best(resumed.parent / "best.pt")
-        write_run(out, describe_run(session, self.execution.remark, self.options, None))
+        self._describe(None)
         if resumed is None or not checkpoint_path(out, "last").is_file():
             self._save("last")
         for path in (self.execution.log_file, self.execution.write_ranking):  # now, not after the last epoch
@@ -190,7 +210,13 @@ class Trainer:
         best = self.session.best
         return best is None or validation is None or best.beaten_by(validation.accuracy, validation.loss)
 
+    def _describe(self, result: dict[str, Any] | None) -> None:
+        described = describe_run(self.session, self.execution.remark, self.options, result)
+        write_run(self.execution.out, {**described, **self.origin})
+
     def _save(self, which: str) -> None:
+        for name in drop_inference(self.execution.out):
+            self.observer.say(f"{self.execution.out / name}: removed, it had the weights from before this training")
         lr = self.session.optimizer.param_groups[0]["lr"]
         save_checkpoint(checkpoint_path(self.execution.out, which), self.session.state(self.options, lr))
 
@@ -203,9 +229,18 @@ class Trainer:
         batches = self._load(samples, [part for part, _ in plan])
         return zip(self.observer.watch(batches, len(plan), f"epoch {epoch}"), [whole for _, whole in plan], strict=True)
 
-    def _evaluate(self, images: Images, indices: Indices) -> Score:
+    def _evaluate(self, images: Images, indices: Indices, heard: bool = False) -> Score:
+        """The score of some images; where nothing is lost by it, a stop is `heard` at every batch."""
         batches = self._load(Samples(images, Augment()), ordered_batches(indices, self.execution.eval_batch_size))
+        if heard:
+            batches = self._until_stop(batches)
         return evaluate(self.session.model, batches, self.data.preprocess, self.process.device, self.config.amp)
+
+    def _until_stop(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            if self.observer.stop():
+                raise StopRequested
+            yield batch
 
     def _look(self, indices: Indices) -> Flags:
         """Whether each of the training samples is classified correctly now, without augmentation."""
@@ -224,20 +259,31 @@ class Trainer:
         """Measure the test set with the best and the last weights, and write what remains of the run directory."""
         session, out = self.session, self.execution.out
         test = np.arange(len(self.data.test), dtype=np.int64)
-        last = self._evaluate(self.data.test, test)
+        last = self._evaluate(self.data.test, test, heard=True)
         if session.best is None:
             _copy(checkpoint_path(out, "last"), checkpoint_path(out, "best"))
         best = load_checkpoint(checkpoint_path(out, "best"))
         session.model.load_state_dict(best["model"])
-        score = self._evaluate(self.data.test, test)
+        score = self._evaluate(self.data.test, test, heard=True)
         summary = summarise(session, out, score, last, int(best["epoch"]) - 1)
         write_json(out / "summary.json", summary)
-        write_run(out, describe_run(session, self.execution.remark, self.options, summary))
+        self._describe(summary)
         if self.execution.write_ranking is not None:
             save_ranking(self.execution.write_ranking, session, self.options)
-        if not draw_pictures(out, session.history):
-            self.observer.say("no pictures: matplotlib is not installed (pip install 'mest[plots]')")
+        if session.history and not draw_pictures(out, session.history):
+            self.observer.say(f"no pictures: matplotlib is not installed ({how_to_install('plots')})")
         return summary
+
+
+def _prepared_as(run: Path) -> Preprocess | None:
+    """The preprocessing of a run that is continued, None where only its checkpoint is there."""
+    if not (run / "run.json").is_file():
+        return None
+    content = read_run(run)
+    try:
+        return Preprocess.from_dict(content["preprocess"]).leading_to(*content["model"]["input"][1:])
+    except (KeyError, TypeError) as wrong:
+        raise DamagedError(f"{run / 'run.json'}: a part is missing or has another form ({wrong!r})") from wrong
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("bench.accuracy_grid", reason="the benches are not on the path; run python -m pytest at the root")
 from bench.accuracy_grid import PRESETS, Cell, grid, train_options
 from bench.accuracy_records import Records
 from bench.accuracy_report import accuracy_table, markdown, orderings, picture, removal_table, summary, verdict

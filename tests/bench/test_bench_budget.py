@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("bench.budget_report", reason="the benches are not on the path; run python -m pytest at the root")
 from bench.budget import Commands
 from bench.budget_commands import Said, smallest_budget
 from bench.budget_images import PerClass, make_images

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from foreign_models import TinyGated, TinyVit
 from onnx import numpy_helper
 from torch import nn
 from torch.nn import functional
@@ -16,10 +17,11 @@ from edge.plan.choices import OptimizerChoice
 from export.capture import Captured, capture
 from export.source import Source
 from export.sparse_layer import SparseLayer
-from mest.sparse import parse_scheme
+from mest.sparse import parse_scheme, select_targets
 from mest.sparse.counts import kept_units
 
 INPUT = (3, 9, 7)
+FOREIGN_INPUT = (1, 8, 8)
 CLASSES = 5
 
 
@@ -134,6 +136,26 @@ def make_source(model: nn.Module, family: str, scheme: str, sparsity: float) -> 
     preprocess = {"mode": "RGB", "resize": None, "crop": None, "interpolation": "bilinear"}
     preprocess |= {"mean": [0.5] * 3, "std": [1.0] * 3}
     return Source(model, layers, INPUT, names, preprocess, OptimizerChoice(), 0.0, {"model": family})
+
+
+def foreign_model(family: str) -> nn.Module:
+    """A fresh model in evaluation mode, the same every time."""
+    torch.manual_seed(0)
+    return {"vit": TinyVit(CLASSES, 1, 8), "gated": TinyGated(CLASSES, 1)}[family].eval()
+
+
+def foreign_source(family: str, scheme: str) -> Source:
+    """A model at 75 %, sparse where `mest train --sparsity` would make it."""
+    model, layers = foreign_model(family), {}
+    for path in select_targets(model, parse_scheme(scheme), sparsity=0.75).targets:
+        weight = model.get_parameter(path)
+        mask = scheme_mask(scheme, weight.detach(), 0.75)
+        with torch.no_grad():
+            weight.mul_(mask)
+        layers[path] = SparseLayer(path, scheme, 4 if scheme == "block" else None, 0.75, mask.numpy())
+    names = tuple(str(number) for number in range(CLASSES))
+    preprocess = {"mode": "L", "resize": None, "crop": None, "interpolation": "bilinear", "mean": [0.5], "std": [1.0]}
+    return Source(model, layers, FOREIGN_INPUT, names, preprocess)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 """One and ten steps of every engine against PyTorch, for every scheme, format and kind of network.
 
-Tolerances: one step as `export.verify.compare` states them (about 1e-3 of a parameter's update against float64); ten
-steps, loss 1e-4 and weights 1e-4 of their largest value against float32, because PyTorch itself drifts that far.
+Tolerances: one step as `export.checks.agreement.compare` states them (about 1e-3 of a parameter's update against
+float64); ten steps, loss 1e-4 and weights 1e-4 of their largest value against float32, because PyTorch itself drifts
+that far.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ import torch
 from conftest import CLASSES, INPUT, make_source
 from torch import nn
 
-from edge.formats import decode
 from edge.plan.choices import OptimizerChoice
-from export.artifact import Options, build, observe, write_ort
+from edge.weight.formats import decode
+from export.artifact import build, observe, write_ort
 from export.capture import Captured
-from export.compact import cut
+from export.checks.agreement import compare, make_batch
+from export.checks.verify import expect
+from export.kept import cut
+from export.options import Options
 from export.ort.files import missing
 from export.ort.session import Session
 from export.rebuild import from_ort
 from export.source import Source
-from export.verify import compare, expect, make_batch
 
 CASES = [
     ("irregular", "csr"),

@@ -12,12 +12,17 @@ from conftest import INPUT, make_source
 from onnx.reference import ReferenceEvaluator
 from torch import nn
 
-from edge.artifact import open_artifact
-from export.artifact import Options, build, export_artifact
+from edge.engines.native.planned import NativePlanned
+from edge.engines.ort.planned import OrtPlanned
+from edge.handover.artifact import open_artifact
+from edge.plan.choices import Choices
+from export.artifact import build, export_artifact
 from export.capture import Captured
-from export.check import check_artifact
-from export.compact import Kept, compact, cut
+from export.checks.check import check_artifact
+from export.compress.channels import compact
 from export.graph import tensors
+from export.kept import Kept, cut
+from export.options import Options
 from export.source import Source
 
 
@@ -102,6 +107,21 @@ def test_cut_takes_rows_and_columns() -> None:
     kept = Kept(np.array([0, 2]), np.array([1]))
     np.testing.assert_array_equal(cut(np.arange(6).reshape(3, 2), kept), [[1], [5]])
     assert cut(np.arange(3), None).size == 3
+
+
+def test_onnxruntime_training_refuses_to_mutate_channels_when_planning(
+    models: dict[str, nn.Module], tmp_path: Path
+) -> None:
+    """Its graph gathers the channels that were exported; the native engine moves them."""
+    source = make_source(models["resnet"], "resnet", "channel", 0.5)
+    export_artifact(source, tmp_path / "art", Options(measure=False))
+    artifact = open_artifact(tmp_path / "art")
+    asked = Choices(densest_sparsity=artifact.mutation_targets())
+    assert any(artifact.network.parameters[name].format == "channel" for name in asked.densest_sparsity)
+    refusal = OrtPlanned(artifact, 0, 0).refuses(asked)
+    assert refusal is not None
+    assert "is stored channel, which its graph cannot mutate; use engine native" in refusal
+    assert NativePlanned(artifact, 0, 0).refuses(asked) is None
 
 
 def test_sparsity_is_that_of_the_manifest_whatever_was_removed(models: dict[str, nn.Module], tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """The models that the trainer takes, whole: one and ten steps of every engine against PyTorch.
 
-Tolerances: one step as `export.verify.compare` states them (about 1e-3 of a parameter's update against float64), on the
-first of a few batches without a ReLU input that changes side; ten steps, relative to float64, 1e-4 of the loss, of all
-weights and of all running statistics, or twenty times what PyTorch's own float32 differs by. `bench/agreement.py` holds
-the comparison and prints the table of docs/artifact.md.
+Tolerances: one step as `export.checks.agreement.compare` states them (about 1e-3 of a parameter's update against
+float64), on the first of a few batches without a ReLU input that changes side; ten steps, relative to float64, 1e-4 of
+the loss, of all weights and of all running statistics, or twenty times what PyTorch's own float32 differs by.
+`bench/agreement.py` holds the comparison and prints the table of docs/artifact.md.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
 
-from export.artifact import Options, build, export_artifact
-from export.capture import capture
-from export.observe import native_missing
-from export.ort.files import missing
-
-pytest.importorskip("bench.agreement", reason="the benches are not on the path; run python -m pytest at the root")
 from bench.agreement import CASES, INPUT, MODELS, Case, compare, make_source, markdown, worst_share
+from export.artifact import build, export_artifact
+from export.capture import capture
+from export.checks.observe import native_missing
+from export.options import Options
+from export.ort.files import missing
 
 TORCHVISION = importlib.util.find_spec("torchvision") is not None
 
@@ -65,16 +64,14 @@ def test_resnet18_of_torchvision(case: Case) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))
-@pytest.mark.parametrize(
-    ("name", "operator"), [("efficientnet_b0", "Sigmoid"), ("convnext_tiny", "LayerNormalization")]
-)
+@pytest.mark.parametrize(("name", "operator"), [("convnext_tiny", "MatMul in module features.1.0.block")])
 def test_torchvision_models_of_today(name: str, operator: str, tmp_path: Path) -> None:
-    """Gates, layer norms and random depth: exported for onnxruntime-training alone, blocks recomputed, and verified."""
+    """Gates, layers over positions and random depth: for onnxruntime-training alone, blocks recomputed, verified."""
     require("torchvision:")
     source = make_source(f"torchvision:{name}", "irregular", 0.9)
     assert source is not None
     manifest = export_artifact(source, tmp_path / "art", Options(recompute="blocks", measure=False))
-    assert str(manifest.native["reason"]).startswith(f"operator {operator} in module features.0.")
+    assert str(manifest.native["reason"]).startswith(f"operator {operator}.")
     assert manifest.reference["agreement"]["ort"] < 1
     assert len(manifest.ort["blocks"]) > 3
 

@@ -22,6 +22,8 @@ from export.passes.identity import remove_identity
 from export.passes.layer_norm import name_layer_norm_outputs
 from export.passes.linear import restore_linear
 from export.passes.names import name_by_module
+from export.passes.split import slice_instead_of_split
+from export.passes.unit_factor import drop_unit_factor
 from export.passes.zero_bias import drop_zero_bias
 
 Pass = Callable[[onnx.ModelProto], int]
@@ -49,6 +51,18 @@ def run(model: onnx.ModelProto, batch: int = 3) -> np.ndarray:
 
 
 CASES: dict[str, tuple[Pass, str, list[str]]] = {
+    "a chunk is a slice of what its number says": (
+        slice_instead_of_split,
+        f"agraph ({IMAGE}) => (float[batch,2,2,7] y) <int64 n = {{3}}, int64 last = {{-1}}> "
+        "{ s = SplitToSequence <axis = 2> (x, n) y = SequenceAt(s, last) }",
+        ["Slice"],
+    ),
+    "parts of given lengths are slices": (
+        slice_instead_of_split,
+        f"agraph ({IMAGE}) => (float[batch,2,4,7] y) <int64[3] n = {{1, 2, 2}}> "
+        "{ a, b, c = Split <axis = -2> (x, n) y = Concat <axis = 2> (c, b) }",
+        ["Slice", "Slice", "Slice", "Concat"],
+    ),
     "CastLike becomes Cast": (
         replace_cast_like,
         f"agraph ({IMAGE}) => (float[batch,2,5,7] y) "
@@ -66,6 +80,12 @@ CASES: dict[str, tuple[Pass, str, list[str]]] = {
         f"agraph ({IMAGE}) => (float[batch,1,4,6] y) <float[1,2,2,2] w = {{1,2,3,4,5,6,7,8}}, float[1] zero = {{0}}> "
         "{ y = Conv <kernel_shape = [2, 2]> (x, w, zero) }",
         ["Conv"],
+    ),
+    "a factor and a divisor of one go": (
+        drop_unit_factor,
+        f"agraph ({IMAGE}) => (float[batch,2,5,7] y) <float one = {{1}}, float[1] also = {{1}}, float two = {{2}}> "
+        "{ a = Mul(one, x) b = Elu(a) c = Div(b, also) d = Div(one, c) e = Mul(d, two) y = Mul(e, one) }",
+        ["Elu", "Div", "Mul"],
     ),
     "identity and dropout go": (
         remove_identity,
@@ -153,6 +173,17 @@ def test_parameters_are_never_folded() -> None:
     assert fold_constants(model) == 1
 
 
+def test_a_parameter_that_is_one_stays_a_factor() -> None:
+    """Training moves it; and one between input and output has nothing else to be."""
+    model = graph_of(
+        f"agraph ({IMAGE}) => (float[batch,2,5,7] y) <float[1] scale = {{1}}> {{ r = Relu(x) y = Mul(r, scale) }}"
+    )
+    assert drop_unit_factor(model, {"scale"}) == 0
+    assert drop_unit_factor(model) == 1
+    alone = graph_of(f"agraph ({IMAGE}) => (float[batch,2,5,7] y) <float one = {{1}}> {{ y = Mul(x, one) }}")
+    assert drop_unit_factor(alone) == 0
+
+
 def test_bias_of_a_module_stays_even_if_zero() -> None:
     """A parameter "conv.bias" of zeros is a bias that training may move."""
     model = graph_of(CASES["the zero bias of the exporter goes"][1])
@@ -198,3 +229,11 @@ def test_values_without_scopes_are_named_by_kind_and_counted() -> None:
 def test_shapes_leave_the_batch_open() -> None:
     """A dimension with a name is None."""
     assert shapes(graph_of(NOTHING))["y"] == (None, 2, 5, 7)
+
+
+def test_a_split_by_a_computed_length_stays() -> None:
+    """What its parts are is not known."""
+    text = f"agraph ({IMAGE}, int64 n) => (float[batch,2,3,7] y) <int64 first = {{0}}> "
+    model = graph_of(text + "{ s = SplitToSequence <axis = 2> (x, n) y = SequenceAt(s, first) }")
+    assert slice_instead_of_split(model) == 0
+    assert kinds(model) == ["SplitToSequence", "SequenceAt"]

@@ -1,4 +1,4 @@
-"""Recomputed blocks: the same training bit for bit, nothing run before its time, less memory, a plan that says so."""
+"""Recomputed blocks: the same training up to rounding, no copy before its time, less memory, a plan that says so."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from foreign_models import TinyGated, TinyVit
 from test_export_foreign import foreign_source
 from torch import nn
 
-from edge.artifact import open_artifact
-from edge.engines import OrtPlanned
-from edge.manifest import read_manifest
-from edge.ort.footprint import estimate
+from edge.engines.ort.footprint import estimate
+from edge.engines.ort.planned import OrtPlanned
+from edge.handover.artifact import open_artifact
+from edge.handover.manifest import read_manifest
 from edge.plan.choices import Choices, OptimizerChoice
-from export.artifact import Built, Options, build, export_artifact, write_ort
+from export.artifact import Built, build, export_artifact, write_ort
 from export.capture import Captured, capture
-from export.check import check_artifact
+from export.checks.check import check_artifact
 from export.graph import producers
+from export.options import Options
 from export.ort.files import TRAINING, missing
 from export.ort.memory import measured_memory
 from export.ort.session import Session
@@ -37,31 +38,42 @@ pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 OPTIMIZER = OptimizerChoice(momentum=0.9, weight_decay=0.01)
 
 
-def both(built: Built, folder: Path, smoothing: float = 0.1) -> tuple[Session, Session]:
-    """The same network with all activations kept, and with its blocks recomputed."""
-    sessions = []
+NUDGE, FLOOR_FACTOR, SHARE = 2**-22, 20.0, 1e-6
+
+
+def both(built: Built, folder: Path, smoothing: float = 0.1) -> None:
+    """The same network with all activations kept, in `none`, and with its blocks recomputed, in `blocks`."""
     for recompute in ("none", "blocks"):
         place = folder / recompute
         place.mkdir()
         assert write_ort(built, OPTIMIZER, smoothing, "em", place, recompute).reason is None
-        sessions.append(Session(place))
-    return sessions[0], sessions[1]
 
 
-def assert_equal_training(kept: Session, again: Session, input: tuple[int, int, int]) -> None:
-    """Three steps over batches of changing size leave every parameter and statistic the same, bit for bit."""
-    generator = np.random.default_rng(0)
-    before = again.parameters()
+def three_steps(folder: Path, input: tuple[int, int, int], nudge: float = 0.0) -> list[dict[str, np.ndarray]]:
+    """Loss and logits of three steps over batches of changing size, and every parameter and statistic afterwards."""
+    session, generator, seen = Session(folder), np.random.default_rng(0), []
+    before = session.parameters()
     for count in (8, 3, 5):
         images = generator.standard_normal((count, *input)).astype(np.float32)
         labels = generator.integers(0, CLASSES, count)
-        ours, theirs = (session.train_step(images, labels, 0.05) for session in (again, kept))
-        assert ours[0] == theirs[0]
-        np.testing.assert_array_equal(ours[1], theirs[1])
-    after = again.parameters()
-    for name, wanted in kept.parameters().items():
-        np.testing.assert_array_equal(after[name], wanted, err_msg=name)
+        loss, logits = session.train_step(images * np.float32(1 + nudge), labels, 0.05)
+        seen.append({"loss": np.array(loss), "logits": logits})
+    after = session.parameters()
     assert any(not np.array_equal(after[name], before[name]) for name in after)
+    return [*seen, after]
+
+
+def assert_same_training(folder: Path, input: tuple[int, int, int]) -> None:
+    """Recomputing moves nothing by more than rounding does: the floor is how far two units in the last place of the
+    images move the same graph that keeps everything."""
+    kept = three_steps(folder / "none", input)
+    again = three_steps(folder / "blocks", input)
+    nudged = three_steps(folder / "none", input, NUDGE)
+    for wanted, found, moved in zip(kept, again, nudged, strict=True):
+        for name, value in wanted.items():
+            floor = np.abs(moved[name] - value).max(initial=0)
+            allowed = FLOOR_FACTOR * floor + SHARE * np.abs(value).max(initial=0)
+            assert np.abs(found[name] - value).max(initial=0) <= allowed, name
 
 
 @pytest.mark.parametrize(
@@ -76,7 +88,7 @@ def assert_equal_training(kept: Session, again: Session, input: tuple[int, int, 
         ("vgg", "channel", r"features\.[04].*"),
     ],
 )
-def test_training_is_the_same_bit_for_bit(
+def test_training_is_the_same_up_to_rounding(
     models: dict[str, nn.Module],
     captures: Callable[[str, Source], Captured],
     tmp_path: Path,
@@ -87,7 +99,8 @@ def test_training_is_the_same_bit_for_bit(
     """Weights, statistics, loss and logits, for each scheme and whatever is trained."""
     source = make_source(models[family], family, scheme, 0.5)
     built = build(source, captures(family, source), Options(trainable=trainable))
-    assert_equal_training(*both(built, tmp_path), INPUT)
+    both(built, tmp_path)
+    assert_same_training(tmp_path, INPUT)
 
 
 @pytest.mark.parametrize("kind", [TinyVit, TinyGated])
@@ -96,7 +109,8 @@ def test_operators_of_today_are_recomputed_too(kind: type, tmp_path: Path) -> No
     family = {TinyVit: "vit", TinyGated: "gated"}[kind]
     source = foreign_source(family, "irregular")
     built = build(source, capture(source.model, (1, 8, 8)), Options())
-    assert_equal_training(*both(built, tmp_path), (1, 8, 8))
+    both(built, tmp_path)
+    assert_same_training(tmp_path, (1, 8, 8))
 
 
 def test_nothing_is_normalised_twice_and_no_copy_runs_early(
@@ -130,6 +144,20 @@ def test_nothing_is_normalised_twice_and_no_copy_runs_early(
     assert not inside & kept
 
 
+def test_copies_of_batch_norms_only_multiply_and_add(
+    models: dict[str, nn.Module], captures: Callable[[str, Source], Captured], tmp_path: Path
+) -> None:
+    """Those two round alike on every processor; a root or a quotient in a kernel of onnxruntime does not."""
+    source = make_source(models["mobilenet"], "mobilenet", "irregular", 0.5)
+    both(build(source, captures("mobilenet", source), Options()), tmp_path)
+    plain, recomputed = (onnx.load(tmp_path / name / TRAINING).graph for name in ("none", "blocks"))
+    norms = {node.output[0] for node in plain.node if node.op_type == "BatchNormInternal"}
+    added = [
+        node for node in recomputed.node if ".again" in node.output[0] and node.output[0].split(".again")[0] in norms
+    ]
+    assert {node.op_type for node in added} == {"Mul", "Sub", "Reshape", "Add"}
+
+
 def test_blocks_end_where_residual_blocks_do(
     models: dict[str, nn.Module], captures: Callable[[str, Source], Captured], tmp_path: Path
 ) -> None:
@@ -148,10 +176,10 @@ def test_where_nothing_can_be_recomputed_is_said(models: dict[str, nn.Module], t
     for options, message in (
         (
             Options(recompute="blocks", trainable="last:1"),
-            "--recompute blocks .*no part of the trained model.*use none",
+            "recompute blocks.* no part of the trained model.*use none",
         ),
-        (Options(recompute="blocks", optimizer=OptimizerChoice(nesterov=True)), "--recompute blocks .*Nesterov"),
-        (Options(recompute="all"), "--recompute all: allowed are none, blocks"),
+        (Options(recompute="blocks", optimizer=OptimizerChoice(nesterov=True)), "recompute blocks .*Nesterov"),
+        (Options(recompute="all"), "recompute all: allowed are none, blocks"),
     ):
         with pytest.raises(InputError, match=message):
             export_artifact(source, tmp_path / "art", options)
@@ -170,7 +198,7 @@ def test_plan_takes_the_exported_choice(models: dict[str, nn.Module], tmp_path: 
     assert engine.refuses(choices) is None
     refused = engine.refuses(Choices(optimizer=artifact.optimizer))
     assert refused is not None
-    assert "use --recompute blocks or --engine native" in refused
+    assert "use recompute blocks or engine native" in refused
     assert engine.time_cost(choices) > engine.time_cost(Choices(batch_size=64, micro_batch=64))
     with_blocks = estimate(artifact.network, choices, blocks=manifest.ort["blocks"])
     assert with_blocks.arena.nbytes < 0.9 * estimate(artifact.network, choices).arena.nbytes

@@ -10,15 +10,15 @@ import torch
 from conftest import CLASSES, scheme_mask
 from torch import nn
 
-from edge.artifact import open_artifact
-from edge.formats import decode
-from edge.ort.footprint import estimate
-from edge.ort.open import open_engine
+from edge.engines.ort.footprint import estimate
+from edge.engines.ort.open import open_engine
+from edge.engines.reference import Reference
+from edge.handover.artifact import open_artifact
 from edge.plan.choices import Choices, OptimizerChoice
-from edge.plan.memory import DataNeeds, make_plan
-from edge.reference import Reference
-from edge.schedule import densest_sparsity, mutation_bounds
-from export.artifact import Options, export_artifact
+from edge.run.rate import densest_sparsity, mutation_bounds
+from edge.weight.formats import decode
+from export.artifact import export_artifact
+from export.options import Options
 from export.ort.files import missing
 from export.ort.session import Session
 from export.rebuild import from_ort
@@ -60,8 +60,7 @@ def test_wide_layers_take_bytes_and_mutate(scheme: str, format: str, tmp_path: P
 
     targets = artifact.mutation_targets()
     choices = Choices(batch_size=8, micro_batch=8, optimizer=SGD, densest_sparsity=densest_sparsity("ems", targets))
-    plan = make_plan("ort", choices, estimate(artifact.network, choices), 0, DataNeeds())
-    engine = open_engine(artifact, plan)
+    engine = open_engine(artifact, choices, estimate(artifact.network, choices))
     images = np.random.default_rng(1).standard_normal((8, 1, 6, 6)).astype(np.float32)
     before = np.array(engine.snapshot()[parts["3.weight"]["columns"]])
     for progress in (0.0, 0.4):

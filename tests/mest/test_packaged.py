@@ -38,6 +38,22 @@ def test_found_inside_an_installed_package(tmp_path: Path, monkeypatch: pytest.M
     assert resolve_packaged(NAME) == packaged
 
 
+def test_a_packaged_pickle_leads_to_its_twin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wheel carries each ranking once, as .npz; an own pickle of another name is not replaced by anything."""
+    packaged = tmp_path / "mest" / "_packaged" / "pkl" / "ranking.npz"
+    packaged.parent.mkdir(parents=True)
+    packaged.write_bytes(b"")
+    monkeypatch.setattr(mest.packaged, "__file__", str(tmp_path / "mest" / "packaged.py"))
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "own.npz").write_bytes(b"")
+    monkeypatch.chdir(here)
+    assert resolve_packaged("pkl/ranking.pkl") == packaged
+    for other in ("own.pkl", "pkl/other.pkl"):
+        with pytest.raises(InputError, match="no such file"):
+            resolve_packaged(other)
+
+
 def test_nothing_outside_the_roots_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A path that climbs out finds only what it names from here."""
     monkeypatch.chdir(tmp_path)

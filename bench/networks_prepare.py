@@ -1,0 +1,43 @@
+"""One model of bench.networks: exported for both engines, ten steps of each held against PyTorch. Prints JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from bench.agreement import OPTIMIZER, Case, Referee, make_source, ten_steps
+from edge.network import write_network
+from export.artifact import build, write_ort
+from export.capture import capture
+from export.options import Options
+
+SCHEME = "irregular"
+
+
+def main() -> None:
+    asked = json.loads(sys.argv[1])
+    torch.set_num_threads(asked["threads"])
+    folder = Path(asked["folder"])
+    source = make_source(asked["model"], SCHEME, asked["sparsity"], tuple(asked["image"]), asked["classes"])
+    if source is None:
+        raise SystemExit(f"{SCHEME} fits no layer of {asked['model']}")
+    built = build(source, capture(source.model, source.input), Options())
+    files = write_ort(built, OPTIMIZER, 0.0, "em", folder)
+    missing = {"ort": files.reason, "native": built.native_reason}
+    if built.native_reason is None:
+        write_network(built.network, folder)
+    case = Case(SCHEME, "auto", asked["sparsity"])
+    exact, rounded = Referee().taken(asked["model"], case, source, built, asked["batch"])
+    found = {
+        "layers": len(source.layers),
+        "missing": {engine: reason for engine, reason in missing.items() if reason is not None},
+        "ten_steps": ten_steps(built, files, folder, asked["batch"], exact, rounded),
+    }
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

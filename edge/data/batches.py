@@ -1,0 +1,109 @@
+"""Batches in an order that a seed and an epoch fix, in buffers that are made once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge import chance
+from edge.data.preprocess import Preprocess
+from edge.data.source import Source
+from edge.errors import InputError
+
+AUGMENTS = ("none", "flip", "crop", "crop-flip")
+_HOLD_OUT, _ORDER, _AUGMENT = 1, 2, 3  # what a key is drawn for
+_CROP_PADDING = 4
+
+
+@dataclass(frozen=True)
+class Split:
+    """Sample numbers to train on and to hold out, int32, without overlap."""
+
+    train: np.ndarray
+    held_out: np.ndarray
+
+
+def hold_out(labels: np.ndarray, fraction: float, seed: int) -> Split:
+    """A split that takes the same fraction of each class (at least one where a class has two), by seed."""
+    order = chance.permutation(len(labels), seed, _HOLD_OUT)
+    held = np.zeros(len(labels), dtype=bool)
+    for label in np.flatnonzero(np.bincount(labels)):  # np.unique would bring 0.8 MiB of its code along
+        members = order[labels[order] == label]
+        count = round(fraction * len(members))
+        if fraction > 0 and len(members) > 1:
+            count = min(max(count, 1), len(members) - 1)
+        held[members[:count]] = True
+    return Split(np.flatnonzero(~held).astype(np.int32), np.flatnonzero(held).astype(np.int32))
+
+
+def in_order(samples: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """Sample numbers `(n,)` in the order in which an epoch (from 0) trains on them."""
+    return samples[chance.permutation(len(samples), seed, _ORDER, epoch)]
+
+
+class Batches:
+    """Reads batches of a source into one pair of buffers. A batch is valid until the next one is read."""
+
+    def __init__(
+        self,
+        source: Source,
+        preprocess: Preprocess,
+        shape: tuple[int, int, int],
+        batch_size: int,
+        seed: int = 0,
+        augment: str = "none",
+    ) -> None:
+        self._source = source
+        self._preprocess = preprocess
+        self._seed = seed
+        self._flip = "flip" in augment
+        self._crop = "crop" in augment
+        self._images = np.zeros((batch_size, *shape), dtype=np.float32)
+        self._labels = np.zeros(batch_size, dtype=np.int64)
+        self._padded: np.ndarray | None = None
+
+    @staticmethod
+    def buffer_bytes(shape: tuple[int, int, int], batch_size: int) -> int:
+        """Bytes of the buffers."""
+        return batch_size * (4 * int(np.prod(shape)) + 8)
+
+    def order(self, samples: np.ndarray, epoch: int) -> np.ndarray:
+        """The samples in the order of an epoch."""
+        return in_order(samples, self._seed, epoch)
+
+    def read(self, samples: np.ndarray, epoch: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Images float32 `(n, c, h, w)` and labels int64 `(n,)`; augmented where an epoch is given."""
+        for row, sample in enumerate(samples):
+            pixels = self._source.pixels(int(sample), self._preprocess)
+            if epoch is not None and (self._flip or self._crop):
+                pixels = self._augmented(pixels, chance.mix(self._seed, _AUGMENT, epoch, int(sample)))
+            expected = (self._images.shape[2], self._images.shape[3], self._images.shape[1])
+            if pixels.shape != expected:
+                raise InputError(
+                    f"an image is {pixels.shape[0]}x{pixels.shape[1]} after preprocessing, the network takes "
+                    f"{expected[0]}x{expected[1]}; the artifact's preprocessing neither resizes nor crops it to that"
+                )
+            self._preprocess.normalise(pixels, self._images[row])
+        self._labels[: len(samples)] = self._source.labels[samples]
+        return self._images[: len(samples)], self._labels[: len(samples)]
+
+    def in_turn(self, samples: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """All samples once, unaugmented, batch after batch."""
+        size = len(self._labels)
+        for start in range(0, len(samples), size):
+            yield self.read(samples[start : start + size])
+
+    def _augmented(self, pixels: np.ndarray, key: int) -> np.ndarray:
+        """Pixels shifted by up to four (black enters at the edge) and mirrored, as the bits of `key` say."""
+        if self._crop:
+            height, width, bands = pixels.shape
+            if self._padded is None:
+                self._padded = np.zeros((height + 2 * _CROP_PADDING, width + 2 * _CROP_PADDING, bands), np.uint8)
+            top, left = key % (2 * _CROP_PADDING + 1), (key >> 16) % (2 * _CROP_PADDING + 1)
+            self._padded[_CROP_PADDING:-_CROP_PADDING, _CROP_PADDING:-_CROP_PADDING] = pixels
+            pixels = self._padded[top : top + height, left : left + width]
+        if self._flip and key >> 63:
+            pixels = pixels[:, ::-1]
+        return pixels

@@ -1,0 +1,46 @@
+"""Opens labelled images on the board: a folder per class or an npz file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge.data.preprocess import Preprocess
+from edge.data.source import UNREADABLE, Source
+from edge.errors import InputError
+from edge.spelling import named
+
+
+def open_source(
+    where: str,
+    class_names: Sequence[str],
+    spool: Path | None = None,
+    preprocess: Preprocess | None = None,
+    unreadable: str = "refuse",
+    decode_all: bool = False,
+) -> Source:
+    """The images of `DIR`, `imagefolder:DIR`, `FILE.npz` or `npz:FILE`, with labels in the order of `class_names`.
+
+    `spool` is a folder for the unpacked pixels of a compressed npz (default: beside the file). `preprocess` says how
+    large images have to be decoded. With `decode_all`, or where `unreadable` is "skip", every image file is decoded
+    once, so that a damaged one is met now; of the others the headers are read. Raises InputError.
+    """
+    if unreadable not in UNREADABLE:
+        raise InputError(f"{named('unreadable')} {unreadable}: allowed are {' and '.join(UNREADABLE)}")
+    kind, _, rest = where.partition(":")
+    path = Path(rest if kind in ("npz", "imagefolder") else where)
+    if not path.exists():
+        raise InputError(
+            f"{named('data')} {where}: no such file or folder; give a folder with one folder per class, or an npz"
+        )
+    if path.is_dir():
+        from edge.data.folder import FolderSource  # each only where it is used: a board process holds little
+
+        return FolderSource(path, class_names, preprocess, unreadable, decode_all)
+    if path.suffix == ".npz" or kind == "npz":
+        from edge.data.npz import NpzSource
+
+        return NpzSource(path, class_names, spool, preprocess)
+    raise InputError(
+        f"{named('data')} {where}: neither a folder nor an .npz file; give a folder with one folder per class"
+    )

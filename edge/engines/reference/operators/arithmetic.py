@@ -1,0 +1,106 @@
+"""Arithmetic of two operands that are broadcast to one another, forward and backward."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+from edge.engines.reference.operators.rule import Gradients, Rule, Tensors
+from edge.network import Arithmetic
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+class ArithmeticRule(Rule[Arithmetic]):
+    """`value` and `gradients` of the left and the right operand, already broadcast."""
+
+    @abstractmethod
+    def value(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """What the operator writes."""
+
+    @abstractmethod
+    def gradients(self, left: np.ndarray, right: np.ndarray, grad: np.ndarray) -> Pair:
+        """The gradients of both, from that of the value."""
+
+    def forward(
+        self, op: Arithmetic, inputs: Sequence[np.ndarray], tensors: Tensors, batch_statistics: bool
+    ) -> np.ndarray:
+        """The value."""
+        return np.asarray(self.value(*_operands(op, inputs, tensors)))
+
+    def backward(
+        self, op: Arithmetic, inputs: Sequence[np.ndarray], tensors: Tensors, batch_statistics: bool, grad: np.ndarray
+    ) -> Gradients:
+        """Summed over whatever an operand was broadcast along."""
+        operands = _operands(op, inputs, tensors)
+        spread = np.broadcast_arrays(*operands)
+        back = [
+            _folded(found, own.shape)
+            for found, own in zip(self.gradients(spread[0], spread[1], grad), operands, strict=True)
+        ]
+        if not tensors:
+            return back, {}
+        (role,) = tensors
+        return [back[op.stored_first]], {role: back[not op.stored_first]}
+
+
+class AddRule(ArithmeticRule):
+    """x + y."""
+
+    def value(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """x + y."""
+        return left + right
+
+    def gradients(self, left: np.ndarray, right: np.ndarray, grad: np.ndarray) -> Pair:
+        """The same for both."""
+        return grad, grad
+
+
+class SubRule(ArithmeticRule):
+    """x - y."""
+
+    def value(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """x - y."""
+        return left - right
+
+    def gradients(self, left: np.ndarray, right: np.ndarray, grad: np.ndarray) -> Pair:
+        """Its opposite for the right one."""
+        return grad, -grad
+
+
+class MulRule(ArithmeticRule):
+    """x · y."""
+
+    def value(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """x · y."""
+        return left * right
+
+    def gradients(self, left: np.ndarray, right: np.ndarray, grad: np.ndarray) -> Pair:
+        """Each times the other."""
+        return grad * right, grad * left
+
+
+class DivRule(ArithmeticRule):
+    """x / y."""
+
+    def value(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """x / y."""
+        return left / right
+
+    def gradients(self, left: np.ndarray, right: np.ndarray, grad: np.ndarray) -> Pair:
+        """1 / y and -x / y²."""
+        return grad / right, -grad * left / (right * right)
+
+
+def _operands(op: Arithmetic, inputs: Sequence[np.ndarray], tensors: Tensors) -> Pair:
+    left, right = (*inputs, *tensors.values())
+    return (right, left) if op.stored_first else (left, right)
+
+
+def _folded(grad: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A gradient summed to the shape that was broadcast to its own."""
+    grad = grad.sum(axis=tuple(range(grad.ndim - len(shape))))
+    along = tuple(axis for axis, size in enumerate(shape) if size == 1 and grad.shape[axis] != 1)
+    return np.asarray(grad.sum(axis=along, keepdims=True))

@@ -1,0 +1,43 @@
+"""Operators that arrange numbers, forward and backward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edge.engines.reference.operators.rule import Gradients, Rule, Tensors
+from edge.network import Flatten, Select
+
+
+class FlattenRule(Rule[Flatten]):
+    """All of a sample in one row."""
+
+    def forward(
+        self, op: Flatten, inputs: Sequence[np.ndarray], tensors: Tensors, batch_statistics: bool
+    ) -> np.ndarray:
+        """`(n, c·h·w)`."""
+        return inputs[0].reshape(len(inputs[0]), -1)
+
+    def backward(
+        self, op: Flatten, inputs: Sequence[np.ndarray], tensors: Tensors, batch_statistics: bool, grad: np.ndarray
+    ) -> Gradients:
+        """`(n, c, h, w)` again."""
+        return [grad.reshape(inputs[0].shape)], {}
+
+
+class SelectRule(Rule[Select]):
+    """The listed channels."""
+
+    def forward(self, op: Select, inputs: Sequence[np.ndarray], tensors: Tensors, batch_statistics: bool) -> np.ndarray:
+        """`(n, kept, ...)`."""
+        return np.asarray(inputs[0][:, tensors["channels"]])
+
+    def backward(
+        self, op: Select, inputs: Sequence[np.ndarray], tensors: Tensors, batch_statistics: bool, grad: np.ndarray
+    ) -> Gradients:
+        """Zero where nothing was read."""
+        grad_x = np.zeros_like(inputs[0])
+        # Added, not written: a channel may be listed more than once.
+        np.add.at(grad_x.swapaxes(0, 1), tensors["channels"], grad.swapaxes(0, 1))
+        return [grad_x], {}

@@ -1,0 +1,1 @@
+"""How things lie on a disk, and how a stranger's file is read."""

@@ -1,0 +1,1 @@
+"""The directories that stages hand over: artifacts and states."""

@@ -1,0 +1,167 @@
+"""What a board command is given: an artifact directory, or a state directory that continues one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from edge.data.preprocess import Preprocess
+from edge.errors import DamagedError, InputError
+from edge.files.digest import file_sha256
+from edge.handover.manifest import Manifest, read_manifest, verify_files
+from edge.handover.state import is_state, read_facts
+from edge.network import Network, read_network, select_trainable
+from edge.plan.choices import OptimizerChoice
+from edge.spelling import named
+from edge.weight.parameter import SCHEMES
+
+MANIFEST_FILE = "manifest.json"
+KNOWN = (None, *SCHEMES)
+_HASH = "manifest_sha256"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An artifact whose files were checked, with its network's description."""
+
+    path: Path
+    manifest: Manifest
+    network: Network
+    preprocess: Preprocess
+    state: Path | None = None  # the state directory that was given instead
+    facts: Mapping[str, Any] | None = None  # what that state says of itself
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Class names in the order of the logits."""
+        return tuple(self.manifest.class_names)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Input (channels, height, width)."""
+        return self.network.input
+
+    @property
+    def optimizer(self) -> OptimizerChoice:
+        """The optimizer that it was exported for."""
+        return OptimizerChoice(**self.manifest.optimizer)
+
+    def sizes_note(self, one_size: tuple[int, int] | None) -> tuple[str, ...]:
+        """What to say where images do not have the network's size and export said nothing of sizes; else nothing.
+
+        `one_size` is the (height, width) that all images have, None where they differ.
+        """
+        _, height, width = self.shape
+        if one_size == (height, width) or Preprocess.from_json(self.manifest.preprocess).leads_anywhere:
+            return ()
+        how = "short side, then centre crop" if height == width else "whatever their aspect"
+        return (f"the artifact says nothing of sizes: images are resized to the network's {height}x{width} ({how})",)
+
+    def mutation_targets(self, trainable: str = "all", method: str = "none") -> dict[str, float]:
+        """Target weight sparsity of every sparse parameter that is trained: what mutation may move.
+
+        Raises InputError if `method` would move zeros of a scheme that only the workstation knows.
+        """
+        trained = select_trainable(self.network, trainable)
+        targets = {
+            name: parameter.target_sparsity
+            for name, parameter in self.network.sparse_parameters().items()
+            if parameter.target_sparsity is not None and name in trained
+        }
+        own = {layer["name"]: layer["scheme"] for layer in self.manifest.layers if layer.get("scheme") not in KNOWN}
+        if method != "none" and (odd := sorted(targets.keys() & own.keys())):
+            raise InputError(
+                f"{named('mutate')} {method}: {odd[0]} has scheme {own[odd[0]]}, which no board "
+                f"knows: zeros that move would "
+                f"lose its shape; leave {named('mutate')} out, and they stay where they are"
+            )
+        return targets
+
+    def sparsity(self, stored: float) -> float:
+        """Zeros ÷ weights of the sparse layers as they were trained, from that of the layers stored sparse."""
+        return trained_sparsity(self.manifest, self.network, stored)
+
+    def identity(self, engine: str) -> dict[str, Any]:
+        """Where the artifact lies and what it is to an engine, as a state of that engine records it."""
+        return {"path": str(self.path.resolve()), "engine": engine, "sha256": self.manifest.identity(engine)}
+
+    def began(self, recorded: Mapping[str, Any]) -> bool:
+        """True if what a state recorded is this artifact, or one that computes the same."""
+        return _is_recorded(self.path, self.manifest, recorded)
+
+
+def trained_sparsity(manifest: Manifest, network: Network, stored: float) -> float:
+    """Zeros ÷ weights of all layers that were trained sparse; what export removed with its channels counts as zeros.
+
+    `stored` is the same of the network's own sparse parameters, now; a layer that only lost channels is none of them.
+    """
+    weights = sum(parameter.size for parameter in network.sparse_parameters().values())
+    kept, total = weights * (1 - stored), weights
+    for layer in manifest.layers:
+        parameter = network.parameters.get(layer["name"])
+        if layer.get("scheme") and parameter is not None:
+            total += prod(layer["shape"]) - (parameter.size if parameter.sparse else 0)
+            kept += 0 if parameter.sparse else parameter.size
+    return 1 - kept / total if total else 0.0
+
+
+def open_artifact(path: Path) -> Artifact:
+    """The artifact at a path, or the one that the state at the path was trained from.
+
+    Raises InputError if it is neither, DamagedError if a file was altered.
+    """
+    state, facts = None, None
+    if is_state(path):
+        state, facts = path, read_facts(path)
+        path, known = find_artifact(state, facts["artifact"])
+        manifest = known or read_manifest(path, verify=False)
+        verify_files(path, manifest.files)
+    elif (path / MANIFEST_FILE).is_file():
+        manifest = read_manifest(path)
+    else:
+        raise InputError(f"{path}: neither an artifact nor a state; give the directory that 'mest export' wrote")
+    network, preprocess = read_network(path), Preprocess.from_json(manifest.preprocess)
+    return Artifact(path, manifest, network, preprocess.leading_to(*network.input[1:]), state, facts)
+
+
+def find_artifact(state: Path, recorded: Mapping[str, Any]) -> tuple[Path, Manifest | None]:
+    """The artifact that a state names, looked for where it was and beside the state; its files are not verified yet.
+
+    Its manifest too, unless a state of old names it by the manifest's hash.
+    """
+    path = Path(str(recorded["path"]))
+    found = [place for place in (path, state.parent / path.name) if (place / MANIFEST_FILE).is_file()]
+    damage: DamagedError | None = None
+    for place in found:
+        try:
+            manifest = None if _HASH in recorded else read_manifest(place, verify=False)
+            if _is_recorded(place, manifest, recorded):
+                return place, manifest
+        except DamagedError as error:
+            damage = damage or error
+    if damage is not None:
+        raise damage
+    if found:
+        raise DamagedError(
+            f"{found[0]}: is not the artifact that {state} was trained from; put that one back there or beside the "
+            f"state, or fine-tune this one into another {named('state')}"
+        )
+    raise InputError(f"{state}: its artifact is not at {path} any more; put it there or beside the state")
+
+
+def _is_recorded(place: Path, manifest: Manifest | None, recorded: Mapping[str, Any]) -> bool:
+    """True if an artifact is what a state recorded; states of old recorded the hash of its manifest."""
+    if manifest is None or _HASH in recorded:
+        return file_sha256(place / MANIFEST_FILE) == recorded[_HASH]
+    engine = recorded["engine"]
+    found = manifest.identity(engine)
+    if found is None:
+        raise DamagedError(
+            f"{place}: lacks the files of engine {engine}, which the state was trained by"
+            + (f" (left out: {', '.join(manifest.left_out)})" if manifest.left_out else "")
+            + "; put the whole artifact there or beside the state"
+        )
+    return found == recorded["sha256"]

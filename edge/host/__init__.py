@@ -1,0 +1,1 @@
+"""What this machine is, what it grants a process, and what a process takes of it."""

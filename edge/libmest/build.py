@@ -1,0 +1,117 @@
+"""Builds the native library with any gcc or clang: `python -m edge.libmest.build`, or setup.py on installation.
+
+`MEST_CC` (else `CC`, else the first of cc, gcc, clang) names the compiler, with options if need be; a cross-compiler
+decides the target: `MEST_CC="python -m ziglang cc -target aarch64-linux-gnu.2.28"`. `MEST_CFLAGS` adds options,
+`MEST_ONLY_SETS="avx2 scalar"` leaves other instruction sets out, for builds that are only tested.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+LIBRARY_NAME = "libmest.so"
+SOURCES = ("engine.c", "check.c", "threads.c")
+
+# gcc and clang alike. Contraction gives fused multiply-adds; nothing here depends on errno or on trapping.
+FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-pthread", "-Wall", "-Wextra", "-fvisibility=hidden", "-ffp-contract=fast")
+FLAGS_MATH = ("-fno-math-errno", "-fno-trapping-math", "-fno-stack-protector")
+# 64 KiB pages and smaller ones: boards with 16 KiB pages load it too.
+LINK = ("-shared", "-pthread", "-lm", "-Wl,-z,max-page-size=65536")
+
+AVX512 = ("-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mavx2", "-mfma", "-mprefer-vector-width=512")
+# Instruction sets by machine: name, floats in a vector, compiler options. Best first, the plain reference last.
+SETS: dict[str, tuple[tuple[str, int, tuple[str, ...]], ...]] = {
+    "x86_64": (("avx512", 16, AVX512), ("avx2", 8, ("-mavx2", "-mfma")), ("sse2", 4, ()), ("scalar", 1, ())),
+    "aarch64": (("neon", 4, ()), ("scalar", 1, ())),
+    "other": (("portable", 4, ()), ("scalar", 1, ())),
+}
+
+
+class BuildError(Exception):
+    """The library cannot be built: one line that says what is missing."""
+
+
+def compiler() -> list[str]:
+    """The compiler's command; raises BuildError if there is none."""
+    named = os.environ.get("MEST_CC") or os.environ.get("CC")
+    if named:
+        return shlex.split(named)
+    for name in ("cc", "gcc", "clang"):
+        if shutil.which(name):
+            return [name]
+    raise BuildError("no C compiler: install gcc or clang, or set MEST_CC, and run python -m edge.libmest.build")
+
+
+def machine_of(command: Sequence[str]) -> str:
+    """`x86_64`, `aarch64` or `other`: what the compiler makes code for, asked of its predefined macros."""
+    done = _run([*command, "-dM", "-E", "-x", "c", os.devnull])
+    defined = {line.split()[1] for line in done.splitlines() if line.startswith("#define ")}
+    return "x86_64" if "__x86_64__" in defined else "aarch64" if "__aarch64__" in defined else "other"
+
+
+def build(target: Path, extra: Sequence[str] = ()) -> str:
+    """Compile and link the library to `target`; the machine it is for. Raises BuildError with the compiler's words."""
+    command = compiler()
+    machine = machine_of(command)
+    only = os.environ.get("MEST_ONLY_SETS", "").split()
+    sets = tuple(row for row in SETS[machine] if not only or row[0] in only)
+    if not sets:
+        raise BuildError(f"MEST_ONLY_SETS names no set of {machine}: {', '.join(row[0] for row in SETS[machine])}")
+    flags = [*FLAGS, *FLAGS_MATH, *shlex.split(os.environ.get("MEST_CFLAGS", "")), *extra]
+    debugging = any(flag.startswith(("-g", "-fsanitize")) for flag in flags)
+    strip = () if debugging else ("-s",)  # names of inner functions are of no use on a board
+    source = HERE / "src"
+    with tempfile.TemporaryDirectory(prefix="mest-build-") as folder:
+        objects = []
+        for name, lanes, options in sets:
+            out = str(Path(folder) / f"{name}.o")
+            unit = [*flags, *options, f"-DMEST_ISA={name}", f"-DMEST_VL={lanes}"]
+            _run([*command, *unit, "-c", str(source / "isa.c"), "-o", out])
+            objects.append(out)
+        listed = " ".join(f"X({name})" for name, _, _ in sets)
+        for file in SOURCES:
+            out = str(Path(folder) / f"{Path(file).stem}.o")
+            _run([*command, *flags, f"-DMEST_SETS={listed}", "-c", str(source / file), "-o", out])
+            objects.append(out)
+        linked = Path(folder) / LIBRARY_NAME
+        _run([*command, *flags, *objects, *LINK, *strip, "-o", str(linked)])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(target.name + ".new")
+        shutil.copyfile(linked, beside)
+        beside.replace(target)  # a process that has the old one mapped keeps it
+    return machine
+
+
+def _run(command: Sequence[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise BuildError(f"{command[0]}: cannot be run ({error.strerror}); set MEST_CC to a C compiler") from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        first = next((line for line in lines if "error" in line), lines[0] if lines else "no message")
+        raise BuildError(f"{' '.join(command[:4])} ... failed: {first}")
+    return done.stdout
+
+
+def main() -> int:
+    """Build beside this file; 0 if it worked."""
+    try:
+        machine = build(HERE / LIBRARY_NAME)
+    except BuildError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"built {HERE / LIBRARY_NAME} for {machine}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,10 @@
+/* The families whose functions check steps: one line each. */
+#include "arithmetic_check.h"
+#include "concat_check.h"
+#include "conv_check.h"
+#include "elementwise_check.h"
+#include "loss_check.h"
+#include "norm_check.h"
+#include "pooling_check.h"
+#include "sample_norm_check.h"
+#include "update_check.h"

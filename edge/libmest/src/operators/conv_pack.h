@@ -1,0 +1,70 @@
+/* Filling a thread's panels from stored tensors. */
+#ifndef MEST_CONV_PACK_H
+#define MEST_CONV_PACK_H
+
+#include "conv_geometry.h"
+
+static void zeros(float *out, long n) {
+    if (n > 0) memset(out, 0, (size_t)n * 4);
+}
+
+/* One panel row: plane columns 0..plane_w of parity px, from input row `z` of channel `channel`. */
+static void pack_line(const Geometry *g, const MestView *v, long channel, const float *z, long px, float *out) {
+    const MestConv *c = g->c;
+    const long s = g->samples, stride = c->stride_w, left = c->pad_left - px;
+    const long first = left > 0 ? ceil_div(left, stride) : 0;  /* the first plane column with real input */
+    const long last = least(c->plane_w, (c->in_w - 1 + left) < 0 ? 0 : (c->in_w - 1 + left) / stride + 1);
+    zeros(out, least(first, c->plane_w) * s);
+    if (stride == 1) {
+        if (last > first) view_read(v, channel, z + (first - left) * s, out + first * s, (last - first) * s);
+    } else {
+        for (long x = first; x < last; x++) view_read(v, channel, z + (x * stride - left) * s, out + x * s, s);
+    }
+    zeros(out + most(last, first) * s, (c->plane_w - most(last, first)) * s);
+}
+
+/* Packs the panel of the layer's channels for group `group` and tile `t`. */
+static void pack_input(const Geometry *g, const MestView *v, long group, const Tile *t, float *panel) {
+    const MestConv *c = g->c;
+    const long s = g->samples, rows = t->y1 - t->y0 + g->reach_h;
+    for (long i = 0; i < c->in_channels; i++) {
+        const long channel = c->channel_list ? c->channel_list[i] : i;
+        const float *source = v->data + (group * v->channels + channel) * (long)c->in_h * c->in_w * s;
+        for (long py = 0; py < g->parities_h; py++)
+            for (long px = 0; px < g->parities_w; px++, panel += g->x_plane) {
+                for (long u = 0; u < rows; u++) {
+                    const long y = (t->y0 + u) * c->stride_h + py - c->pad_top;
+                    float *out = panel + u * g->line;
+                    if (y < 0 || y >= c->in_h) zeros(out, g->line);
+                    else pack_line(g, v, channel, source + y * c->in_w * s, px, out);
+                }
+                /* Vectors may run over a short tile's end: what they read there must be finite. */
+                zeros(panel + rows * g->line, least(MEST_SLACK_FLOATS, g->x_plane - rows * g->line));
+            }
+    }
+    zeros(panel, MEST_SLACK_FLOATS);
+}
+
+/* Packs rows [r0, r1) of the output gradient for the tile; rows outside the output are zero. */
+static void pack_gradient(const Geometry *g, const MestGrad *v, long group, const Tile *t, long r0, long r1, float *panel) {
+    const MestConv *c = g->c;
+    const long plane = (long)c->out_h * g->run;
+    for (long r = r0; r < r1; r++) {
+        const float *gradient = v->data + (group * c->rows + r) * plane;
+        const float *stored = v->stored ? v->stored + (group * c->rows + r) * plane : gradient;
+        float *out = panel + r * g->d_plane;
+        zeros(out, g->lead);
+        out += g->lead;
+        for (long y = t->d_low; y < t->d_high; y++, out += g->line) {
+            if (y < 0 || y >= c->out_h) {
+                zeros(out, g->line);
+                continue;
+            }
+            grad_read(v, r, gradient + y * g->run, stored + y * g->run, out, g->run);
+            zeros(out + g->run, g->line - g->run);
+        }
+    }
+    zeros(panel + c->rows * g->d_plane, MEST_SLACK_FLOATS);
+}
+
+#endif

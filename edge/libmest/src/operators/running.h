@@ -1,0 +1,11 @@
+/* The families whose functions run steps: one line each. */
+#include "arithmetic.h"
+#include "concat.h"
+#include "conv.h"
+#include "conv_grad.h"
+#include "elementwise.h"
+#include "loss.h"
+#include "norm.h"
+#include "pooling.h"
+#include "sample_norm.h"
+#include "update.h"

@@ -1,0 +1,113 @@
+/* Per-channel sums for batch norm: each thread has its own, joined in thread order by norm.h. */
+#ifndef MEST_SUMS_H
+#define MEST_SUMS_H
+
+#include "views.h"
+
+enum { SUM_COUNT, SUM_ORIGIN, SUM_FIRST, SUM_SECOND };
+_Static_assert(SUM_SECOND + 1 == MEST_SUMS, "as many as Python plans for");
+
+static double *sums_of(const MestNorm *norm, int thread, long channel) {
+    return norm->partials + ((long)thread * norm->channels + channel) * MEST_SUMS;
+}
+
+static void sums_clear(const MestNorm *norm, int thread) {
+    memset(sums_of(norm, thread, 0), 0, sizeof(double) * MEST_SUMS * (size_t)norm->channels);
+}
+
+static float sum_of(const float *x, long n) {
+    float sum = 0;
+    long i = 0;
+#if MEST_VL > 1
+    vf all = {0};
+    for (; i + MEST_VL <= n; i += MEST_VL) all += load(x + i);
+    sum = total(all);
+#endif
+    for (; i < n; i++) sum += x[i];
+    return sum;
+}
+
+/* sums of (x - origin) and its square; the origin is the mean of the first segment, so nothing large cancels. */
+static void sums_add(double *sums, const float *x, long n) {
+    if (sums[SUM_COUNT] == 0) {
+        double mean = 0;
+        for (long i = 0; i < n; i++) mean += x[i];
+        sums[SUM_ORIGIN] = (float)(mean / (double)n);
+    }
+    const float origin = (float)sums[SUM_ORIGIN];
+    float first = 0, second = 0;
+    long i = 0;
+#if MEST_VL > 1
+    vf a0 = {0}, a1 = {0}, b0 = {0}, b1 = {0};
+    const vf o = splat(origin);
+    for (; i + 2 * MEST_VL <= n; i += 2 * MEST_VL) {
+        const vf d0 = load(x + i) - o, d1 = load(x + i + MEST_VL) - o;
+        a0 += d0; b0 += d0 * d0; a1 += d1; b1 += d1 * d1;
+    }
+    first = total(a0 + a1);
+    second = total(b0 + b1);
+#endif
+    for (; i < n; i++) {
+        const float d = x[i] - origin;
+        first += d;
+        second += d * d;
+    }
+    sums[SUM_COUNT] += (double)n;
+    sums[SUM_FIRST] += first;
+    sums[SUM_SECOND] += second;
+}
+
+#if MEST_VL > 1
+/* Whole vectors of grad_sums_add: sums to `first` and `second`, and how many floats those were comes back. */
+MEST_INLINE long grad_sums(float mean, float scale, float shift, const float *g, const float *z, long n, float *first,
+                           float *second, const int act) {
+    long i = 0;
+    vf a0 = {0}, b0 = {0};
+    const vf m = splat(mean), s = splat(scale), h = splat(shift);
+    for (; i + MEST_VL <= n; i += MEST_VL) {
+        const vf d = load(z + i) - m, x = act_gradients(d * s + h, load(g + i), act);
+        a0 += x;
+        b0 += x * d;
+    }
+    *first = total(a0);
+    *second = total(b0);
+    return i;
+}
+#endif
+
+/* As grad_sums_add, through a fused activation. */
+static void grad_sums_add_fused(const MestGrad *v, long c, double *sums, const float *g, const float *z, long n, int act) {
+    const float mean = v->mean[c], scale = v->scale[c], shift = v->shift[c];
+    float first = 0, second = 0;
+    long i = 0;
+#if MEST_VL > 1
+#define ADD(act) i = grad_sums(mean, scale, shift, g, z, n, &first, &second, act)
+    BY_ACT(act, ADD)
+#undef ADD
+#endif
+    for (; i < n; i++) {
+        const float d = z[i] - mean;
+        const float x = act_gradient(d * scale + shift, g[i], act);
+        first += x;
+        second += x * d;
+    }
+    sums[SUM_COUNT] += (double)n;
+    sums[SUM_FIRST] += first;
+    sums[SUM_SECOND] += second;
+}
+
+/* sums of the gradient behind the activation, and of it times (stored - mean). */
+static void grad_sums_add(const MestGrad *v, long c, double *sums, const float *g, const float *z, long n) {
+    if (fused(v->act)) {
+        grad_sums_add_fused(v, c, sums, g, z, n, v->act);
+        return;
+    }
+    float strip[STRIP];
+    for (long p = 0; p < n; p += STRIP) {
+        const long m = least(STRIP, n - p);
+        grad_behind_function(v, c, g + p, z + p, strip, m);
+        grad_sums_add_fused(v, c, sums, strip, z + p, m, MEST_ACT_NONE);
+    }
+}
+
+#endif

@@ -1,0 +1,829 @@
+/* Written by python -m edge.libmest.header from edge/libmest/program.py; change that. */
+#ifndef MEST_PROGRAM_H
+#define MEST_PROGRAM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define MEST_DIGEST "103fe224480d2822"
+
+enum {
+    MEST_SEGMENT_ARENA, MEST_SEGMENT_HERE, MEST_SEGMENTS
+};
+
+enum {
+    MEST_ACT_NONE, MEST_ACT_RELU, MEST_ACT_RELU6, MEST_ACT_HARD_SWISH, MEST_ACT_SIGMOID, MEST_ACT_HARD_SIGMOID,
+    MEST_ACT_SILU, MEST_ACT_TANH, MEST_ACT_GELU, MEST_ACT_GELU_TANH, MEST_ACT_LEAKY_RELU, MEST_ACT_ELU,
+    MEST_ACT_SOFTPLUS, MEST_ACT_CLIP, MEST_ACT_MISH, MEST_ACTS
+};
+
+enum {
+    MEST_DENSE, MEST_CSR, MEST_BLOCK
+};
+
+enum {
+    MEST_KIND_ADD, MEST_KIND_SUB, MEST_KIND_MUL, MEST_KIND_DIV, MEST_KINDS
+};
+
+enum {
+    MEST_LEFT, MEST_RIGHT, MEST_NEITHER
+};
+
+enum {
+    MEST_OP_INPUT, MEST_OP_CONV, MEST_OP_CONV_GRAD, MEST_OP_NORM_SUMS, MEST_OP_NORM_FINISH, MEST_OP_NORM_GRAD_SUMS,
+    MEST_OP_NORM_GRAD_FINISH, MEST_OP_SAMPLE_NORM, MEST_OP_SAMPLE_NORM_GRAD, MEST_OP_ADD, MEST_OP_COPY,
+    MEST_OP_PUSH_GRAD, MEST_OP_ARITHMETIC, MEST_OP_ARITHMETIC_GRAD, MEST_OP_STORED_GRAD, MEST_OP_MAX_POOL,
+    MEST_OP_MAX_POOL_GRAD, MEST_OP_AVG_POOL, MEST_OP_AVG_POOL_GRAD, MEST_OP_SELECT, MEST_OP_SELECT_GRAD, MEST_OP_CONCAT,
+    MEST_OP_CONCAT_GRAD, MEST_OP_LOSS, MEST_OP_ZERO, MEST_OP_UPDATE, MEST_OP_OUTPUT, MEST_OP_COUNT
+};
+
+enum {
+    MEST_STATISTICS = 3,
+    MEST_SLOPES = 2,
+    MEST_SUMS = 4,
+    MEST_CHUNK_FLOATS = 128,
+    MEST_SLACK_FLOATS = 64,
+    MEST_SHARED_FLOATS = 48,
+    MEST_FUSED_ACTS = 4,
+};
+
+/* A piece of memory. */
+typedef struct {
+    int64_t offset;                /* from the arena, or an address: by segment */
+    int64_t nbytes;
+    int32_t segment;
+    int32_t writable;              /* 0: lists that steps only read */
+} MestOperand;
+
+/* How a stored tensor is read: act((stored - mean) * scale + shift), or act(stored) where mean is NULL. */
+typedef struct {
+    int32_t data, mean, scale, shift;
+    int32_t act, channels, height, width;
+    float alpha, beta;             /* what the activation is made with */
+} MestPlannedView;
+typedef struct {
+    const float *data, *mean, *scale, *shift;
+    int32_t act, channels, height, width;
+    float alpha, beta;             /* what the activation is made with */
+} MestView;
+
+/* The gradient of a value, read as the gradient of the stored tensor behind it: scale * (g * mask) + slope * (stored -
+ * mean) + offset. Without `stored` it is read as it is. */
+typedef struct {
+    int32_t data, stored, mean, scale, shift, slope, offset;
+    int32_t act, channels, height, width;
+    float alpha, beta;
+} MestPlannedGrad;
+typedef struct {
+    const float *data, *stored, *mean, *scale, *shift, *slope, *offset;
+    int32_t act, channels, height, width;
+    float alpha, beta;
+} MestGrad;
+
+/* Batch norm of one layer: parameters, statistics, and what the backward pass reads. */
+typedef struct {
+    int32_t gamma, beta;
+    int32_t running_mean, running_var;
+    int32_t mean, rstd, scale;
+    int32_t slope, offset;
+    int32_t gamma_grad, beta_grad;
+    int32_t partials;
+    float epsilon, momentum;
+    int32_t channels;
+    int32_t frozen;                /* 1: statistics are the running ones */
+} MestPlannedNorm;
+typedef struct {
+    const float *gamma, *beta;
+    float *running_mean, *running_var;
+    float *mean, *rstd, *scale;    /* of this pass, per channel */
+    float *slope, *offset;         /* of the backward pass */
+    float *gamma_grad, *beta_grad;
+    double *partials;              /* [threads][channels][MEST_SUMS] */
+    float epsilon, momentum;
+    int32_t channels;
+    int32_t frozen;                /* 1: statistics are the running ones */
+} MestNorm;
+
+/* A convolution (linear: 1x1) and how its work is cut. See operators/conv_geometry.h for the panel's layout. */
+typedef struct {
+    int32_t values;
+    int32_t grads;
+    int32_t starts;
+    int32_t columns;
+    int32_t t_starts;
+    int32_t t_columns;
+    int32_t t_places;
+    int32_t channel_list;
+    int32_t bias;
+    int32_t bias_grad;
+    int64_t entries;               /* non-zeros, or blocks */
+    int32_t format, block_height, index_bytes;
+    int32_t rows, in_channels, groups;
+    int32_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
+    int32_t in_h, in_w, out_h, out_w;
+    int32_t tile_rows, tiles, parts;
+    int32_t plane_w, x_rows, d_rows;
+} MestPlannedConv;
+typedef struct {
+    const float *values;
+    float *grads;
+    const uint32_t *starts;        /* csr: rows + 1, block: block rows + 1 */
+    const void *columns;           /* uint16 or uint32 */
+    const uint32_t *t_starts;      /* stride parities x input channels + 1 */
+    const void *t_columns;
+    const uint32_t *t_places;      /* index of an entry's first value */
+    const int32_t *channel_list;   /* the input channels that the layer reads, or NULL for all */
+    const float *bias;
+    float *bias_grad;
+    int64_t entries;               /* non-zeros, or blocks */
+    int32_t format, block_height, index_bytes;
+    int32_t rows, in_channels, groups;
+    int32_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
+    int32_t in_h, in_w, out_h, out_w;
+    int32_t tile_rows, tiles, parts;
+    int32_t plane_w, x_rows, d_rows;
+} MestConv;
+
+/* A pooling window. */
+typedef struct {
+    int32_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w;
+    int32_t pad_top, pad_left, pad_bottom, pad_right;
+    int32_t out_h, out_w, count_include_pad, unused;
+} MestPool;
+
+/* What is done with two operands, each broadcast to the result: the values `a` and `b` of the step, left and right, or
+ * a stored tensor in the place of one. */
+typedef struct {
+    int32_t stored;
+    int32_t stored_grad;
+    int32_t kind;
+    int32_t stored_side;           /* MEST_LEFT, MEST_RIGHT or MEST_NEITHER */
+    int32_t side;                  /* ARITHMETIC_GRAD: whose gradient is wanted */
+    int32_t channels, height, width; /* of the result */
+    int32_t left_channels, left_height, left_width;
+    int32_t right_channels, right_height, right_width;
+} MestPlannedArithmetic;
+typedef struct {
+    const float *stored;           /* [channel][row][column] */
+    float *stored_grad;
+    int32_t kind;
+    int32_t stored_side;           /* MEST_LEFT, MEST_RIGHT or MEST_NEITHER */
+    int32_t side;                  /* ARITHMETIC_GRAD: whose gradient is wanted */
+    int32_t channels, height, width; /* of the result */
+    int32_t left_channels, left_height, left_width;
+    int32_t right_channels, right_height, right_width;
+} MestArithmetic;
+
+/* Normalisation within each sample: over groups of channels, or over all channels at each position. */
+typedef struct {
+    int32_t gamma, beta;
+    int32_t gamma_grad, beta_grad;
+    int32_t mean, rstd;
+    float epsilon;
+    int32_t groups;                /* of channels; 0: a set for each position */
+    int32_t per_cell;              /* 1: gamma and beta have a number for each cell, not for each channel */
+} MestPlannedSampleNorm;
+typedef struct {
+    const float *gamma, *beta;     /* or NULL */
+    float *gamma_grad, *beta_grad;
+    float *mean, *rstd;            /* of this pass: [group of samples][set][sample] */
+    float epsilon;
+    int32_t groups;                /* of channels; 0: a set for each position */
+    int32_t per_cell;              /* 1: gamma and beta have a number for each cell, not for each channel */
+} MestSampleNorm;
+
+/* One trained tensor for the update. */
+typedef struct {
+    int32_t values;
+    int32_t grads;
+    int32_t first, second;
+    int64_t count;
+} MestPlannedParam;
+typedef struct {
+    float *values;
+    const float *grads;
+    float *first, *second;         /* momentum, or Adam's two moments */
+    int64_t count;
+} MestParam;
+
+/* The optimizer of all params of the program. */
+typedef struct {
+    int32_t kind;                  /* 0 SGD, 1 AdamW */
+    int32_t nesterov;
+    double beta1, beta2;
+    float momentum, weight_decay, epsilon;
+    int32_t unused;
+} MestUpdate;
+
+/* One step of the planned list. Fields an operator does not use are zero. */
+typedef struct {
+    int32_t op;
+    int32_t act;                   /* applied to what is stored; one of the fused ones */
+    int32_t accumulate;            /* add to `out` instead of writing it */
+    int32_t input_grad;            /* CONV_GRAD: `out` is wanted */
+    int32_t weight_grad;           /* CONV_GRAD: the weight's gradient is wanted */
+    int32_t classes;
+    float smoothing;
+    int32_t first_channel, part_channels; /* CONCAT, CONCAT_GRAD: where a part lies in the whole */
+    MestPlannedView a, b;
+    MestPlannedGrad g;
+    MestPlannedGrad sums;          /* CONV_GRAD, PUSH_GRAD, ARITHMETIC_GRAD: `out` as a gradient; add its norm's sums */
+    int32_t out;
+    int64_t out_count;             /* ZERO: floats */
+    int32_t conv;
+    int32_t norm;                  /* CONV, ADD, ARITHMETIC: add statistics of the output; NORM_*: the layer */
+    int32_t sums_norm;
+    int32_t pool;
+    int32_t arithmetic;
+    int32_t update;
+    int32_t samplenorm;
+    int32_t channel_list;
+    int32_t scratch;
+    int64_t scratch_floats;
+    int32_t partial_grads;
+} MestPlannedStep;
+typedef struct {
+    int32_t op;
+    int32_t act;                   /* applied to what is stored; one of the fused ones */
+    int32_t accumulate;            /* add to `out` instead of writing it */
+    int32_t input_grad;            /* CONV_GRAD: `out` is wanted */
+    int32_t weight_grad;           /* CONV_GRAD: the weight's gradient is wanted */
+    int32_t classes;
+    float smoothing;
+    int32_t first_channel, part_channels; /* CONCAT, CONCAT_GRAD: where a part lies in the whole */
+    MestView a, b;
+    MestGrad g;
+    MestGrad sums;                 /* CONV_GRAD, PUSH_GRAD, ARITHMETIC_GRAD: `out` as a gradient; add its norm's sums */
+    float *out;
+    int64_t out_count;             /* ZERO: floats */
+    const MestConv *conv;
+    const MestNorm *norm;          /* CONV, ADD, ARITHMETIC: add statistics of the output; NORM_*: the layer */
+    const MestNorm *sums_norm;
+    const MestPool *pool;
+    const MestArithmetic *arithmetic;
+    const MestUpdate *update;
+    const MestSampleNorm *samplenorm;
+    const int32_t *channel_list;
+    float *scratch;                /* threads x scratch_floats */
+    int64_t scratch_floats;
+    float *partial_grads;          /* threads x conv values (+ rows for the bias) */
+} MestStep;
+
+/* The planned list for one size of micro-batch, with its tables. */
+typedef struct {
+    void *arena;
+    int64_t arena_bytes;
+    const MestPlannedStep *steps;
+    const MestOperand *operands;
+    const MestPlannedConv *convs;
+    const MestPlannedNorm *norms;
+    const MestPool *pools;
+    const MestPlannedArithmetic *arithmetics;
+    const MestUpdate *updates;
+    const MestPlannedSampleNorm *samplenorms;
+    const MestPlannedParam *params;
+    int32_t count;                 /* of steps */
+    int32_t operand_count, conv_count, norm_count, pool_count, arithmetic_count, update_count, samplenorm_count, param_count;
+    int32_t groups, samples;       /* of the micro-batch */
+    int32_t in_channels, in_h, in_w;
+} MestProgram;
+
+/* One call: steps [begin, start) once, [start, body) for every micro-batch, [body, end) once. */
+typedef struct {
+    const float *images;           /* (n, channels, height, width) */
+    const int64_t *labels;         /* (n,) or NULL */
+    float *logits;                 /* (n, classes) or NULL */
+    int64_t batch;                 /* samples that the mean loss is taken over */
+    int32_t micro_batches;
+    int32_t begin, start, body, end;
+    float learning_rate;
+    int32_t update_count;          /* updates before this one, for Adam's bias correction */
+    double loss;                   /* out: summed over samples, added to */
+    int64_t correct;               /* out: added to */
+    double *seconds;               /* out: per step, added to, or NULL */
+} MestCall;
+
+/* Where an operand lies; NULL for number 0. Numbers, places and sizes were checked before. */
+static inline void *mest_operand(const MestProgram *p, int32_t number) {
+    if (!number) return NULL;
+    const MestOperand *o = p->operands + number - 1;
+    return (char *)(o->segment == MEST_SEGMENT_ARENA ? p->arena : NULL) + o->offset;
+}
+
+static inline MestView mest_view(const MestProgram *p, const MestPlannedView *s) {
+    MestView r = {0};
+    r.data = mest_operand(p, s->data);
+    r.mean = mest_operand(p, s->mean);
+    r.scale = mest_operand(p, s->scale);
+    r.shift = mest_operand(p, s->shift);
+    r.act = s->act;
+    r.channels = s->channels;
+    r.height = s->height;
+    r.width = s->width;
+    r.alpha = s->alpha;
+    r.beta = s->beta;
+    return r;
+}
+
+static inline MestGrad mest_grad(const MestProgram *p, const MestPlannedGrad *s) {
+    MestGrad r = {0};
+    r.data = mest_operand(p, s->data);
+    r.stored = mest_operand(p, s->stored);
+    r.mean = mest_operand(p, s->mean);
+    r.scale = mest_operand(p, s->scale);
+    r.shift = mest_operand(p, s->shift);
+    r.slope = mest_operand(p, s->slope);
+    r.offset = mest_operand(p, s->offset);
+    r.act = s->act;
+    r.channels = s->channels;
+    r.height = s->height;
+    r.width = s->width;
+    r.alpha = s->alpha;
+    r.beta = s->beta;
+    return r;
+}
+
+static inline MestNorm mest_norm(const MestProgram *p, const MestPlannedNorm *s) {
+    MestNorm r = {0};
+    r.gamma = mest_operand(p, s->gamma);
+    r.beta = mest_operand(p, s->beta);
+    r.running_mean = mest_operand(p, s->running_mean);
+    r.running_var = mest_operand(p, s->running_var);
+    r.mean = mest_operand(p, s->mean);
+    r.rstd = mest_operand(p, s->rstd);
+    r.scale = mest_operand(p, s->scale);
+    r.slope = mest_operand(p, s->slope);
+    r.offset = mest_operand(p, s->offset);
+    r.gamma_grad = mest_operand(p, s->gamma_grad);
+    r.beta_grad = mest_operand(p, s->beta_grad);
+    r.partials = mest_operand(p, s->partials);
+    r.epsilon = s->epsilon;
+    r.momentum = s->momentum;
+    r.channels = s->channels;
+    r.frozen = s->frozen;
+    return r;
+}
+
+static inline MestConv mest_conv(const MestProgram *p, const MestPlannedConv *s) {
+    MestConv r = {0};
+    r.values = mest_operand(p, s->values);
+    r.grads = mest_operand(p, s->grads);
+    r.starts = mest_operand(p, s->starts);
+    r.columns = mest_operand(p, s->columns);
+    r.t_starts = mest_operand(p, s->t_starts);
+    r.t_columns = mest_operand(p, s->t_columns);
+    r.t_places = mest_operand(p, s->t_places);
+    r.channel_list = mest_operand(p, s->channel_list);
+    r.bias = mest_operand(p, s->bias);
+    r.bias_grad = mest_operand(p, s->bias_grad);
+    r.entries = s->entries;
+    r.format = s->format;
+    r.block_height = s->block_height;
+    r.index_bytes = s->index_bytes;
+    r.rows = s->rows;
+    r.in_channels = s->in_channels;
+    r.groups = s->groups;
+    r.kernel_h = s->kernel_h;
+    r.kernel_w = s->kernel_w;
+    r.stride_h = s->stride_h;
+    r.stride_w = s->stride_w;
+    r.dilation_h = s->dilation_h;
+    r.dilation_w = s->dilation_w;
+    r.pad_top = s->pad_top;
+    r.pad_left = s->pad_left;
+    r.in_h = s->in_h;
+    r.in_w = s->in_w;
+    r.out_h = s->out_h;
+    r.out_w = s->out_w;
+    r.tile_rows = s->tile_rows;
+    r.tiles = s->tiles;
+    r.parts = s->parts;
+    r.plane_w = s->plane_w;
+    r.x_rows = s->x_rows;
+    r.d_rows = s->d_rows;
+    return r;
+}
+
+static inline MestArithmetic mest_arithmetic(const MestProgram *p, const MestPlannedArithmetic *s) {
+    MestArithmetic r = {0};
+    r.stored = mest_operand(p, s->stored);
+    r.stored_grad = mest_operand(p, s->stored_grad);
+    r.kind = s->kind;
+    r.stored_side = s->stored_side;
+    r.side = s->side;
+    r.channels = s->channels;
+    r.height = s->height;
+    r.width = s->width;
+    r.left_channels = s->left_channels;
+    r.left_height = s->left_height;
+    r.left_width = s->left_width;
+    r.right_channels = s->right_channels;
+    r.right_height = s->right_height;
+    r.right_width = s->right_width;
+    return r;
+}
+
+static inline MestSampleNorm mest_samplenorm(const MestProgram *p, const MestPlannedSampleNorm *s) {
+    MestSampleNorm r = {0};
+    r.gamma = mest_operand(p, s->gamma);
+    r.beta = mest_operand(p, s->beta);
+    r.gamma_grad = mest_operand(p, s->gamma_grad);
+    r.beta_grad = mest_operand(p, s->beta_grad);
+    r.mean = mest_operand(p, s->mean);
+    r.rstd = mest_operand(p, s->rstd);
+    r.epsilon = s->epsilon;
+    r.groups = s->groups;
+    r.per_cell = s->per_cell;
+    return r;
+}
+
+static inline MestParam mest_param(const MestProgram *p, const MestPlannedParam *s) {
+    MestParam r = {0};
+    r.values = mest_operand(p, s->values);
+    r.grads = mest_operand(p, s->grads);
+    r.first = mest_operand(p, s->first);
+    r.second = mest_operand(p, s->second);
+    r.count = s->count;
+    return r;
+}
+
+static inline MestStep mest_step(const MestProgram *p, const MestPlannedStep *s) {
+    MestStep r = {0};
+    r.op = s->op;
+    r.act = s->act;
+    r.accumulate = s->accumulate;
+    r.input_grad = s->input_grad;
+    r.weight_grad = s->weight_grad;
+    r.classes = s->classes;
+    r.smoothing = s->smoothing;
+    r.first_channel = s->first_channel;
+    r.part_channels = s->part_channels;
+    r.a = mest_view(p, &s->a);
+    r.b = mest_view(p, &s->b);
+    r.g = mest_grad(p, &s->g);
+    r.sums = mest_grad(p, &s->sums);
+    r.out = mest_operand(p, s->out);
+    r.out_count = s->out_count;
+    r.channel_list = mest_operand(p, s->channel_list);
+    r.scratch = mest_operand(p, s->scratch);
+    r.scratch_floats = s->scratch_floats;
+    r.partial_grads = mest_operand(p, s->partial_grads);
+    return r;
+}
+
+/* Whether a number is one of `count`, or none; the same of all that a row names, and of all rows. */
+static inline int mest_listed(int32_t number, int32_t count) { return number >= 0 && number <= count; }
+
+static inline int mest_view_named(const MestProgram *p, const MestPlannedView *s) {
+    return mest_listed(s->data, p->operand_count) &&
+           mest_listed(s->mean, p->operand_count) &&
+           mest_listed(s->scale, p->operand_count) &&
+           mest_listed(s->shift, p->operand_count);
+}
+
+static inline int mest_grad_named(const MestProgram *p, const MestPlannedGrad *s) {
+    return mest_listed(s->data, p->operand_count) &&
+           mest_listed(s->stored, p->operand_count) &&
+           mest_listed(s->mean, p->operand_count) &&
+           mest_listed(s->scale, p->operand_count) &&
+           mest_listed(s->shift, p->operand_count) &&
+           mest_listed(s->slope, p->operand_count) &&
+           mest_listed(s->offset, p->operand_count);
+}
+
+static inline int mest_norm_named(const MestProgram *p, const MestPlannedNorm *s) {
+    return mest_listed(s->gamma, p->operand_count) &&
+           mest_listed(s->beta, p->operand_count) &&
+           mest_listed(s->running_mean, p->operand_count) &&
+           mest_listed(s->running_var, p->operand_count) &&
+           mest_listed(s->mean, p->operand_count) &&
+           mest_listed(s->rstd, p->operand_count) &&
+           mest_listed(s->scale, p->operand_count) &&
+           mest_listed(s->slope, p->operand_count) &&
+           mest_listed(s->offset, p->operand_count) &&
+           mest_listed(s->gamma_grad, p->operand_count) &&
+           mest_listed(s->beta_grad, p->operand_count) &&
+           mest_listed(s->partials, p->operand_count);
+}
+
+static inline int mest_conv_named(const MestProgram *p, const MestPlannedConv *s) {
+    return mest_listed(s->values, p->operand_count) &&
+           mest_listed(s->grads, p->operand_count) &&
+           mest_listed(s->starts, p->operand_count) &&
+           mest_listed(s->columns, p->operand_count) &&
+           mest_listed(s->t_starts, p->operand_count) &&
+           mest_listed(s->t_columns, p->operand_count) &&
+           mest_listed(s->t_places, p->operand_count) &&
+           mest_listed(s->channel_list, p->operand_count) &&
+           mest_listed(s->bias, p->operand_count) &&
+           mest_listed(s->bias_grad, p->operand_count);
+}
+
+static inline int mest_arithmetic_named(const MestProgram *p, const MestPlannedArithmetic *s) {
+    return mest_listed(s->stored, p->operand_count) &&
+           mest_listed(s->stored_grad, p->operand_count);
+}
+
+static inline int mest_samplenorm_named(const MestProgram *p, const MestPlannedSampleNorm *s) {
+    return mest_listed(s->gamma, p->operand_count) &&
+           mest_listed(s->beta, p->operand_count) &&
+           mest_listed(s->gamma_grad, p->operand_count) &&
+           mest_listed(s->beta_grad, p->operand_count) &&
+           mest_listed(s->mean, p->operand_count) &&
+           mest_listed(s->rstd, p->operand_count);
+}
+
+static inline int mest_param_named(const MestProgram *p, const MestPlannedParam *s) {
+    return mest_listed(s->values, p->operand_count) &&
+           mest_listed(s->grads, p->operand_count) &&
+           mest_listed(s->first, p->operand_count) &&
+           mest_listed(s->second, p->operand_count);
+}
+
+static inline int mest_step_named(const MestProgram *p, const MestPlannedStep *s) {
+    return mest_view_named(p, &s->a) &&
+           mest_view_named(p, &s->b) &&
+           mest_grad_named(p, &s->g) &&
+           mest_grad_named(p, &s->sums) &&
+           mest_listed(s->out, p->operand_count) &&
+           mest_listed(s->conv, p->conv_count) &&
+           mest_listed(s->norm, p->norm_count) &&
+           mest_listed(s->sums_norm, p->norm_count) &&
+           mest_listed(s->pool, p->pool_count) &&
+           mest_listed(s->arithmetic, p->arithmetic_count) &&
+           mest_listed(s->update, p->update_count) &&
+           mest_listed(s->samplenorm, p->samplenorm_count) &&
+           mest_listed(s->channel_list, p->operand_count) &&
+           mest_listed(s->scratch, p->operand_count) &&
+           mest_listed(s->partial_grads, p->operand_count);
+}
+
+static inline int mest_tables_named(const MestProgram *p) {
+    if (p->conv_count < 0) return 0;
+    for (int32_t i = 0; i < p->conv_count; i++)
+        if (!mest_conv_named(p, p->convs + i)) return 0;
+    if (p->norm_count < 0) return 0;
+    for (int32_t i = 0; i < p->norm_count; i++)
+        if (!mest_norm_named(p, p->norms + i)) return 0;
+    if (p->pool_count < 0) return 0;
+    if (p->arithmetic_count < 0) return 0;
+    for (int32_t i = 0; i < p->arithmetic_count; i++)
+        if (!mest_arithmetic_named(p, p->arithmetics + i)) return 0;
+    if (p->update_count < 0) return 0;
+    if (p->samplenorm_count < 0) return 0;
+    for (int32_t i = 0; i < p->samplenorm_count; i++)
+        if (!mest_samplenorm_named(p, p->samplenorms + i)) return 0;
+    if (p->param_count < 0) return 0;
+    for (int32_t i = 0; i < p->param_count; i++)
+        if (!mest_param_named(p, p->params + i)) return 0;
+    return 1;
+}
+
+/* A step of a checked program with pointers instead of numbers, made anew by every thread. */
+typedef struct {
+    MestStep step;
+    MestConv conv;
+    MestNorm norm;
+    MestNorm sums_norm;
+    MestArithmetic arithmetic;
+    MestSampleNorm samplenorm;
+} MestPlacedStep;
+
+static inline const MestStep *mest_place_step(const MestProgram *p, const MestPlannedStep *s, MestPlacedStep *placed) {
+    placed->step = mest_step(p, s);
+    if (s->conv) {
+        placed->conv = mest_conv(p, p->convs + s->conv - 1);
+        placed->step.conv = &placed->conv;
+    }
+    if (s->norm) {
+        placed->norm = mest_norm(p, p->norms + s->norm - 1);
+        placed->step.norm = &placed->norm;
+    }
+    if (s->sums_norm) {
+        placed->sums_norm = mest_norm(p, p->norms + s->sums_norm - 1);
+        placed->step.sums_norm = &placed->sums_norm;
+    }
+    if (s->pool) placed->step.pool = p->pools + s->pool - 1;
+    if (s->arithmetic) {
+        placed->arithmetic = mest_arithmetic(p, p->arithmetics + s->arithmetic - 1);
+        placed->step.arithmetic = &placed->arithmetic;
+    }
+    if (s->update) placed->step.update = p->updates + s->update - 1;
+    if (s->samplenorm) {
+        placed->samplenorm = mest_samplenorm(p, p->samplenorms + s->samplenorm - 1);
+        placed->step.samplenorm = &placed->samplenorm;
+    }
+    return &placed->step;
+}
+
+_Static_assert(offsetof(MestOperand, offset) == 0, "MestOperand");
+_Static_assert(offsetof(MestOperand, nbytes) == 8, "MestOperand");
+_Static_assert(offsetof(MestOperand, segment) == 16, "MestOperand");
+_Static_assert(offsetof(MestOperand, writable) == 20, "MestOperand");
+_Static_assert(sizeof(MestOperand) == 24, "MestOperand");
+_Static_assert(offsetof(MestPlannedView, data) == 0, "MestPlannedView");
+_Static_assert(offsetof(MestPlannedView, mean) == 4, "MestPlannedView");
+_Static_assert(offsetof(MestPlannedView, scale) == 8, "MestPlannedView");
+_Static_assert(offsetof(MestPlannedView, shift) == 12, "MestPlannedView");
+_Static_assert(offsetof(MestPlannedView, act) == 16, "MestPlannedView");
+_Static_assert(offsetof(MestPlannedView, channels) == 20, "MestPlannedView");
+_Static_assert(offsetof(MestPlannedView, height) == 24, "MestPlannedView");
+_Static_assert(offsetof(MestPlannedView, width) == 28, "MestPlannedView");
+_Static_assert(offsetof(MestPlannedView, alpha) == 32, "MestPlannedView");
+_Static_assert(offsetof(MestPlannedView, beta) == 36, "MestPlannedView");
+_Static_assert(sizeof(MestPlannedView) == 40, "MestPlannedView");
+_Static_assert(offsetof(MestPlannedGrad, data) == 0, "MestPlannedGrad");
+_Static_assert(offsetof(MestPlannedGrad, stored) == 4, "MestPlannedGrad");
+_Static_assert(offsetof(MestPlannedGrad, mean) == 8, "MestPlannedGrad");
+_Static_assert(offsetof(MestPlannedGrad, scale) == 12, "MestPlannedGrad");
+_Static_assert(offsetof(MestPlannedGrad, shift) == 16, "MestPlannedGrad");
+_Static_assert(offsetof(MestPlannedGrad, slope) == 20, "MestPlannedGrad");
+_Static_assert(offsetof(MestPlannedGrad, offset) == 24, "MestPlannedGrad");
+_Static_assert(offsetof(MestPlannedGrad, act) == 28, "MestPlannedGrad");
+_Static_assert(offsetof(MestPlannedGrad, channels) == 32, "MestPlannedGrad");
+_Static_assert(offsetof(MestPlannedGrad, height) == 36, "MestPlannedGrad");
+_Static_assert(offsetof(MestPlannedGrad, width) == 40, "MestPlannedGrad");
+_Static_assert(offsetof(MestPlannedGrad, alpha) == 44, "MestPlannedGrad");
+_Static_assert(offsetof(MestPlannedGrad, beta) == 48, "MestPlannedGrad");
+_Static_assert(sizeof(MestPlannedGrad) == 52, "MestPlannedGrad");
+_Static_assert(offsetof(MestPlannedNorm, gamma) == 0, "MestPlannedNorm");
+_Static_assert(offsetof(MestPlannedNorm, beta) == 4, "MestPlannedNorm");
+_Static_assert(offsetof(MestPlannedNorm, running_mean) == 8, "MestPlannedNorm");
+_Static_assert(offsetof(MestPlannedNorm, running_var) == 12, "MestPlannedNorm");
+_Static_assert(offsetof(MestPlannedNorm, mean) == 16, "MestPlannedNorm");
+_Static_assert(offsetof(MestPlannedNorm, rstd) == 20, "MestPlannedNorm");
+_Static_assert(offsetof(MestPlannedNorm, scale) == 24, "MestPlannedNorm");
+_Static_assert(offsetof(MestPlannedNorm, slope) == 28, "MestPlannedNorm");
+_Static_assert(offsetof(MestPlannedNorm, offset) == 32, "MestPlannedNorm");
+_Static_assert(offsetof(MestPlannedNorm, gamma_grad) == 36, "MestPlannedNorm");
+_Static_assert(offsetof(MestPlannedNorm, beta_grad) == 40, "MestPlannedNorm");
+_Static_assert(offsetof(MestPlannedNorm, partials) == 44, "MestPlannedNorm");
+_Static_assert(offsetof(MestPlannedNorm, epsilon) == 48, "MestPlannedNorm");
+_Static_assert(offsetof(MestPlannedNorm, momentum) == 52, "MestPlannedNorm");
+_Static_assert(offsetof(MestPlannedNorm, channels) == 56, "MestPlannedNorm");
+_Static_assert(offsetof(MestPlannedNorm, frozen) == 60, "MestPlannedNorm");
+_Static_assert(sizeof(MestPlannedNorm) == 64, "MestPlannedNorm");
+_Static_assert(offsetof(MestPlannedConv, values) == 0, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, grads) == 4, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, starts) == 8, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, columns) == 12, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, t_starts) == 16, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, t_columns) == 20, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, t_places) == 24, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, channel_list) == 28, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, bias) == 32, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, bias_grad) == 36, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, entries) == 40, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, format) == 48, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, block_height) == 52, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, index_bytes) == 56, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, rows) == 60, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, in_channels) == 64, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, groups) == 68, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, kernel_h) == 72, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, kernel_w) == 76, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, stride_h) == 80, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, stride_w) == 84, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, dilation_h) == 88, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, dilation_w) == 92, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, pad_top) == 96, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, pad_left) == 100, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, in_h) == 104, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, in_w) == 108, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, out_h) == 112, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, out_w) == 116, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, tile_rows) == 120, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, tiles) == 124, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, parts) == 128, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, plane_w) == 132, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, x_rows) == 136, "MestPlannedConv");
+_Static_assert(offsetof(MestPlannedConv, d_rows) == 140, "MestPlannedConv");
+_Static_assert(sizeof(MestPlannedConv) == 144, "MestPlannedConv");
+_Static_assert(offsetof(MestPool, kernel_h) == 0, "MestPool");
+_Static_assert(offsetof(MestPool, kernel_w) == 4, "MestPool");
+_Static_assert(offsetof(MestPool, stride_h) == 8, "MestPool");
+_Static_assert(offsetof(MestPool, stride_w) == 12, "MestPool");
+_Static_assert(offsetof(MestPool, dilation_h) == 16, "MestPool");
+_Static_assert(offsetof(MestPool, dilation_w) == 20, "MestPool");
+_Static_assert(offsetof(MestPool, pad_top) == 24, "MestPool");
+_Static_assert(offsetof(MestPool, pad_left) == 28, "MestPool");
+_Static_assert(offsetof(MestPool, pad_bottom) == 32, "MestPool");
+_Static_assert(offsetof(MestPool, pad_right) == 36, "MestPool");
+_Static_assert(offsetof(MestPool, out_h) == 40, "MestPool");
+_Static_assert(offsetof(MestPool, out_w) == 44, "MestPool");
+_Static_assert(offsetof(MestPool, count_include_pad) == 48, "MestPool");
+_Static_assert(offsetof(MestPool, unused) == 52, "MestPool");
+_Static_assert(sizeof(MestPool) == 56, "MestPool");
+_Static_assert(offsetof(MestPlannedArithmetic, stored) == 0, "MestPlannedArithmetic");
+_Static_assert(offsetof(MestPlannedArithmetic, stored_grad) == 4, "MestPlannedArithmetic");
+_Static_assert(offsetof(MestPlannedArithmetic, kind) == 8, "MestPlannedArithmetic");
+_Static_assert(offsetof(MestPlannedArithmetic, stored_side) == 12, "MestPlannedArithmetic");
+_Static_assert(offsetof(MestPlannedArithmetic, side) == 16, "MestPlannedArithmetic");
+_Static_assert(offsetof(MestPlannedArithmetic, channels) == 20, "MestPlannedArithmetic");
+_Static_assert(offsetof(MestPlannedArithmetic, height) == 24, "MestPlannedArithmetic");
+_Static_assert(offsetof(MestPlannedArithmetic, width) == 28, "MestPlannedArithmetic");
+_Static_assert(offsetof(MestPlannedArithmetic, left_channels) == 32, "MestPlannedArithmetic");
+_Static_assert(offsetof(MestPlannedArithmetic, left_height) == 36, "MestPlannedArithmetic");
+_Static_assert(offsetof(MestPlannedArithmetic, left_width) == 40, "MestPlannedArithmetic");
+_Static_assert(offsetof(MestPlannedArithmetic, right_channels) == 44, "MestPlannedArithmetic");
+_Static_assert(offsetof(MestPlannedArithmetic, right_height) == 48, "MestPlannedArithmetic");
+_Static_assert(offsetof(MestPlannedArithmetic, right_width) == 52, "MestPlannedArithmetic");
+_Static_assert(sizeof(MestPlannedArithmetic) == 56, "MestPlannedArithmetic");
+_Static_assert(offsetof(MestPlannedSampleNorm, gamma) == 0, "MestPlannedSampleNorm");
+_Static_assert(offsetof(MestPlannedSampleNorm, beta) == 4, "MestPlannedSampleNorm");
+_Static_assert(offsetof(MestPlannedSampleNorm, gamma_grad) == 8, "MestPlannedSampleNorm");
+_Static_assert(offsetof(MestPlannedSampleNorm, beta_grad) == 12, "MestPlannedSampleNorm");
+_Static_assert(offsetof(MestPlannedSampleNorm, mean) == 16, "MestPlannedSampleNorm");
+_Static_assert(offsetof(MestPlannedSampleNorm, rstd) == 20, "MestPlannedSampleNorm");
+_Static_assert(offsetof(MestPlannedSampleNorm, epsilon) == 24, "MestPlannedSampleNorm");
+_Static_assert(offsetof(MestPlannedSampleNorm, groups) == 28, "MestPlannedSampleNorm");
+_Static_assert(offsetof(MestPlannedSampleNorm, per_cell) == 32, "MestPlannedSampleNorm");
+_Static_assert(sizeof(MestPlannedSampleNorm) == 36, "MestPlannedSampleNorm");
+_Static_assert(offsetof(MestPlannedParam, values) == 0, "MestPlannedParam");
+_Static_assert(offsetof(MestPlannedParam, grads) == 4, "MestPlannedParam");
+_Static_assert(offsetof(MestPlannedParam, first) == 8, "MestPlannedParam");
+_Static_assert(offsetof(MestPlannedParam, second) == 12, "MestPlannedParam");
+_Static_assert(offsetof(MestPlannedParam, count) == 16, "MestPlannedParam");
+_Static_assert(sizeof(MestPlannedParam) == 24, "MestPlannedParam");
+_Static_assert(offsetof(MestUpdate, kind) == 0, "MestUpdate");
+_Static_assert(offsetof(MestUpdate, nesterov) == 4, "MestUpdate");
+_Static_assert(offsetof(MestUpdate, beta1) == 8, "MestUpdate");
+_Static_assert(offsetof(MestUpdate, beta2) == 16, "MestUpdate");
+_Static_assert(offsetof(MestUpdate, momentum) == 24, "MestUpdate");
+_Static_assert(offsetof(MestUpdate, weight_decay) == 28, "MestUpdate");
+_Static_assert(offsetof(MestUpdate, epsilon) == 32, "MestUpdate");
+_Static_assert(offsetof(MestUpdate, unused) == 36, "MestUpdate");
+_Static_assert(sizeof(MestUpdate) == 40, "MestUpdate");
+_Static_assert(offsetof(MestPlannedStep, op) == 0, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, act) == 4, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, accumulate) == 8, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, input_grad) == 12, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, weight_grad) == 16, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, classes) == 20, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, smoothing) == 24, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, first_channel) == 28, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, part_channels) == 32, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, a) == 36, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, b) == 76, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, g) == 116, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, sums) == 168, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, out) == 220, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, out_count) == 224, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, conv) == 232, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, norm) == 236, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, sums_norm) == 240, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, pool) == 244, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, arithmetic) == 248, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, update) == 252, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, samplenorm) == 256, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, channel_list) == 260, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, scratch) == 264, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, scratch_floats) == 272, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, partial_grads) == 280, "MestPlannedStep");
+_Static_assert(sizeof(MestPlannedStep) == 288, "MestPlannedStep");
+
+#if __SIZEOF_POINTER__ == 8
+_Static_assert(offsetof(MestProgram, arena) == 0, "MestProgram");
+_Static_assert(offsetof(MestProgram, arena_bytes) == 8, "MestProgram");
+_Static_assert(offsetof(MestProgram, steps) == 16, "MestProgram");
+_Static_assert(offsetof(MestProgram, operands) == 24, "MestProgram");
+_Static_assert(offsetof(MestProgram, convs) == 32, "MestProgram");
+_Static_assert(offsetof(MestProgram, norms) == 40, "MestProgram");
+_Static_assert(offsetof(MestProgram, pools) == 48, "MestProgram");
+_Static_assert(offsetof(MestProgram, arithmetics) == 56, "MestProgram");
+_Static_assert(offsetof(MestProgram, updates) == 64, "MestProgram");
+_Static_assert(offsetof(MestProgram, samplenorms) == 72, "MestProgram");
+_Static_assert(offsetof(MestProgram, params) == 80, "MestProgram");
+_Static_assert(offsetof(MestProgram, count) == 88, "MestProgram");
+_Static_assert(offsetof(MestProgram, operand_count) == 92, "MestProgram");
+_Static_assert(offsetof(MestProgram, conv_count) == 96, "MestProgram");
+_Static_assert(offsetof(MestProgram, norm_count) == 100, "MestProgram");
+_Static_assert(offsetof(MestProgram, pool_count) == 104, "MestProgram");
+_Static_assert(offsetof(MestProgram, arithmetic_count) == 108, "MestProgram");
+_Static_assert(offsetof(MestProgram, update_count) == 112, "MestProgram");
+_Static_assert(offsetof(MestProgram, samplenorm_count) == 116, "MestProgram");
+_Static_assert(offsetof(MestProgram, param_count) == 120, "MestProgram");
+_Static_assert(offsetof(MestProgram, groups) == 124, "MestProgram");
+_Static_assert(offsetof(MestProgram, samples) == 128, "MestProgram");
+_Static_assert(offsetof(MestProgram, in_channels) == 132, "MestProgram");
+_Static_assert(offsetof(MestProgram, in_h) == 136, "MestProgram");
+_Static_assert(offsetof(MestProgram, in_w) == 140, "MestProgram");
+_Static_assert(sizeof(MestProgram) == 144, "MestProgram");
+_Static_assert(offsetof(MestCall, images) == 0, "MestCall");
+_Static_assert(offsetof(MestCall, labels) == 8, "MestCall");
+_Static_assert(offsetof(MestCall, logits) == 16, "MestCall");
+_Static_assert(offsetof(MestCall, batch) == 24, "MestCall");
+_Static_assert(offsetof(MestCall, micro_batches) == 32, "MestCall");
+_Static_assert(offsetof(MestCall, begin) == 36, "MestCall");
+_Static_assert(offsetof(MestCall, start) == 40, "MestCall");
+_Static_assert(offsetof(MestCall, body) == 44, "MestCall");
+_Static_assert(offsetof(MestCall, end) == 48, "MestCall");
+_Static_assert(offsetof(MestCall, learning_rate) == 52, "MestCall");
+_Static_assert(offsetof(MestCall, update_count) == 56, "MestCall");
+_Static_assert(offsetof(MestCall, loss) == 64, "MestCall");
+_Static_assert(offsetof(MestCall, correct) == 72, "MestCall");
+_Static_assert(offsetof(MestCall, seconds) == 80, "MestCall");
+_Static_assert(sizeof(MestCall) == 88, "MestCall");
+#endif
+
+#endif

@@ -1,0 +1,74 @@
+"""Layers: convolution and the linear layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+from edge.network.operators.fields import PADDING, STEPS, Integer, holds
+from edge.network.operators.operator import Operator
+from edge.network.operators.roles import RoleError, Vector, Weight
+from edge.network.operators.shapes import Padding, Pair, Shape, ShapeError, image, windows
+from edge.weight.parameter import Parameter
+
+
+@dataclass(frozen=True)
+class Conv(Operator):
+    """Cross-correlation as in PyTorch; weight `(out, in/groups, kh, kw)`."""
+
+    op = "conv"
+    weight: str = field(metadata=holds(Weight()))
+    bias: str | None = field(metadata=holds(Vector(optional=True)))
+    stride: Pair = field(metadata=holds(STEPS))
+    padding: Padding = field(metadata=holds(PADDING))
+    dilation: Pair = field(metadata=holds(STEPS))
+    groups: int = field(metadata=holds(Integer(1)))
+
+    def output_shape(self, *inputs: Shape, **parameters: Shape) -> Shape:
+        """`(out, h, w)`."""
+        channels, height, width = image(inputs[0])
+        weight = parameters.get("weight", ())
+        if len(weight) != 4:
+            raise ShapeError(f"a convolution needs a weight (out, in/groups, kh, kw), not {list(weight)}")
+        out, per_group = weight[:2]
+        if channels != per_group * self.groups or out % self.groups:
+            raise ShapeError(f"weight {list(weight)} in {self.groups} groups does not fit {channels} input channels")
+        return (out, *windows((height, width), weight[2:], self.stride, self.padding, self.dilation))
+
+    def check_parameters(self, parameters: Mapping[str, Parameter], inputs: Sequence[Shape]) -> None:
+        """As every operator's, and no form of a weight reaches over groups."""
+        super().check_parameters(parameters, inputs)
+        weight, rows = parameters[self.weight], self.shape[0] // self.groups
+        if self.groups > 1 and weight.format == "channel":
+            raise RoleError("format channel needs a convolution without groups")
+        if weight.format == "block" and rows % (weight.height or 1):
+            raise RoleError(f"blocks of {weight.height} rows reach over groups of {rows}")
+
+    def multiply_accumulates(self, inputs: Sequence[Shape], weights: int) -> int:
+        """Every weight once a position."""
+        return weights * prod(self.shape[1:])
+
+    def unfolded(self, weight: Shape) -> int:
+        """Every position's window, for all groups."""
+        return prod(weight[1:]) * prod(self.shape[1:])
+
+
+@dataclass(frozen=True)
+class Linear(Operator):
+    """x · Wᵀ + b; weight `(out, in)`."""
+
+    op = "linear"
+    weight: str = field(metadata=holds(Weight()))
+    bias: str | None = field(metadata=holds(Vector(optional=True)))
+
+    def output_shape(self, *inputs: Shape, **parameters: Shape) -> Shape:
+        """`(out,)`."""
+        weight = parameters.get("weight", ())
+        if len(weight) != 2 or inputs[0] != weight[1:]:
+            raise ShapeError(f"weight {list(weight)} does not fit an input of shape {list(inputs[0])}")
+        return weight[:1]
+
+    def multiply_accumulates(self, inputs: Sequence[Shape], weights: int) -> int:
+        """Every weight once."""
+        return weights

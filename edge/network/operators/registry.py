@@ -1,0 +1,65 @@
+"""The operators by the names that network.json has for them."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from edge.network.operators.activation import Relu, Relu6
+from edge.network.operators.activation_functions import (
+    Clip,
+    Elu,
+    Gelu,
+    GeluTanh,
+    HardSigmoid,
+    LeakyRelu,
+    Mish,
+    Sigmoid,
+    Silu,
+    Softplus,
+    Tanh,
+)
+from edge.network.operators.arithmetic import Add, Div, Mul, Sub
+from edge.network.operators.arrangement import Flatten, Select
+from edge.network.operators.concatenation import Concat
+from edge.network.operators.convolution import Conv, Linear
+from edge.network.operators.foreign import Foreign
+from edge.network.operators.hard_swish import HardSwish
+from edge.network.operators.norm import BatchNorm
+from edge.network.operators.operator import Operator
+from edge.network.operators.pooling import AvgPool, GlobalAvgPool, MaxPool
+from edge.network.operators.sample_norm import GroupNorm, LayerNorm
+
+_KINDS: tuple[type[Operator], ...] = (
+    Conv,
+    Linear,
+    BatchNorm,
+    GroupNorm,
+    LayerNorm,
+    Relu,
+    Relu6,
+    HardSwish,
+    Sigmoid,
+    HardSigmoid,
+    Silu,
+    Tanh,
+    Gelu,
+    GeluTanh,
+    LeakyRelu,
+    Elu,
+    Softplus,
+    Clip,
+    Mish,
+    Add,
+    Sub,
+    Mul,
+    Div,
+    MaxPool,
+    AvgPool,
+    GlobalAvgPool,
+    Flatten,
+    Select,
+    Concat,
+    Foreign,
+)
+
+OPERATORS: MappingProxyType[str, type[Operator]] = MappingProxyType({kind.op: kind for kind in _KINDS})

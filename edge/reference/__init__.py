@@ -1,6 +1,0 @@
-"""A plain numpy executor of the native network: the referee that every engine is tested against."""
-
-from edge.reference.executor import Reference
-from edge.reference.loss import cross_entropy
-
-__all__ = ["Reference", "cross_entropy"]

@@ -1,0 +1,1 @@
+"""What a user asks of a board: fine-tune, evaluate, predict, profile."""

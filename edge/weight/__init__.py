@@ -1,0 +1,1 @@
+"""One weight: how it is stored, counted and mutated."""

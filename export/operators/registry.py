@@ -1,0 +1,51 @@
+"""What export knows of ONNX operators, by ONNX's names. Activations but for Relu and Clip: see `functions.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import onnx
+
+from edge.network import Add, Div, Mul, Sub
+from export.operators.activation import ClipRule, ReluRule
+from export.operators.arithmetic import ArithmeticRule, NegRule, PowRule, ReciprocalRule
+from export.operators.arrangement import ConcatRule, FlattenRule, GatherRule, SliceRule
+from export.operators.convolution import ConvRule, GemmRule
+from export.operators.norm import BatchNormRule
+from export.operators.pooling import AveragePoolRule, GlobalAveragePoolRule, MaxPoolRule
+from export.operators.rule import Rule
+from export.operators.sample_norm import ChannelNormRule, GroupNormRule, InstanceNormRule, LayerNormRule
+
+RULES: Mapping[str, Rule] = MappingProxyType(
+    {
+        "Conv": ConvRule(),
+        "Gemm": GemmRule(),
+        "BatchNormalization": BatchNormRule(),
+        "InstanceNormalization": InstanceNormRule(),
+        "LayerNormalization": LayerNormRule(),
+        "GroupNormalization": GroupNormRule(),
+        "ChannelNormalization": ChannelNormRule(),
+        "Relu": ReluRule(),
+        "Clip": ClipRule(),
+        "Add": ArithmeticRule(Add),
+        "Sub": ArithmeticRule(Sub),
+        "Mul": ArithmeticRule(Mul),
+        "Div": ArithmeticRule(Div),
+        "Neg": NegRule(),
+        "Reciprocal": ReciprocalRule(),
+        "Pow": PowRule(),
+        "MaxPool": MaxPoolRule(),
+        "AveragePool": AveragePoolRule(),
+        "GlobalAveragePool": GlobalAveragePoolRule(),
+        "Flatten": FlattenRule(),
+        "Gather": GatherRule(),
+        "Slice": SliceRule(),
+        "Concat": ConcatRule(),
+    }
+)
+
+
+def rule_of(node: onnx.NodeProto) -> Rule | None:
+    """What is known of a node's operator; None for one that the network lacks."""
+    return RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None

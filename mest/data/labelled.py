@@ -1,0 +1,95 @@
+"""Labelled images for a model that is there: every image of what is given, under the model's own classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from unicodedata import normalize
+
+import numpy as np
+import numpy.typing as npt
+
+from mest.data.arrays import Arrays, load_npz, resized
+from mest.data.dataset import DataSpec, read_arrays
+from mest.data.folder import only_readable, opened, read_parts
+from mest.data.images import Images, ImagesInMemory
+from mest.data.preprocess import Preprocess, size_of
+from mest.data.survey import survey
+from mest.errors import InputError
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Images whose labels are the model's; `skipped` could not be read; `notes` are for a person."""
+
+    images: Images
+    skipped: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def open_labelled(spec: DataSpec, preprocess: Preprocess, class_names: Sequence[str], threads: int = 1) -> Labelled:
+    """Return all images of what `spec` names, or those that it keeps for testing, prepared by `preprocess`.
+
+    The board evaluates the same images: what an npz file marks as `test`, what lies in a folder's `test/` (or `valid/`,
+    `val/`), else all of them. Raises InputError for a class that `class_names` lack.
+    """
+    kind, _, rest = spec.name.partition(":")
+    if kind == "imagefolder" and rest:
+        return _of_folder(spec, Path(rest), preprocess, class_names, threads)
+    if kind == "npz" and rest:
+        found = load_npz(Path(rest))
+        numbers = _numbers(found, class_names, spec.name)
+        chosen = np.ones(len(found.labels), bool) if found.test is None else found.test
+        images = ImagesInMemory(numbers[chosen], found.images[chosen])
+    else:
+        _, images, names, _ = read_arrays(spec)
+        images = ImagesInMemory(_mapped(names, class_names, spec.name)[images.labels], images.array)
+    return Labelled(resized(images, preprocess))
+
+
+def composed(name: str) -> str:
+    """Return the name in Unicode's composed form (NFC), in which the same name is the same text."""
+    return normalize("NFC", name)
+
+
+def _of_folder(
+    spec: DataSpec, root: Path, preprocess: Preprocess, class_names: Sequence[str], threads: int
+) -> Labelled:
+    parts = read_parts(root, fewest=1)
+    listing = parts.test or parts.train
+    numbers = _mapped(listing.classes, class_names, str(listing.root))
+    look = survey(listing.files, spec.unreadable, threads)
+    listing = only_readable(listing, look.readable)
+    listing = replace(listing, labels=numbers[listing.labels])
+    images = opened([listing], preprocess, size_of(preprocess), threads)[0]
+    return Labelled(images, int((~look.readable).sum()), (*parts.notes, *look.notes))
+
+
+def _mapped(found: Sequence[str], wanted: Sequence[str], where: str) -> npt.NDArray[np.int64]:
+    """The model's number of every class that was found, int64; raises InputError for one that it does not have."""
+    numbers = {composed(name): number for number, name in enumerate(wanted)}
+    unknown = sorted(set(found) - set(numbers))
+    if unknown:
+        raise InputError(
+            f"--data {where}: class {unknown[0]!r} is not one of the run's {len(wanted)} classes "
+            f"({', '.join(wanted[:10])}{', …' if len(wanted) > 10 else ''})"
+        )
+    return np.array([numbers[name] for name in found], np.int64)
+
+
+def _numbers(found: Arrays, class_names: Sequence[str], where: str) -> npt.NDArray[np.int64]:
+    """The model's class number of every image of an npz file, int64 `(n,)`.
+
+    Without names in the file, a label is the name of a class where classes are called by such numbers, else the number
+    of one.
+    """
+    used, position = np.unique(found.labels, return_inverse=True)
+    if found.class_names is not None:
+        return _mapped(found.class_names, class_names, where)[found.labels]
+    texts = [str(label) for label in used.tolist()]
+    if set(texts) <= set(class_names):
+        return _mapped(texts, class_names, where)[position]
+    if used[-1] >= len(class_names):
+        raise InputError(f"--data {where}: label {used[-1]}; allowed are 0 to {len(class_names) - 1}")
+    return found.labels.astype(np.int64)

@@ -1,0 +1,62 @@
+"""What a model gives for images, tried on zeros in both modes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from mest.errors import InputError
+
+
+def classes_of(model: nn.Module, input: tuple[int, int, int]) -> int:
+    """The number of logits that a model gives for an image `(channels, height, width)`.
+
+    It is run on zeros, one image as in evaluation and two as in training; modes, running statistics and the global
+    generator are left as they were. Raises InputError, without the model's name, if it does not take such images or
+    gives anything but one row of logits for each.
+    """
+    with _as_before(model):
+        model.eval()
+        classes = _logits(model, input, 1, "")
+        model.train()
+        training = _logits(model, input, 2, " in training")
+    if training != classes:
+        raise InputError(f"gives {training} logits in training and {classes} otherwise; return the same in both")
+    return classes
+
+
+def _logits(model: nn.Module, input: tuple[int, int, int], images: int, mode: str) -> int:
+    like = next((weight for weight in model.parameters() if weight.is_floating_point()), torch.zeros(0))
+    try:
+        with torch.no_grad():
+            logits = model(torch.zeros(images, *input, device=like.device, dtype=like.dtype))
+    except Exception as failed:  # it is the user's code: whatever it raises is said in one line
+        reason = (str(failed).strip() or type(failed).__name__).splitlines()[0]
+        raise InputError(f"does not take images of {'x'.join(map(str, input))}{mode} ({reason})") from failed
+    if mode and isinstance(logits, tuple) and logits:
+        logits = logits[0]  # before those of auxiliary classifiers
+    if not isinstance(logits, torch.Tensor):
+        raise InputError(f"gives a {type(logits).__name__}{mode}; return the logits alone, one row for each image")
+    if logits.ndim != 2 or len(logits) != images or not logits.shape[1]:
+        raise InputError(
+            f"gives {tuple(logits.shape)} for {images} image(s){mode}, expected ({images}, classes) logits"
+        )
+    return int(logits.shape[1])
+
+
+@contextmanager
+def _as_before(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        with torch.no_grad():
+            for buffer, content in buffers:
+                buffer.copy_(content)

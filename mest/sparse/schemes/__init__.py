@@ -1,0 +1,1 @@
+"""The shapes in which weights are removed: irregular, block, pattern, channel."""

@@ -1,0 +1,22 @@
+"""The operations of two operands and what PyTorch makes of the same; tests of all kinds draw from `ARITHMETIC`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+from edge.network import Add, Arithmetic, Div, Mul, Sub
+
+ARITHMETIC: dict[type[Arithmetic], Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    Add: torch.add,
+    Sub: torch.sub,
+    Mul: torch.mul,
+    Div: torch.div,
+}
+
+
+def calculate(op: Arithmetic, inputs: Sequence[torch.Tensor], tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """The value in PyTorch, of the inputs and of the stored tensor by its role."""
+    left, right = (*inputs, *tensors.values())
+    return ARITHMETIC[type(op)](*((right, left) if op.stored_first else (left, right)))

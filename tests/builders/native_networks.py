@@ -1,0 +1,264 @@
+"""Networks for the native engine's tests: built by hand, with weights in any format."""
+
+from __future__ import annotations
+
+import numpy as np
+from activation_numbers import numbers_of
+
+from edge.network import Network, Operator
+from edge.network.operators import (
+    Add,
+    Arithmetic,
+    AvgPool,
+    BatchNorm,
+    Conv,
+    Flatten,
+    GlobalAvgPool,
+    Linear,
+    MaxPool,
+    Relu,
+    Relu6,
+    Select,
+)
+from edge.network.operators.concatenation import Concat
+from edge.network.operators.sample_norm import GroupNorm, LayerNorm
+from edge.weight.formats import PATTERNS, find_format
+from edge.weight.parameter import Parameter
+
+SCHEME_OF = {"csr": "irregular", "masked": "irregular", "block": "block", "pattern": "pattern", "channel": "channel"}
+
+
+class Builder:
+    """Writes a network operator by operator; every method returns the new value's name."""
+
+    def __init__(self, image: tuple[int, int, int], classes: int, seed: int = 0) -> None:
+        self.image, self.classes = image, classes
+        self.random = np.random.default_rng(seed)
+        self.operators: list[Operator] = []
+        self.parameters: dict[str, Parameter] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {"input": image}
+
+    def network(self) -> Network:
+        """The network so far; the last operator writes the logits."""
+        return Network(self.image, self.classes, tuple(self.operators), dict(self.parameters))
+
+    def _add(self, kind: type[Operator], inputs: tuple[str, ...], **fields: object) -> str:
+        name = f"{kind.op}{len(self.operators)}"
+        draft = kind(name, inputs, (), **fields)
+        parameters = draft.parameter_shapes(self.parameters)
+        shape = draft.output_shape(*(self.shapes[value] for value in inputs), **parameters)
+        self.operators.append(kind(name, inputs, shape, **fields))
+        self.shapes[name] = shape
+        return name
+
+    def vector(self, name: str, values: np.ndarray, trainable: bool = True) -> str:
+        """A dense parameter."""
+        self.parameters[name] = Parameter(name, values.shape, {"values": values}, trainable=trainable)
+        return name
+
+    def weight(self, name: str, shape: tuple[int, ...], fmt: str, sparsity: float, height: int = 4) -> str:
+        """A random weight in the given format."""
+        values = self.random.normal(0, (2 / np.prod(shape[1:])) ** 0.5, shape).astype(np.float32)
+        if fmt == "dense":
+            self.parameters[name] = Parameter(name, shape, {"values": values})
+            return name
+        mask = random_mask(self.random, shape, SCHEME_OF[fmt], sparsity, height)
+        scheme = SCHEME_OF[fmt]
+        encoded = find_format(fmt).encode(np.where(mask, values, 0), mask, height if scheme == "block" else None)
+        self.parameters[name] = Parameter(
+            name,
+            shape,
+            encoded.tensors,
+            fmt,
+            True,
+            scheme,
+            encoded.height,
+            sparsity,
+            encoded.coding,
+        )
+        return name
+
+    def conv(
+        self,
+        value: str,
+        out: int,
+        kernel: int | tuple[int, int] = 3,
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int, int, int] = 1,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        fmt: str = "dense",
+        sparsity: float = 0.8,
+        height: int = 4,
+        bias: bool = False,
+    ) -> str:
+        """A convolution with a random weight."""
+        kernel, stride, dilation = (
+            pair if isinstance(pair, tuple) else (pair, pair) for pair in (kernel, stride, dilation)
+        )
+        padding = padding if isinstance(padding, tuple) else (padding,) * 4
+        number = len(self.operators)
+        shape = (out, self.shapes[value][0] // groups, *kernel)
+        weight = self.weight(f"w{number}", shape, fmt, sparsity, height)
+        name = self.vector(f"b{number}", self.random.normal(size=out).astype(np.float32)) if bias else None
+        return self._add(
+            Conv, (value,), weight=weight, bias=name, stride=stride, padding=padding, dilation=dilation, groups=groups
+        )
+
+    def linear(self, value: str, out: int, fmt: str = "dense", sparsity: float = 0.8, bias: bool = True) -> str:
+        """A linear layer with a random weight."""
+        number = len(self.operators)
+        weight = self.weight(f"w{number}", (out, self.shapes[value][0]), fmt, sparsity)
+        name = self.vector(f"b{number}", self.random.normal(size=out).astype(np.float32)) if bias else None
+        return self._add(Linear, (value,), weight=weight, bias=name)
+
+    def norm(self, value: str, frozen: bool = False) -> str:
+        """Batch norm with random parameters and statistics."""
+        number, channels = len(self.operators), self.shapes[value][0]
+        random = self.random
+        return self._add(
+            BatchNorm,
+            (value,),
+            scale=self.vector(f"g{number}", random.uniform(0.5, 1.5, channels).astype(np.float32)),
+            shift=self.vector(f"h{number}", random.normal(0, 0.3, channels).astype(np.float32)),
+            mean=self.vector(f"m{number}", random.normal(0, 0.3, channels).astype(np.float32), False),
+            variance=self.vector(f"v{number}", random.uniform(0.5, 1.5, channels).astype(np.float32), False),
+            epsilon=1e-5,
+            momentum=0.1,
+            frozen=frozen,
+        )
+
+    def sample_norm(self, value: str, groups: int, roles: str = "both", per_cell: bool = False) -> str:
+        """Group norm, or (groups 0) layer norm over channels; `roles`: both, scale, shift or none."""
+        number, shape = len(self.operators), self.shapes[value]
+        shape = shape if per_cell else shape[:1]
+        scale = self.random.uniform(0.5, 1.5, shape).astype(np.float32)
+        shift = self.random.normal(0, 0.3, shape).astype(np.float32)
+        return self._add(
+            GroupNorm if groups else LayerNorm,
+            (value,),
+            scale=self.vector(f"g{number}", scale) if roles in ("both", "scale") else None,
+            shift=self.vector(f"h{number}", shift) if roles in ("both", "shift") else None,
+            epsilon=1e-5,
+            **({"groups": groups} if groups else {}),
+        )
+
+    def relu(self, value: str) -> str:
+        """ReLU."""
+        return self._add(Relu, (value,))
+
+    def relu6(self, value: str) -> str:
+        """ReLU6."""
+        return self._add(Relu6, (value,))
+
+    def activation(self, kind: type[Operator], value: str) -> str:
+        """Any activation, with the numbers that tests give it."""
+        return self._add(kind, (value,), **numbers_of(kind))
+
+    def add(self, left: str, right: str) -> str:
+        """The sum of two values."""
+        return self._add(Add, (left, right))
+
+    def arithmetic(self, kind: type[Arithmetic], left: str, right: str) -> str:
+        """An operation of two values."""
+        return self._add(kind, (left, right))
+
+    def stored(
+        self, kind: type[Arithmetic], value: str, tensor: np.ndarray, first: bool = False, trained: bool = True
+    ) -> str:
+        """An operation of a value and a stored tensor, which is a constant where it is not trained."""
+        role, name = "operand" if trained else "constant", f"o{len(self.operators)}"
+        self.vector(name, tensor.astype(np.float32), trained)
+        return self._add(kind, (value,), **{role: name}, stored_first=first)
+
+    def max_pool(self, value: str, kernel: int = 2, stride: int = 2, padding: int = 0, dilation: int = 1) -> str:
+        """Max pooling."""
+        pads = (padding,) * 4
+        return self._add(
+            MaxPool,
+            (value,),
+            kernel=(kernel, kernel),
+            stride=(stride, stride),
+            padding=pads,
+            ceil_mode=False,
+            dilation=(dilation, dilation),
+        )
+
+    def avg_pool(
+        self, value: str, kernel: int = 2, stride: int = 2, padding: int = 0, ceil: bool = False, include: bool = True
+    ) -> str:
+        """Average pooling."""
+        return self._add(
+            AvgPool,
+            (value,),
+            kernel=(kernel, kernel),
+            stride=(stride, stride),
+            padding=(padding,) * 4,
+            ceil_mode=ceil,
+            count_include_pad=include,
+        )
+
+    def global_pool(self, value: str) -> str:
+        """Global average pooling."""
+        return self._add(GlobalAvgPool, (value,))
+
+    def flatten(self, value: str) -> str:
+        """All of a sample in one row."""
+        return self._add(Flatten, (value,))
+
+    def select(self, value: str, channels: list[int]) -> str:
+        """Some channels in some order."""
+        listed = self.vector(f"s{len(self.operators)}", np.array(channels, np.int32), False)
+        return self._add(Select, (value,), channels=listed)
+
+    def concat(self, *values: str) -> str:
+        """The channels of all."""
+        return self._add(Concat, values)
+
+    def head(self, value: str, fmt: str = "dense") -> Network:
+        """Global pooling and a classifier; the finished network."""
+        self.linear(self.flatten(self.global_pool(value)), self.classes, fmt)
+        return self.network()
+
+
+def random_mask(
+    random: np.random.Generator, shape: tuple[int, ...], scheme: str, sparsity: float, height: int
+) -> np.ndarray:
+    """A mask of the scheme's shape that keeps about 1 - sparsity of the weights, and at least one unit."""
+    out, columns = shape[0], int(np.prod(shape[1:]))
+    if scheme == "irregular":
+        return _some(random, out * columns, sparsity).reshape(shape)
+    if scheme == "block":
+        blocks = _some(random, out // height * columns, sparsity).reshape(out // height, 1, columns)
+        return np.broadcast_to(blocks, (out // height, height, columns)).reshape(shape)
+    if scheme == "channel":
+        kept = _some(random, shape[1], sparsity)
+        return np.broadcast_to(kept.reshape(1, -1, *(1,) * (len(shape) - 2)), shape).copy()
+    cells = np.zeros((8, 9), bool)
+    np.put_along_axis(cells, PATTERNS.astype(np.intp), True, axis=1)
+    kernels = _some(random, out * shape[1], 1 - (1 - sparsity) * 9 / 4)
+    return (cells[random.integers(0, 8, kernels.size)] & kernels[:, None]).reshape(shape)
+
+
+def _some(random: np.random.Generator, units: int, sparsity: float) -> np.ndarray:
+    mask = np.zeros(units, bool)
+    mask[random.permutation(units)[: max(1, int((1 - sparsity) * units))]] = True
+    return mask
+
+
+def resnet(
+    fmt: str = "csr", sparsity: float = 0.9, blocks: int = 5, width: int = 32, size: int = 32, classes: int = 10
+) -> Network:
+    """The residual network of the published scripts: three stages of `blocks` basic blocks."""
+    b = Builder((3, size, size), classes)
+    x = b.relu(b.norm(b.conv("input", width)))
+    for stage in range(3):
+        out = width << stage
+        for block in range(blocks):
+            stride = 2 if stage and not block else 1
+            y = b.relu(b.norm(b.conv(x, out, stride=stride, fmt=fmt, sparsity=sparsity)))
+            y = b.norm(b.conv(y, out, fmt=fmt, sparsity=sparsity))
+            if b.shapes[x] != b.shapes[y]:
+                x = b.norm(b.conv(x, out, kernel=1, stride=stride, padding=0))
+            x = b.relu(b.add(y, x))
+    return b.head(x)

@@ -1,0 +1,35 @@
+"""The examples run as they stand, and come to what they claim."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from export.checks.observe import native_missing
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def example(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.skipif(native_missing() is not None, reason=str(native_missing()))
+def test_a_loop_goes_to_the_board_and_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The board learns the new sensor, and the loop keeps what it learned while it trains on."""
+    found = example("own_loop_to_board", monkeypatch).main(tmp_path)
+    assert found["before the board, new sensor"] < 0.6
+    assert found["after the board, new sensor"] > 0.8
+    assert min(found["trained on, new sensor"], found["trained on, old sensor"]) > 0.85
+    assert 0.8 <= found["weight sparsity"] < 0.801
+    assert {path.name for path in tmp_path.iterdir()} == {"artifact", "state"}
