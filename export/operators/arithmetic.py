@@ -7,7 +7,7 @@ import onnx
 
 from edge.network import Arithmetic, Div, Mul, Operator
 from export.operators.lowering import Lowering
-from export.operators.relation import CHANNELWISE, Channels, Relation
+from export.operators.relation import CHANNELWISE, UNKNOWN, Channels, Relation
 from export.operators.rule import Rule
 
 
@@ -30,7 +30,8 @@ class ArithmeticRule(Rule):
 
     def relation(self, node: onnx.NodeProto, graph: Channels) -> Relation:
         """Each channel from both operands' where they have as many; what is repeated along the channels stays."""
-        return BROADCAST
+        ranks = {len(graph.sizes.get(name, ())) for name in (*node.input, node.output[0]) if name not in graph.weights}
+        return BROADCAST if len(ranks) == 1 else UNKNOWN  # a value of fewer dimensions has its channels elsewhere
 
 
 class NegRule(Rule):
