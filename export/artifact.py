@@ -16,7 +16,7 @@ from edge.plan.choices import OptimizerChoice
 from edge.spelling import named
 from edge.weight.parameter import Parameter
 from export.capture import Captured, capture
-from export.checks.agreement import BATCHES, DisagreementError, Expected, compare, make_batch
+from export.checks.agreement import DisagreementError, Expected, attempts, compare, make_batch
 from export.checks.observe import Batch, Observed, native_missing, observe_native, observe_ort, observe_reference
 from export.checks.verify import expect
 from export.compress.channels import compact
@@ -224,14 +224,14 @@ def judge(
     """PyTorch's answer, every engine's, and each engine's largest difference over its tolerance, on one batch.
 
     A ReLU input near zero changes side by rounding alone and then moves a gradient by more than any tolerance. That is
-    chance, and gone with another batch, while a wrong graph is wrong on every one: so the first of a few batches on
-    which all engines agree counts. Raises DisagreementError, of the first batch, if there is none.
+    chance, while a wrong graph is wrong on every batch: so the first of a few `attempts` on which all engines agree
+    counts. Raises DisagreementError, of the first batch, if there is none.
     """
     held = () if format == "dense" else tuple(source.layers)
     disagreements = []
-    for seed in range(BATCHES):
+    for seed, nudges in attempts():
         batch = make_batch(source.input, len(source.class_names), optimizer.kind, seed)
-        expected = expect(source, built.trained, held, batch, optimizer, smoothing, built.captured.trainable)
+        expected = expect(source, built.trained, held, batch, optimizer, smoothing, built.captured.trainable, nudges)
         observed = observe(built, represented, expected.batch, optimizer, smoothing, folder)
         try:
             agreement = {seen.engine: compare(expected, seen, built.kept, seen.engine != "ort") for seen in observed}

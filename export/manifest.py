@@ -114,10 +114,11 @@ def _write_reference(facts: Facts, path: Path) -> None:
         learning_rate=np.float64(expected.batch.learning_rate),
         logits=expected.logits.astype(np.float32),
         loss=np.float64(expected.loss),
-        logits_floor=np.float64(expected.logits_floor),
-        loss_floor=np.float64(expected.loss_floor),
+        logits_floor=np.float64(expected.floors.logits),
+        loss_floor=np.float64(expected.floors.loss),
         names=np.array(names),
         moved=np.array([np.linalg.norm(moved[name]) for name in names]),
+        moved_floors=np.array([expected.floors.norms[name] for name in names]),
     )
 
 

@@ -14,7 +14,7 @@ from edge.handover.artifact import trained_sparsity
 from edge.handover.manifest import ENGINE_FILES, MANIFEST, Manifest, read_manifest
 from edge.network import Network, read_network
 from edge.plan.choices import OptimizerChoice
-from export.checks.agreement import BATCHES, FLOOR_FACTOR, DisagreementError, compare, make_batch
+from export.checks.agreement import BATCHES, FLOOR_FACTOR, DisagreementError, attempts, compare, make_batch
 from export.checks.observe import (
     REFERENCE,
     Batch,
@@ -112,18 +112,18 @@ def _referee(
 ) -> dict[str, float]:
     """Each engine's largest difference from the numpy referee over its tolerance, number by number.
 
-    A ReLU input near zero may change side by this machine's rounding, so the first of a few batches on which an engine
-    agrees counts, as in an export.
+    A ReLU input near zero may change side by this machine's rounding, so the first of a few `attempts` on which an
+    engine agrees counts, as in an export.
     """
     optimizer, smoothing = OptimizerChoice(**manifest.optimizer), manifest.label_smoothing
     agreement: dict[str, float] = {}
     disagreements: dict[str, DisagreementError] = {}
-    for seed in range(BATCHES):
+    for seed, nudges in attempts():
         left = [name for name in engines if name not in agreement]
         if not left:
             break
         batch = make_batch(network.input, network.classes, optimizer.kind, seed) if seed else stored
-        expected = refer(network, batch, optimizer, smoothing)
+        expected = refer(network, batch, optimizer, smoothing, nudges)
         for name in left:
             try:
                 agreement[name] = compare(expected, engines[name](batch), {}, name != "ort")
@@ -132,8 +132,8 @@ def _referee(
     for name, first in disagreements.items():
         if name not in agreement:
             raise DamagedError(
-                f"{path}: {first}, and so on {BATCHES} batches: this machine's {name} engine computes this "
-                "network wrongly; use another engine and report it"
+                f"{path}: {first}, and so on {BATCHES} batches, and by more than rounding explains: this machine's "
+                f"{name} engine computes this network wrongly; use another engine and report it"
             )
     return agreement
 
@@ -142,8 +142,13 @@ def _read_reference(path: Path) -> tuple[Batch, dict[str, Any]]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             batch = Batch(stored["images"], stored["labels"], float(stored["learning_rate"]))
-            moved = dict(zip(stored["names"].tolist(), stored["moved"].tolist(), strict=True))
-            floors = {name: float(stored[name]) if name in stored else 0.0 for name in ("logits_floor", "loss_floor")}
+            names = stored["names"].tolist()
+            moved = dict(zip(names, stored["moved"].tolist(), strict=True))
+            floors: dict[str, Any] = {
+                name: float(stored[name]) if name in stored else 0.0 for name in ("logits_floor", "loss_floor")
+            }
+            by_name = stored["moved_floors"].tolist() if "moved_floors" in stored else [0.0] * len(names)
+            floors["moved_floors"] = dict(zip(names, by_name, strict=True))
             return batch, {"logits": stored["logits"], "loss": float(stored["loss"]), "moved": moved, **floors}
     except (OSError, ValueError, KeyError) as wrong:
         raise DamagedError(f"{path}: is not the reference batch that export wrote ({wrong})") from wrong
@@ -164,7 +169,8 @@ def _compare(path: Path, seen: Observed, answers: dict[str, Any]) -> float:
         if name in seen.updated:
             step = seen.updated[name].astype(np.float64) - seen.before[name]
             share = VARIANCE_SHARE if name.endswith("running_var") else MOVED_SHARE
-            pairs.append((name, abs(float(np.linalg.norm(step)) - wanted), share * wanted + 1e-3 * largest))
+            allowed = share * wanted + 1e-3 * largest + FLOOR_FACTOR * answers["moved_floors"][name]
+            pairs.append((name, abs(float(np.linalg.norm(step)) - wanted), allowed))
     for name, difference, allowed in pairs:
         if not difference <= allowed:
             raise DamagedError(

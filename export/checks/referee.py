@@ -8,13 +8,19 @@ from edge.engines.reference import Reference
 from edge.engines.reference.operators import rule_of
 from edge.network import Network
 from edge.plan.choices import OptimizerChoice
-from export.checks.agreement import Expected, trusted
+from export.checks.agreement import Expected, floors, nudged, trusted
 from export.checks.observe import Batch, Observed, choices_of, observe_reference
 
 
-def refer(network: Network, batch: Batch, optimizer: OptimizerChoice, label_smoothing: float) -> Expected:
-    """What one step of the referee makes of the batch, in float64 and, for the floor, in float32."""
+def refer(
+    network: Network, batch: Batch, optimizer: OptimizerChoice, label_smoothing: float, nudges: int = 0
+) -> Expected:
+    """What one step of the referee makes of the batch in float64; for the floors also in float32, and of the batch
+    nudged so often."""
     exact = observe_reference(network, batch, optimizer, label_smoothing)
+    rounded = observe_reference(network, batch, optimizer, label_smoothing, np.float32)
+    moved = (observe_reference(network, other, optimizer, label_smoothing) for other in nudged(batch, nudges))
+    meant = _trusted(network, batch, optimizer, label_smoothing)
     return Expected(
         "the numpy referee",
         batch,
@@ -23,18 +29,9 @@ def refer(network: Network, batch: Batch, optimizer: OptimizerChoice, label_smoo
         exact.before,
         exact.updated,
         _biased(network, exact, len(batch.labels)),
-        _trusted(network, batch, optimizer, label_smoothing),
-        *_floors(exact, observe_reference(network, batch, optimizer, label_smoothing, np.float32)),
+        meant,
+        floors(exact, rounded, moved, meant),
     )
-
-
-def _floors(exact: Observed, rounded: Observed) -> tuple[dict[str, float], float, float]:
-    """How far float32 is from float64: by parameter, in the logits, in the loss."""
-    floor = {
-        name: float(np.abs(rounded.updated[name].astype(np.float64) - value).max(initial=0.0))
-        for name, value in exact.updated.items()
-    }
-    return floor, float(np.abs(rounded.logits - exact.logits).max()), abs(rounded.loss - exact.loss)
 
 
 def _biased(network: Network, exact: Observed, images: int) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from edge.plan.choices import OptimizerChoice
-from export.checks.agreement import DisagreementError, Expected, trusted
+from export.checks.agreement import DisagreementError, Expected, floors, nudged, trusted
 from export.checks.observe import Batch
 from export.source import Source
 from mest.models.chance import without_chance
@@ -27,18 +27,28 @@ def expect(
     optimizer: OptimizerChoice,
     label_smoothing: float,
     trainable: Collection[str] | None = None,
+    nudges: int = 0,
 ) -> Expected:
-    """What one step of PyTorch makes of the batch. Layers that are `held` have their gradients masked.
+    """What one step of PyTorch makes of the batch in float64; for the floors also in float32, and nudged so often.
+
+    Layers that are `held` have their gradients masked.
 
     `trainable`: what the artifact could train; raises DisagreementError for another parameter that PyTorch would move.
     """
     known = trained if trainable is None else trainable
-    exact = _step(source, trained, known, held, batch, optimizer, label_smoothing, torch.float64)
+
+    def step(images: Batch, dtype: torch.dtype) -> _Step:
+        return _step(source, trained, known, held, images, optimizer, label_smoothing, dtype)
+
+    exact = step(batch, torch.float64)
     if trainable is not None and (lost := exact.gradients.keys() - set(known)):
         raise DisagreementError(f"{min(lost)}: has a gradient in PyTorch, and the exported graph does not train it")
-    rounded = _step(source, trained, known, held, batch, optimizer, label_smoothing, torch.float32)
-    floor = {name: float(np.abs(rounded.updated[name] - value).max()) for name, value in exact.updated.items()}
+    rounded = step(batch, torch.float32)
+    moved = (
+        step(other, torch.float64) for other in nudged(batch, nudges)
+    )  # one at a time: they are large
     judged = exact.gradients.keys() & set(trained) if optimizer.kind == "adamw" else ()
+    meant = {name: trusted(exact.gradients[name]) for name in judged}
     return Expected(
         "PyTorch",
         batch,
@@ -47,10 +57,8 @@ def expect(
         exact.before,
         exact.updated,
         exact.biased_variance,
-        {name: trusted(exact.gradients[name]) for name in judged},
-        floor,
-        float(np.abs(rounded.logits - exact.logits).max()),
-        abs(rounded.loss - exact.loss),
+        meant,
+        floors(exact, rounded, moved, meant),
     )
 
 

@@ -7,7 +7,9 @@ that far.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,8 @@ from edge.plan.choices import OptimizerChoice
 from edge.weight.formats import decode
 from export.artifact import build, observe, write_ort
 from export.capture import Captured
-from export.checks.agreement import compare, make_batch
+from export.checks.agreement import NUDGES, DisagreementError, Expected, compare, make_batch
+from export.checks.observe import Observed
 from export.checks.verify import expect
 from export.kept import cut
 from export.options import Options
@@ -144,3 +147,43 @@ def _pytorch_optimizer(model: nn.Module, choice: OptimizerChoice, rate: float) -
     if choice.kind == "adamw":
         return torch.optim.AdamW(model.parameters(), rate, weight_decay=choice.weight_decay)
     return torch.optim.SGD(model.parameters(), rate, choice.momentum, weight_decay=choice.weight_decay)
+
+
+BENT = 3e-7  # more than float32 rounds the input of the ReLU by, less than a nudge moves it
+
+
+def at_a_bend(source: Source, image: torch.Tensor, distance: float) -> Source:
+    """The same with hidden unit 0 this far above the bend of its ReLU on one image."""
+    model = copy.deepcopy(source.model)
+    hidden = model[1]
+    with torch.no_grad():
+        hidden.bias[0] = 0
+        hidden.bias[0] = distance - hidden.double()(image.double().flatten())[0]
+        hidden.float()
+    return replace(source, model=model)
+
+
+def test_a_step_at_a_bend_of_relu_is_judged_by_what_rounding_may_do() -> None:
+    """An engine that is on the other side of zero agrees once nudges are counted; a wrong step never does."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(INPUT)), 4), nn.ReLU(), nn.Linear(4, CLASSES))
+    plain = Source(model, {}, INPUT, tuple(map(str, range(CLASSES))), {}, OptimizerChoice(), 0.0, {"model": "bend"})
+    batch = make_batch(INPUT, CLASSES, "sgd")
+    image = torch.from_numpy(batch.images[0])
+    trained = [name for name, _ in model.named_parameters()]
+
+    def step(distance: float, nudges: int) -> Expected:
+        return expect(at_a_bend(plain, image, distance), trained, (), batch, OptimizerChoice(), 0.0, nudges=nudges)
+
+    one, other = step(BENT, 0), step(-BENT, 0)
+    moved = {name: other.updated[name] - other.before[name] for name in trained}
+    engine = Observed(
+        "other side", other.logits, other.loss, one.before, {name: one.before[name] + moved[name] for name in trained}
+    )
+    with pytest.raises(DisagreementError, match=r"engine other side: 1\.(weight|bias) differs from PyTorch"):
+        compare(one, engine, {}, True)
+    assert compare(step(BENT, NUDGES), engine, {}, True) < 1
+    for name in ("3.weight", "3.bias"):
+        wrong = {**engine.updated, name: one.before[name] + 1.05 * moved[name]}
+        with pytest.raises(DisagreementError, match=f"{name} differs"):
+            compare(step(BENT, NUDGES), replace(engine, updated=wrong), {}, True)
