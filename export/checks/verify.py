@@ -44,9 +44,7 @@ def expect(
     if trainable is not None and (lost := exact.gradients.keys() - set(known)):
         raise DisagreementError(f"{min(lost)}: has a gradient in PyTorch, and the exported graph does not train it")
     rounded = step(batch, torch.float32)
-    moved = (
-        step(other, torch.float64) for other in nudged(batch, nudges)
-    )  # one at a time: they are large
+    moved = (step(other, torch.float64) for other in nudged(batch, nudges))  # one at a time: they are large
     judged = exact.gradients.keys() & set(trained) if optimizer.kind == "adamw" else ()
     meant = {name: trusted(exact.gradients[name]) for name in judged}
     return Expected(

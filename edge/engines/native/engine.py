@@ -39,7 +39,11 @@ class StepProfile:
 
 
 class NativeEngine:
-    """`edge.engines.engine.Engine` over our own kernels. `snapshot` returns views of the living arrays."""
+    """`edge.engines.engine.Engine` over our own kernels. `snapshot` returns views of the living arrays.
+
+    `arena`: the block that all buffers lie in (bytes); `training`: the program of a step, by samples of a
+    piece; `tensors`: what is trained, by name.
+    """
 
     name = "native"
 
@@ -65,11 +69,11 @@ class NativeEngine:
                 f"engine native: {choices.threads} threads of instruction set {instruction_set or 'auto'!r} cannot be "
                 f"started; sets that run here: {known}"
             )
-        self._arena = aligned(self.footprint.arena.nbytes, np.uint8)
-        self._gradients, self._tensors = allocate_tensors(self._model)
-        self._update, self._params = describe_update(choices), trained_tensors(self._tensors)
+        self.arena = aligned(self.footprint.arena.nbytes, np.uint8)
+        self._gradients, self.tensors = allocate_tensors(self._model)
+        self._update, self._params = describe_update(choices), trained_tensors(self.tensors)
         self._steps_done = 0
-        self._training = {size: self._lower(planned) for size, planned in blueprint.training.items()}
+        self.training = {size: self._lower(planned) for size, planned in blueprint.training.items()}
         self._unplanned: tuple[int, Lowered] | None = None  # the last piece of a size that was not planned
         self._prediction = self._lower(blueprint.predict)
 
@@ -143,15 +147,15 @@ class NativeEngine:
 
     def _program(self, micro_batch: int) -> Lowered:
         """The training program for a size of piece; for one that was not planned, if it fits the same arena."""
-        if micro_batch in self._training:
-            return self._training[micro_batch]
+        if micro_batch in self.training:
+            return self.training[micro_batch]
         if self._unplanned is None or self._unplanned[0] != micro_batch:
             self._unplanned = None  # one at a time is held
             planned = plan_listing(training_listing(self._model, micro_batch))
-            if planned.arena.nbytes > self._arena.size:
+            if planned.arena.nbytes > self.arena.size:
                 raise BudgetError(
                     f"a piece of {micro_batch} samples needs {planned.arena.nbytes} bytes, the plan for pieces of "
-                    f"{', '.join(map(str, self.choices.pieces))} holds {self._arena.size}; plan with the size of the "
+                    f"{', '.join(map(str, self.choices.pieces))} holds {self.arena.size}; plan with the size of the "
                     "smaller batch (last_batch), or give a batch size that divides the samples"
                 )
             self._unplanned = micro_batch, self._lower(planned)
@@ -159,23 +163,24 @@ class NativeEngine:
 
     def _programs(self) -> tuple[Lowered, ...]:
         unplanned = () if self._unplanned is None else (self._unplanned[1],)
-        return (*self._training.values(), *unplanned, self._prediction)
+        return (*self.training.values(), *unplanned, self._prediction)
 
     def _lower(self, planned: Planned) -> Lowered:
         lowered = Lowered(
             self._model,
             planned.listing,
-            self._tensors,
+            self.tensors,
             self._gradients,
             self._update,
             self._params,
-            self._arena,
+            self.arena,
             planned.arena.offsets,
         )
-        self._verify(lowered)
+        self.verify(lowered)
         return lowered
 
-    def _verify(self, lowered: Lowered) -> None:
+    def verify(self, lowered: Lowered) -> None:
+        """Raise DamagedError naming the first step of a program whose numbers do not fit its memory."""
         wrong = self._library.mest_check(ctypes.byref(lowered.program), self.choices.threads)
         if wrong:
             name = lowered.names[wrong - 1]
@@ -231,8 +236,8 @@ class NativeEngine:
         )
 
         removed = grown = 0
-        for number, name in enumerate(name for name in self._tensors if name in prune_to):
-            weight = self._tensors[name]
+        for number, name in enumerate(name for name in self.tensors if name in prune_to):
+            weight = self.tensors[name]
             if not isinstance(weight, Weight) or not weight.layout.parameter.sparse:
                 raise InputError(f"{name}: not a sparse weight of this network; it cannot be mutated")
             result = mutate_weight(weight, prune_to[name], grow_to[name], seed + number, gradient_weight)
@@ -244,27 +249,27 @@ class NativeEngine:
         """Bring the programs in line with the numbers of non-zeros."""
         for lowered in self._programs():
             lowered.refresh()
-            self._verify(lowered)
+            self.verify(lowered)
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """`NAME/values`, index lists, `NAME/gradient`, `NAME/state0..`, `optimizer/steps`; views for now."""
         self._refuse_closed()
-        return {**snapshots.arrays_of(self._tensors), STEPS: np.array([self._steps_done], np.int64)}
+        return {**snapshots.arrays_of(self.tensors), STEPS: np.array([self._steps_done], np.int64)}
 
     def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
         """Continue from a snapshot; raises DamagedError, and changes nothing, if it does not fit."""
         wrong = sorted(set(self.snapshot()) ^ set(snapshot))
         if wrong:
             raise DamagedError(f"state: {wrong[0]} does not fit this artifact and these choices")
-        snapshots.take(self._tensors, snapshot, snapshots.ALL)
+        snapshots.take(self.tensors, snapshot, snapshots.ALL)
         self._steps_done = int(snapshot[STEPS][0])
         self._refresh()
 
     def restore_weights(self, snapshot: Mapping[str, np.ndarray]) -> None:
         """Take a snapshot's values and index lists alone; raises DamagedError, and changes nothing, if one lacks."""
         self._refuse_closed()
-        snapshots.check_weights(self._tensors, snapshot)
-        snapshots.take(self._tensors, snapshot, snapshots.WEIGHTS)
+        snapshots.check_weights(self.tensors, snapshot)
+        snapshots.take(self.tensors, snapshot, snapshots.WEIGHTS)
         self._steps_done = 0
         self._refresh()
 
@@ -278,7 +283,7 @@ class NativeEngine:
         self._refuse_closed()
         sparse = self._model.network.sparse_parameters()
         total = sum(parameter.size for parameter in sparse.values())
-        return 1.0 - sum(self._tensors[name].count for name in sparse) / total if total else 0.0
+        return 1.0 - sum(self.tensors[name].count for name in sparse) / total if total else 0.0
 
     def close(self) -> None:
         """End the threads and let go of the memory."""
@@ -286,12 +291,12 @@ class NativeEngine:
             return
         self._library.mest_close(self._handle)
         self._handle = None
-        self._training.clear()
+        self.training.clear()
         self._unplanned = None
-        self._tensors.clear()
+        self.tensors.clear()
         self._params = ()
         del self._prediction, self._update  # they lead to the arrays
-        self._arena = self._gradients = np.empty(0, np.uint8)
+        self.arena = self._gradients = np.empty(0, np.uint8)
 
     def _checked_images(self, images: np.ndarray) -> np.ndarray:
         if images.ndim != 4 or images.shape[1:] != self._model.network.input:

@@ -118,17 +118,17 @@ class OrtEngine:
         """Load an artifact. `updated` names the parameters to train where fewer than exported are wanted."""
         self.choices = choices
         self.footprint = footprint
-        self._session = OrtSession(artifact, choices.threads)
+        self.session = OrtSession(artifact, choices.threads)
         self._classes = classes
-        self._sparse = [SparseLayer(described, self._session.values) for described in sparse]
+        self._sparse = [SparseLayer(described, self.session.values) for described in sparse]
         self._closed = False
-        trained = [name for name in self._session.trainable if updated is None or name in updated]
-        self._optimizer = Optimizer(choices.optimizer, {name: self._session.values[name].size for name in trained})
+        trained = [name for name in self.session.trainable if updated is None or name in updated]
+        self._optimizer = Optimizer(choices.optimizer, {name: self.session.values[name].size for name in trained})
 
     def train_step(self, images: np.ndarray, labels: np.ndarray, learning_rate: float) -> StepResult:
         """One optimizer step over a batch, in pieces of `choices.micro_batch` that are weighted by their size."""
         self._refuse_closed()
-        session, size, count = self._session, self.choices.micro_batch, len(images)
+        session, size, count = self.session, self.choices.micro_batch, len(images)
         loss, correct = 0.0, 0
         for start in range(0, count, size):
             piece = slice(start, min(start + size, count))
@@ -149,7 +149,7 @@ class OrtEngine:
     def _update(self, gradients: Mapping[str, np.ndarray], learning_rate: float) -> None:
         self._optimizer.begin_step()
         for name in self._optimizer.state:
-            self._optimizer.update(name, self._session.values[name].reshape(-1), gradients[name], learning_rate)
+            self._optimizer.update(name, self.session.values[name].reshape(-1), gradients[name], learning_rate)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Logits `(n, classes)` in evaluation mode, in pieces of `choices.micro_batch`."""
@@ -157,7 +157,7 @@ class OrtEngine:
         logits = np.empty((len(images), self._classes), np.float32)
         for start in range(0, len(images), self.choices.micro_batch):
             piece = slice(start, start + self.choices.micro_batch)
-            logits[piece] = self._session.evaluate(images[piece])
+            logits[piece] = self.session.evaluate(images[piece])
         return logits
 
     def mutate(
@@ -170,7 +170,7 @@ class OrtEngine:
             if layer.name in prune_to:
                 gradient = None
                 if gradient_weight:
-                    gradient = self._session.gradients().get(layer.values_name)
+                    gradient = self.session.gradients().get(layer.values_name)
                 result = layer.mutate(
                     prune_to[layer.name],
                     grow_to[layer.name],
@@ -185,7 +185,7 @@ class OrtEngine:
     def snapshot(self) -> dict[str, np.ndarray]:
         """Parameters by their name in the checkpoint, optimizer state and step count; views of what is there."""
         self._refuse_closed()
-        arrays = dict(self._session.values)
+        arrays = dict(self.session.values)
         for name, state in self._optimizer.state.items():
             arrays.update({_STATE.format(name=name, number=number): array for number, array in enumerate(state)})
         arrays["optimizer/steps"] = np.array([self._optimizer.steps], np.int64)
@@ -203,10 +203,10 @@ class OrtEngine:
     def restore_weights(self, snapshot: Mapping[str, np.ndarray]) -> None:
         """Copy the checkpoint's parameters alone into place; raises DamagedError if one lacks or has another shape."""
         self._refuse_closed()
-        lacking = sorted(set(self._session.values) - set(snapshot))
+        lacking = sorted(set(self.session.values) - set(snapshot))
         if lacking:
             raise DamagedError(f"state: holds no {lacking[0]}, which this artifact needs")
-        _copy_all(snapshot, self._session.values)
+        _copy_all(snapshot, self.session.values)
         for state in self._optimizer.state.values():
             for array in state:
                 array[...] = 0
@@ -226,7 +226,7 @@ class OrtEngine:
     def close(self) -> None:
         """Release the sessions and their threads."""
         self._closed = True
-        self._session.close()
+        self.session.close()
 
 
 def _copy_all(snapshot: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> None:

@@ -69,12 +69,12 @@ def test_altered_programs_are_refused_or_stay_within_their_memory(choices: Choic
     engine = NativeEngine.of(network, choices)
     images, labels = batch(network, choices.batch_size)
     random = np.random.default_rng([SEED, CHOICES.index(choices)])
-    program = engine._training[choices.micro_batch]
+    program = engine.training[choices.micro_batch]
     refused = ran = 0
     for _ in range(CASES // len(CHOICES)):
         changes = [altered(program, random) for _ in range(random.integers(1, 4))]
         try:
-            engine._verify(program)
+            engine.verify(program)
             engine.train_step(images, labels, 0.01)
             ran += 1
         except DamagedError:
@@ -85,7 +85,7 @@ def test_altered_programs_are_refused_or_stay_within_their_memory(choices: Choic
         for raw, start, end in guarded:
             assert (raw[:start] == PATTERN).all(), what
             assert (raw[end:] == PATTERN).all(), what
-    engine._verify(program)
+    engine.verify(program)
     engine.close()
     assert refused > CASES // 20
     assert ran > CASES // 20
@@ -96,14 +96,14 @@ def test_every_operand_of_a_step_is_asked_for_its_size() -> None:
     network = mixed()
     choices = Choices(batch_size=8, micro_batch=8, threads=2)
     engine = NativeEngine.of(network, choices)
-    program = engine._training[8]
+    program = engine.training[8]
     kept = []
     for number, operand in enumerate(program.tables["operand"], 1):
         whole = operand.nbytes
         operand.nbytes = whole - 4
         if operand.nbytes >= 0:
             try:
-                engine._verify(program)
+                engine.verify(program)
                 kept.append((number, whole))
             except DamagedError:
                 pass
@@ -116,14 +116,14 @@ def test_a_place_outside_the_arena_is_refused() -> None:
     """Beyond its end, before its beginning, and where no float can stand."""
     network = mixed()
     engine = NativeEngine.of(network, Choices(batch_size=8, micro_batch=8))
-    program = engine._training[8]
+    program = engine.training[8]
     operand = next(one for one in program.tables["operand"] if one.segment == structs.ARENA)
-    for offset in (engine._arena.size, -64, 2, engine._arena.size - operand.nbytes + 4):
+    for offset in (engine.arena.size, -64, 2, engine.arena.size - operand.nbytes + 4):
         before, operand.offset = operand.offset, offset
         with pytest.raises(DamagedError, match="out of range"):
-            engine._verify(program)
+            engine.verify(program)
         operand.offset = before
-    engine._verify(program)
+    engine.verify(program)
     engine.close()
 
 
@@ -131,12 +131,12 @@ def test_a_trained_tensor_without_values_names_no_operand_that_is_not_there() ->
     """Its number is looked at even where nothing would be read."""
     network = mixed()
     engine = NativeEngine.of(network, Choices(batch_size=8, micro_batch=8))
-    program = engine._training[8]
+    program = engine.training[8]
     row = program.tables["param"][0]
     row.count = 0
-    engine._verify(program)
+    engine.verify(program)
     for number in (-1, program.program.operand_count + 1):
         row.values = number
         with pytest.raises(DamagedError, match="out of range"):
-            engine._verify(program)
+            engine.verify(program)
     engine.close()

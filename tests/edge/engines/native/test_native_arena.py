@@ -37,16 +37,16 @@ def test_the_arena_planned_is_the_arena_used(network: str, choices: Choices, gua
     """A step writes up to the last 64 bytes of the planned arena, and no byte around it or around any other array."""
     found = NETWORKS[network]()
     engine = NativeEngine.of(found, choices)
-    assert engine._arena.size == engine.footprint.arena.nbytes == NativeEngine.estimate(found, choices).arena.nbytes
-    touched = np.zeros(engine._arena.size, bool)
+    assert engine.arena.size == engine.footprint.arena.nbytes == NativeEngine.estimate(found, choices).arena.nbytes
+    touched = np.zeros(engine.arena.size, bool)
     images, labels = batch(found, choices.batch_size)
     for pattern in (0x5A, 0xA7):  # what happens to equal one of the two is written all the same
-        engine._arena[:] = pattern
+        engine.arena[:] = pattern
         engine.train_step(images, labels, 0.01)
         for rest in choices.pieces[1:]:
             engine.train_step(images[:rest], labels[:rest], 0.01)
         engine.predict(images)
-        touched |= engine._arena != pattern
+        touched |= engine.arena != pattern
     engine.close()
     assert np.flatnonzero(touched).max() >= touched.size - 64
     for raw, start, end in guarded:
@@ -62,9 +62,9 @@ def test_a_poisoned_arena_changes_nothing(choices: Choices) -> None:
     ends = []
     for poison in (0, 0xFF):
         engine = NativeEngine.of(network, choices)
-        engine._arena[:] = poison
+        engine.arena[:] = poison
         loss = engine.train_step(images, labels, 0.05).loss
-        engine._arena[:] = poison
+        engine.arena[:] = poison
         ends.append({**engine.snapshot(), "loss": np.array(loss), "logits": engine.predict(images)})
         ends[-1] = {name: array.copy() for name, array in ends[-1].items()}
         engine.close()

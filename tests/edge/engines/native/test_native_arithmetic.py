@@ -97,7 +97,7 @@ def test_what_nobody_trains_has_no_step() -> None:
     network = b.head(b.conv(x, 4))
     choices = Choices(batch_size=4, micro_batch=4, trainable="w.*")
     engine = NativeEngine.of(network, choices)
-    operators = engine._training[4].operators
+    operators = engine.training[4].operators
     engine.close()
     assert "stored_grad" not in operators
     assert "arithmetic_grad" not in operators

@@ -169,11 +169,11 @@ def test_the_plan_is_what_is_held(fmt: str, recompute: str) -> None:
     engine = NativeEngine.of(network, choices)
     assert engine.footprint == planned
     check_arena(planned.buffers, replace(planned.arena))
-    tensors = engine._tensors.values()
+    tensors = engine.tensors.values()
     weights = sum(tensor.values.nbytes for tensor in tensors)
     listed = sum(item.nbytes for item in planned.items if item.kind == "weights")
     assert weights <= listed <= weights + 64 * len(tensors)
-    assert engine._arena.nbytes == planned.arena.nbytes
+    assert engine.arena.nbytes == planned.arena.nbytes
     assert planned.arena.nbytes < planned.arena.naive_bytes
 
 

@@ -51,12 +51,12 @@ def test_a_zero_that_moved_is_noticed(make_artifact):  # noqa: F811
     """In a free slot as under a mask."""
     for format in ("csr", "masked"):
         engine = open_example(make_artifact("irregular", format))
-        values = engine._session.values["3.weight.values"]
+        values = engine.session.values["3.weight.values"]
         assert engine.zeros_kept()
         if format == "csr":
             values[-1] = 1e-6
         else:
-            values[engine._session.values["3.weight.mask"] == 0] = 1e-6
+            values[engine.session.values["3.weight.mask"] == 0] = 1e-6
         assert not engine.zeros_kept()
         engine.close()
 
@@ -82,7 +82,7 @@ def test_a_piece_repeated_is_the_piece(make_artifact):  # noqa: F811
     twice = open_example(make_artifact(), batch_size=16, micro_batch=8)
     once.train_step(images, labels, 0.1)
     twice.train_step(np.concatenate([images, images]), np.concatenate([labels, labels]), 0.1)
-    trained = once._session.trainable
+    trained = once.session.trainable
     left, right = once.snapshot(), twice.snapshot()
     for name in trained:
         np.testing.assert_allclose(left[name], right[name], rtol=1e-5, atol=1e-6, err_msg=name)
@@ -172,7 +172,7 @@ def test_a_step_is_that_of_pytorch(make_artifact):  # noqa: F811
     engine = open_example(path)
     model = build_model()
     parameters = dict(model.named_parameters())
-    views = engine._session.values
+    views = engine.session.values
     masks = {name: torch.from_numpy(views[f"{name}.mask"].copy()) for name in ("3.weight", "6.weight")}
     with torch.no_grad():
         for name, parameter in parameters.items():
