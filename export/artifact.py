@@ -24,7 +24,7 @@ from export.compress.formats import ROOM, compress, slots, with_compressed
 from export.compress.sizes import LayerSize, layer_size
 from export.contents import CONTENTS
 from export.directory import check_writable, whole_directory
-from export.graph import tensors
+from export.graph import shapes, tensors
 from export.inference import refuse_too_large, write_inference
 from export.kept import Kept
 from export.lower import describe, lower
@@ -199,7 +199,8 @@ def write_ort(
 
 def _unfit_to_run(built: Built, optimizer: OptimizerChoice, folder: Path) -> str | None:
     """Why onnxruntime-training cannot take a step with the files that it has built, or None if it can."""
-    batch = make_batch(built.network.input, built.network.classes, optimizer.kind)
+    _, *input = shapes(built.forward)[built.forward.graph.input[0].name]
+    batch = make_batch(tuple(int(size or 0) for size in input), built.network.classes, optimizer.kind)
     try:
         session = Session(folder)
         session.evaluate(batch.images, batch.labels)

@@ -46,8 +46,8 @@ class Captured:
         return tuple(name for name in self.parameters if name not in self.still)
 
 
-def capture(model: nn.Module, input_shape: tuple[int, int, int], preferred: Collection[str] = ()) -> Captured:
-    """Return the model's forward graph from images `(n, *input_shape)` to logits `(n, classes)`, opset 18.
+def capture(model: nn.Module, input_shape: tuple[int, ...], preferred: Collection[str] = ()) -> Captured:
+    """Return the model's forward graph from inputs `(n, *input_shape)` to logits `(n, classes)`, opset 18.
 
     A parameter with several names has the first of those `preferred`, or the first of all. Raises InputError for a
     model whose training is not its evaluation, or with an operator that cannot be exported, naming operator and module.
@@ -103,7 +103,7 @@ def capture(model: nn.Module, input_shape: tuple[int, int, int], preferred: Coll
     )
 
 
-def _looked_at(model: nn.Module, input_shape: tuple[int, int, int]) -> Probe:
+def _looked_at(model: nn.Module, input_shape: tuple[int, ...]) -> Probe:
     """What one look at the model's passes says, where a board can train what it computes; raises InputError."""
     try:
         found = probe(model, input_shape)

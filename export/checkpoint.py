@@ -51,7 +51,6 @@ def source_of_checkpoint(path: Path, described: Described) -> Source:
     input = _whole_numbers(named("input_shape"), str(described.input_shape), problems)
     problems += input_problems(input) if not problems else []
     refuse(problems)
-    shape = (input[0], input[1], input[2])
     names = _class_names(str(described.class_names), problems)
     preprocess: dict[str, Any] = {
         name: _numbers(named(name), str(getattr(described, name)), problems) for name in ("mean", "std")
@@ -63,11 +62,11 @@ def source_of_checkpoint(path: Path, described: Described) -> Source:
     if described.interpolation is not None:
         preprocess["interpolation"] = described.interpolation
     refuse(problems)
-    prepared = describe_preprocess(preprocess, shape, problems)
+    prepared = describe_preprocess(preprocess, input, problems)
     class_names = describe_classes(names, len(names), problems)
     refuse(problems)
     checkpoint = load_plain(path)
-    spec = ModelSpec(str(described.model), len(class_names), shape)
+    spec = ModelSpec(str(described.model), len(class_names), input)
     model = build_model(spec)
     masks = checkpoint.into(model)
     model.eval()
@@ -80,12 +79,12 @@ def source_of_checkpoint(path: Path, described: Described) -> Source:
     else:
         layers = _layers_of_state(model, checkpoint.sparsifier, path)
     run = {"from": f"the checkpoint {path.resolve()}", "model": spec.as_dict()}
-    return Source(model, layers, shape, class_names, prepared, run=run)
+    return Source(model, layers, input, class_names, prepared, run=run)
 
 
 NEEDED = {
     "model": "mine:net",
-    "input_shape": "3x32x32",
+    "input_shape": "3x32x32 (6x128 for windows of 6 channels, 40 for vectors)",
     "class_names": "cat,dog (or a file with a name a line, or how many there are)",
     "mean": "0.49,0.48,0.45 (0 where the model takes pixels / 255)",
     "std": "0.25 (1 likewise)",

@@ -1,4 +1,4 @@
-"""What a board must know about images and classes, as a person says it: checked whole, in the form of a manifest."""
+"""What a board must know about inputs and classes, as a person says it: checked whole, in the form of a manifest."""
 
 from __future__ import annotations
 
@@ -7,27 +7,38 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from edge.data.preprocess import ARRAY
+from export.lower import TAKEN
 from mest.errors import InputError
 
 MODES = {1: "L", 3: "RGB"}  # by number of channels
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 KEYS = ("mode", "mean", "std", "resize", "crop", "interpolation")
 NEEDED = (
-    'preprocess: give the mean and std that the images were normalised with, such as {"mean": [0.5], "std": [0.25]}; '
+    'preprocess: give the mean and std that the inputs were normalised with, such as {"mean": [0.5], "std": [0.25]}; '
     "0 and 1 where the model takes pixels / 255"
 )
 
 
-def input_problems(input: tuple[int, ...]) -> list[str]:
-    """Why images of this shape are none that a board takes; empty if they are `(channels, height, width)`."""
-    if len(input) != 3:
+def input_problems(input: tuple[int, ...], mode: Any = None) -> list[str]:
+    """Why inputs of this shape are none that a board takes; empty if they are.
+
+    Images have a shape `(channels, height, width)`, windows `(channels, length)`, vectors `(features,)`. Three
+    dimensions are an image's unless `mode` is "array".
+    """
+    if len(input) not in (1, 2, 3) or min(input) < 1:
+        return [f"input of shape {input}: {TAKEN}"]
+    if is_image(input, mode) and input[0] not in MODES:
         return [
-            f"input of shape {input}: a board takes images (channels, height, width); a model of plain vectors can "
-            "begin with nn.Flatten() and take (1, 1, length)"
+            f"images of {input[0]} channels: allowed are 1 (grey) and 3 (colour); of windows (channels, length) give "
+            f"that shape, and of other arrays of numbers preprocess mode {ARRAY!r}"
         ]
-    if input[0] not in MODES or min(input) < 1:
-        return [f"images of {input[0]} channels: allowed are 1 (grey) and 3 (colour)"]
     return []
+
+
+def is_image(input: tuple[int, ...], mode: Any) -> bool:
+    """False for arrays of numbers: all that has not three dimensions, and what `mode` says is one."""
+    return len(input) == 3 and mode != ARRAY
 
 
 def describe_classes(names: Sequence[str] | None, classes: int, problems: list[str]) -> tuple[str, ...]:
@@ -45,14 +56,13 @@ def describe_classes(names: Sequence[str] | None, classes: int, problems: list[s
     return found
 
 
-def describe_preprocess(
-    given: Mapping[str, Any] | None, input: tuple[int, int, int], problems: list[str]
-) -> dict[str, Any]:
+def describe_preprocess(given: Mapping[str, Any] | None, input: tuple[int, ...], problems: list[str]) -> dict[str, Any]:
     """The preprocessing as a manifest holds it; what is wrong goes to `problems`.
 
     `mean` and `std` are needed, a number or one per channel, on the scale 0 to 1. `resize` is (height, width) or the
     short side, by default the model's own height and width; `crop` the centre (height, width) or a side; `mode` RGB or
-    L; `interpolation` bilinear unless given.
+    L; `interpolation` bilinear unless given. Of arrays of numbers there are `mean` and `std` alone, of the numbers as
+    they are, and `mode` "array".
     """
     if given is None or not {"mean", "std"} <= given.keys():
         problems.append(NEEDED)
@@ -61,6 +71,8 @@ def describe_preprocess(
         if key not in KEYS:
             near = get_close_matches(str(key), KEYS, 1)
             problems.append(f"preprocess: unknown key {key!r}" + (f", did you mean {near[0]!r}?" if near else ""))
+    if not is_image(input, given.get("mode")):
+        return _describe_array(given, input[0], problems)
     channels, height, width = input
     mode = given.get("mode", MODES[channels])
     if mode != MODES[channels]:
@@ -68,9 +80,7 @@ def describe_preprocess(
     interpolation = given.get("interpolation", "bilinear")
     if interpolation not in INTERPOLATIONS:
         problems.append(f"preprocess: interpolation {interpolation!r}; allowed are {', '.join(INTERPOLATIONS)}")
-    mean, std = (_per_channel(name, given[name], channels, problems) for name in ("mean", "std"))
-    if min(std) <= 0:
-        problems.append(f"preprocess: std {given['std']}: give numbers above 0")
+    mean, std = _normalisation(given, channels, problems)
     crop = _sides("crop", given.get("crop"), problems)
     crop = (crop, crop) if isinstance(crop, int) else crop
     resize = _sides("resize", given.get("resize", None if crop else (height, width)), problems)
@@ -84,6 +94,26 @@ def describe_preprocess(
         "mean": list(mean),
         "std": list(std),
     }
+
+
+def _describe_array(given: Mapping[str, Any], channels: int, problems: list[str]) -> dict[str, Any]:
+    if given.get("mode", ARRAY) != ARRAY:
+        problems.append(f"preprocess: mode {given['mode']!r} for what is no image; allowed is {ARRAY!r}")
+    for key in ("resize", "crop", "interpolation"):
+        if given.get(key) is not None:
+            problems.append(f"preprocess: {key} is for images; leave it out")
+    mean, std = _normalisation(given, channels, problems)
+    unused = {"resize": None, "crop": None, "interpolation": None}
+    return {"mode": ARRAY, **unused, "mean": list(mean), "std": list(std)}
+
+
+def _normalisation(
+    given: Mapping[str, Any], channels: int, problems: list[str]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    mean, std = (_per_channel(name, given[name], channels, problems) for name in ("mean", "std"))
+    if min(std) <= 0:
+        problems.append(f"preprocess: std {given['std']}: give numbers above 0")
+    return mean, std
 
 
 def refuse(problems: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import onnx
 
+from edge.data.preprocess import ARRAY
 from export.graph import forget_origin, stamp
 from export.passes.gathered_channels import fill_gathered_channels
 from export.source import Source
@@ -21,11 +22,12 @@ from mest.errors import InputError
 MODEL, WEIGHTS = "inference.onnx", "inference.bin"
 MOST_BYTES = 2**31 - 2**24  # what protobuf can hold, less room for the graph
 OWN_FILE_BYTES = 3 * 2**29  # from here on tools that copy a model once or twice in memory begin to fail
+LAYOUTS = {1: "NC", 2: "NCL", 3: "NCHW"}  # by the dimensions of one input
 SMALL_BYTES = 4096  # shapes and scalars, which shape inference wants to see, stay in the graph
 
 
 def write_inference(model: onnx.ModelProto, source: Source, folder: Path, external_data: bool = False) -> None:
-    """Write inference.onnx into `folder`: images `input` (batch, c, h, w) to `logits`.
+    """Write inference.onnx into `folder`: `input` (batch, c, h, w), (batch, c, l) or (batch, f) to `logits`.
 
     With `external_data`, or for a model near protobuf's 2 GB, the weights lie beside it in inference.bin.
     """
@@ -72,9 +74,9 @@ def describe(model: onnx.ModelProto, source: Source) -> None:
     zeros = sum(int((~layer.mask).sum()) for layer in source.layers.values())
     weights = sum(layer.mask.size for layer in source.layers.values())
     facts: dict[str, Any] = {
-        "input_layout": "NCHW",
+        "input_layout": LAYOUTS[len(source.input)],
         "input_shape": list(source.input),
-        "pixel_scale": 1 / 255,
+        "pixel_scale": 1.0 if source.preprocess.get("mode") == ARRAY else 1 / 255,
         **source.preprocess,
         "class_names": list(source.class_names),
         "sparsity": zeros / weights if weights else 0.0,
@@ -88,8 +90,22 @@ def _text(fact: Any) -> str:
     return fact if isinstance(fact, str) else json.dumps(fact, ensure_ascii=False)
 
 
-def _for_people(shape: tuple[int, int, int], facts: Mapping[str, Any], preprocess: Mapping[str, Any]) -> str:
+def _for_people(shape: tuple[int, ...], facts: Mapping[str, Any], preprocess: Mapping[str, Any]) -> str:
     size = "x".join(map(str, shape))
+    axes = {1: "feature", 2: "channel, length", 3: "channel, height, width"}[len(shape)]
+    steps = _array_steps(preprocess) if preprocess.get("mode") == ARRAY else _image_steps(preprocess)
+    return (
+        f"input: float32 (batch, {axes}), {size} each: {', then '.join(steps)}. "
+        f"logits: one number for each of {len(facts['class_names'])} classes in the order of class_names; "
+        f"softmax gives probabilities. Sparsity {facts['sparsity']:.4f} of the sparse layers; weights are stored dense."
+    )
+
+
+def _array_steps(preprocess: Mapping[str, Any]) -> list[str]:
+    return [f"(number - {preprocess['mean']}) / {preprocess['std']} per channel"]
+
+
+def _image_steps(preprocess: Mapping[str, Any]) -> list[str]:
     resize, crop = preprocess.get("resize"), preprocess.get("crop")
     steps = [f"convert the image to {preprocess.get('mode')}"]
     if resize is not None:
@@ -98,8 +114,4 @@ def _for_people(shape: tuple[int, int, int], facts: Mapping[str, Any], preproces
     if crop is not None:
         steps.append(f"cut out the centre {crop[0]}x{crop[1]} (h x w)")
     steps.append(f"(pixel / 255 - {preprocess.get('mean')}) / {preprocess.get('std')} per channel")
-    return (
-        f"input: float32 (batch, channel, height, width), {size} each: {', then '.join(steps)}. "
-        f"logits: one number for each of {len(facts['class_names'])} classes in the order of class_names; "
-        f"softmax gives probabilities. Sparsity {facts['sparsity']:.4f} of the sparse layers; weights are stored dense."
-    )
+    return steps

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
+from edge.data.preprocess import ARRAY
 from edge.handover.manifest import Manifest
 from edge.plan.choices import OptimizerChoice
 from export.artifact import export_artifact
@@ -51,10 +52,12 @@ def export_model(
 ) -> Manifest:
     """Write the artifact of a model, verified as `mest export` verifies, and return its manifest; the model stays.
 
-    `example_input` is a batch of images `(n, channels, height, width)`, one image, or the shape of one.
-    `preprocess` has `mean` and `std`, and if need be `resize`, `crop`, `mode` and `interpolation`; `class_names` are
-    numbers unless given. What is sparse is said by `sparsifier`, or by `masks` of scheme `scheme`, or else by the
-    model's own zeros. `optimizer` is what the board continues with: a torch optimizer, "sgd", "adamw", or constants.
+    `example_input` is a batch of images `(n, channels, height, width)`, one image, or the shape of one input: that of
+    a window is `(channels, length)`, of a vector `(features,)`. `preprocess` has `mean` and `std`, and if need be
+    `resize`, `crop`, `mode` and `interpolation`; with mode "array" a batch may be `(n, channels, length)`, and what has
+    three dimensions is no image but numbers, such as a spectrogram. `class_names` are numbers unless given. What is
+    sparse is said by `sparsifier`, or by `masks` of scheme `scheme`, or else by the model's own zeros. `optimizer` is
+    what the board continues with: a torch optimizer, "sgd", "adamw", or constants.
     `trainable`, `format`, `mutate` and `recompute` are the options of `mest export`.
 
     Raises InputError with all that is wrong, DisagreementError where an engine's result differs; nothing is written.
@@ -64,25 +67,25 @@ def export_model(
     choice = _optimizer(optimizer, problems)
     if not 0 <= label_smoothing < 1:
         problems.append(f"label_smoothing {label_smoothing}: allowed are 0 to below 1")
-    input = _input(example_input)
+    mode = (preprocess or {}).get("mode")
+    input = _input(example_input, mode)
     copied = _copied(module)
     layers: dict[str, SparseLayer] = {}
     try:
         layers = _layers(module, copied, sparsifier, masks, scheme)
     except InputError as refused:
         problems.append(str(refused))
-    refuse([*input_problems(input), *problems])
-    shape = (input[0], input[1], input[2])
+    refuse([*input_problems(input, mode), *problems])
     try:
-        classes = classes_of(copied, shape)
+        classes = classes_of(copied, input)
     except InputError as refused:
         raise InputError(f"the model {refused}") from refused
     source = Source(
         model=copied,
         layers=layers,
-        input=shape,
+        input=input,
         class_names=describe_classes(class_names, classes, problems),
-        preprocess=describe_preprocess(preprocess, shape, problems),
+        preprocess=describe_preprocess(preprocess, input, problems),
         optimizer=choice,
         label_smoothing=float(label_smoothing),
         run={"from": FROM_PROGRAM, "model": type(module).__name__, "sparsifier": position(sparsifier)},
@@ -101,12 +104,14 @@ def position(sparsifier: Sparsifier | None) -> dict[str, Any] | None:
     return {name: state[name] for name in ("identity", "epoch", "finished")}
 
 
-def _input(example: Tensor | np.ndarray | Sequence[int]) -> tuple[int, ...]:
-    """The shape of one image."""
+def _input(example: Tensor | np.ndarray | Sequence[int], mode: Any) -> tuple[int, ...]:
+    """The shape of one input. Three dimensions of numbers are one image's, or with mode "array" a batch of windows."""
+    numbers = isinstance(example, Tensor | np.ndarray)
     shape = tuple(example.shape) if isinstance(example, Tensor | np.ndarray) else tuple(example)
     if not all(isinstance(side, int) for side in shape):
-        raise InputError("example_input: give a batch of images, one image, or the shape (channels, height, width)")
-    return shape[1:] if len(shape) == 4 or (isinstance(example, Tensor | np.ndarray) and len(shape) == 2) else shape
+        raise InputError("example_input: give a batch of images, one image, or the shape of one input")
+    batch = len(shape) == 4 or (numbers and (len(shape) == 2 or (len(shape) == 3 and mode == ARRAY)))
+    return shape[1:] if batch else shape
 
 
 def _layers(

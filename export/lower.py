@@ -21,7 +21,10 @@ from export.operators.pattern import Match
 from export.operators.patterns import match_of
 from export.operators.registry import RULES, rule_of
 from export.passes.sample_norm import join_sample_norms
+from export.passes.windows import images_of_windows
 from mest.errors import InputError
+
+TAKEN = "a board takes images (channels, height, width), windows (channels, length) or vectors (features,)"
 
 
 def lower(model: onnx.ModelProto, trainable: Collection[str], fixed: Collection[str] = ()) -> Network:
@@ -46,18 +49,17 @@ def describe(model: onnx.ModelProto, trainable: Collection[str], fixed: Collecti
 
 
 def _native_form(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph with nodes that only the native network has; itself where there are none."""
-    if not any(node.op_type in ("InstanceNormalization", "LayerNormalization") for node in model.graph.node):
-        return model
+    """The graph with nodes that only the native network has and values as it has them; itself where it is that."""
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
-    return copied if join_sample_norms(copied) else model
+    changed = join_sample_norms(copied) + images_of_windows(copied)
+    return copied if changed else model
 
 
 class _Lowering(Lowering):
     def __init__(self, model: onnx.ModelProto, trainable: Collection[str], fixed: Collection[str]) -> None:
         super().__init__(_native_form(model), trainable, fixed)
-        _, *image = self.sizes[model.graph.input[0].name]
+        _, *image = self.sizes[self.graph.input[0].name]
         self.values = {INPUT: tuple(int(size or 0) for size in image)}
         self.matches: dict[str, Match] = {}
         self.nodes = self._read()
@@ -91,7 +93,7 @@ class _Lowering(Lowering):
             raise InputError("the logits must be the result of the last operator; return nothing else from the model")
         _, *image = self.sizes[self.graph.input[0].name]
         if len(image) != 3 or None in image:
-            raise InputError(f"a board takes images (channels, height, width), not {image}")
+            raise InputError(f"{TAKEN}, not {image}")
         channels, height, width = (int(size or 0) for size in image)
         return Network((channels, height, width), operators[-1].shape[0], tuple(operators), self.parameters)
 

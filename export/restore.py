@@ -152,7 +152,8 @@ def whole_parameter(
         mask = np.zeros(before.shape, bool)
         mask[:, inputs] = True
         whole *= mask
-    whole[np.ix_(outputs, inputs)] = parameter.values
+    values = parameter.values.reshape(*parameter.values.shape[:2], *before.shape[2:])  # kernels of windows lose a row
+    whole[np.ix_(outputs, inputs)] = values
     return whole, mask
 
 

@@ -75,6 +75,8 @@ def restore_state(state: str | Path, model: nn.Module, sparsifier: Sparsifier | 
 def _unfit(shape: tuple[int, ...], parameter: Parameter, kept: Mapping[str, Any] | None) -> str | None:
     """Why a parameter is none of a weight of this shape, of which export kept these channels; None if it is."""
     found = tuple(parameter.shape)
+    if len(found) == len(shape) + 1 and found[-2] == 1:
+        found = (*found[:-2], found[-1])  # kernels of windows, which have a row in the network
     if kept is None:
         return None if found == shape else f"the model's has shape {shape}, the board's {found}"
     highest = {axis: max(kept[key] or [0]) for axis, key in ((0, "outputs"), (1, "inputs"))}

@@ -23,12 +23,14 @@ if TYPE_CHECKING:  # a source holds a live model; what runs it is in capture and
 class Source:
     """A model with its sparse layers by weight name; `run` says where it came from, `optimizer` how it was trained.
 
+    `input`: (channels, height, width), (channels, length) or (features,).
+
     `notes` say what of its training a board does otherwise.
     """
 
     model: nn.Module
     layers: dict[str, SparseLayer]
-    input: tuple[int, int, int]
+    input: tuple[int, ...]
     class_names: tuple[str, ...]
     preprocess: dict[str, Any]
     optimizer: OptimizerChoice = field(default_factory=OptimizerChoice)

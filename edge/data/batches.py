@@ -11,6 +11,7 @@ from edge import chance
 from edge.data.preprocess import Preprocess
 from edge.data.source import Source
 from edge.errors import InputError
+from edge.spelling import named
 
 AUGMENTS = ("none", "flip", "crop", "crop-flip")
 _HOLD_OUT, _ORDER, _AUGMENT = 1, 2, 3  # what a key is drawn for
@@ -43,8 +44,22 @@ def in_order(samples: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     return samples[chance.permutation(len(samples), seed, _ORDER, epoch)]
 
 
+def other_size(found: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    """What to say of numbers `(h, w, c)` where the network takes others; as their model sees them."""
+    given, wanted = ("x".join(map(str, _own(bands, height, width))) for height, width, bands in (found, expected))
+    return f"an input of {given} numbers, the model takes {wanted}; give data of that size"
+
+
+def _own(bands: int, height: int, width: int) -> tuple[int, ...]:
+    """The shape of a model's input that such an image stands for in the network."""
+    return (bands, height, width) if height > 1 else (bands, width) if width > 1 else (bands,)
+
+
 class Batches:
-    """Reads batches of a source into one pair of buffers. A batch is valid until the next one is read."""
+    """Reads batches of a source into one pair of buffers. A batch is valid until the next one is read.
+
+    Raises InputError for augmentation of what is no image.
+    """
 
     def __init__(
         self,
@@ -55,6 +70,11 @@ class Batches:
         seed: int = 0,
         augment: str = "none",
     ) -> None:
+        if augment != "none" and not preprocess.takes_images:
+            raise InputError(
+                f"{named('augment')} {augment}: is for images, and the model takes windows or vectors of numbers; "
+                "leave it out"
+            )
         self._source = source
         self._preprocess = preprocess
         self._seed = seed
@@ -80,6 +100,8 @@ class Batches:
             if epoch is not None and (self._flip or self._crop):
                 pixels = self._augmented(pixels, chance.mix(self._seed, _AUGMENT, epoch, int(sample)))
             expected = (self._images.shape[2], self._images.shape[3], self._images.shape[1])
+            if pixels.shape != expected and not self._preprocess.takes_images:
+                raise InputError(other_size(pixels.shape, expected))
             if pixels.shape != expected:
                 raise InputError(
                     f"an image is {pixels.shape[0]}x{pixels.shape[1]} after preprocessing, the network takes "

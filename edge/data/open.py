@@ -1,4 +1,4 @@
-"""Opens labelled images on the board: a folder per class or an npz file."""
+"""Opens labelled data on the board: a folder of images per class or an npz file."""
 
 from __future__ import annotations
 
@@ -19,19 +19,30 @@ def open_source(
     unreadable: str = "refuse",
     decode_all: bool = False,
 ) -> Source:
-    """The images of `DIR`, `imagefolder:DIR`, `FILE.npz` or `npz:FILE`, with labels in the order of `class_names`.
+    """The data of `DIR`, `imagefolder:DIR`, `FILE.npz` or `npz:FILE`, with labels in the order of `class_names`.
 
-    `spool` is a folder for the unpacked pixels of a compressed npz (default: beside the file). `preprocess` says how
-    large images have to be decoded. With `decode_all`, or where `unreadable` is "skip", every image file is decoded
-    once, so that a damaged one is met now; of the others the headers are read. Raises InputError.
+    `spool` is a folder for the unpacked numbers of a compressed npz (default: beside the file). `preprocess` says how
+    large images have to be decoded, or that the model takes arrays of numbers, which an npz file alone holds. With
+    `decode_all`, or where `unreadable` is "skip", every image file is decoded once, so that a damaged one is met now;
+    of the others the headers are read. Raises InputError.
     """
     if unreadable not in UNREADABLE:
         raise InputError(f"{named('unreadable')} {unreadable}: allowed are {' and '.join(UNREADABLE)}")
+    takes_images = preprocess is None or preprocess.takes_images
+    if not takes_images and unreadable != "refuse":
+        raise InputError(
+            f"{named('unreadable')} {unreadable}: is for image files, and the model takes numbers; leave it out"
+        )
     kind, _, rest = where.partition(":")
     path = Path(rest if kind in ("npz", "imagefolder") else where)
     if not path.exists():
         raise InputError(
             f"{named('data')} {where}: no such file or folder; give a folder with one folder per class, or an npz"
+        )
+    if not takes_images and path.is_dir():
+        raise InputError(
+            f"{named('data')} {where}: is a folder, and the model takes windows or vectors of numbers; give an npz "
+            "file with 'inputs' and 'labels'"
         )
     if path.is_dir():
         from edge.data.folder import FolderSource  # each only where it is used: a board process holds little

@@ -1,4 +1,4 @@
-"""The preprocessing that an artifact fixes: one image becomes one normalised array, bit for bit as in training."""
+"""The preprocessing that an artifact fixes: one input becomes one normalised array, bit for bit as in training."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+_BANDS = {"RGB": 3, "L": 1}
+ARRAY = "array"  # the mode of inputs that are no images: windows of samples, vectors, spectrograms
 
 
 @dataclass(frozen=True)
 class Preprocess:
     """Colour mode, resize, centre crop and normalisation, in this order.
 
-    `resize` is (height, width), the length of the short side, or None.
+    `resize` is (height, width), the length of the short side, or None. In mode "array" there is normalisation alone,
+    by mean and deviation of the numbers as they are; those of images are of pixels on the scale 0 to 1.
     """
 
     mode: str
@@ -35,36 +38,50 @@ class Preprocess:
     def from_json(cls, document: Mapping[str, Any]) -> Preprocess:
         """The preprocessing of a manifest; raises DamagedError naming what is wrong."""
         try:
-            resize, crop = document["resize"], document["crop"]
+            mode, resize, crop = str(document["mode"]), document["resize"], document["crop"]
             found = cls(
-                mode=str(document["mode"]),
+                mode=mode,
                 resize=resize if resize is None or isinstance(resize, int) else (int(resize[0]), int(resize[1])),
                 crop=None if crop is None else (int(crop[0]), int(crop[1])),
-                interpolation=str(document["interpolation"]),
+                interpolation="" if mode == ARRAY else str(document["interpolation"]),
                 mean=tuple(float(value) for value in document["mean"]),
                 std=tuple(float(value) for value in document["std"]),
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise DamagedError(f"manifest: preprocess is incomplete or of another form ({error!r})") from None
-        bands = {"RGB": 3, "L": 1}.get(found.mode)
+        if mode == ARRAY:
+            return found._checked_array()
+        bands = _BANDS.get(mode)
         if bands is None or found.interpolation not in _INTERPOLATIONS:
             raise DamagedError(
                 f"manifest: preprocess mode {found.mode!r}, interpolation {found.interpolation!r}; "
-                f"allowed are RGB or L, and {', '.join(_INTERPOLATIONS)}"
+                f"allowed are RGB, L or {ARRAY}, and {', '.join(_INTERPOLATIONS)}"
             )
         if len(found.mean) != bands or len(found.std) != bands or not all(value > 0 for value in found.std):
             raise DamagedError(f"manifest: preprocess mean and std need {bands} values each, std above 0")
         return found
 
+    def _checked_array(self) -> Preprocess:
+        if self.resize is not None or self.crop is not None:
+            raise DamagedError("manifest: preprocess mode array has neither resize nor crop")
+        if not self.mean or len(self.mean) != len(self.std) or not all(value > 0 for value in self.std):
+            raise DamagedError("manifest: preprocess mean and std need as many values, one or more, std above 0")
+        return self
+
+    @property
+    def takes_images(self) -> bool:
+        """False for arrays of numbers."""
+        return self.mode != ARRAY
+
     @property
     def bands(self) -> int:
         """Number of channels."""
-        return 3 if self.mode == "RGB" else 1
+        return len(self.mean)
 
     @property
     def leads_anywhere(self) -> bool:
         """False where images of another size than the network's would stay as they are."""
-        return self.resize is not None or self.crop is not None
+        return self.resize is not None or self.crop is not None or not self.takes_images
 
     def leading_to(self, height: int, width: int) -> Preprocess:
         """The same, with a resize to the network's input where none is said: short side and centre crop of a square."""
@@ -117,9 +134,10 @@ class Preprocess:
         return max(self.resize, self.resize * width // height), self.resize
 
     def normalise(self, pixels: np.ndarray, out: np.ndarray) -> None:
-        """Write uint8 pixels `(h, w, c)` as normalised float32 `(c, h, w)` into `out`."""
+        """Write uint8 pixels, or numbers of an array, `(h, w, c)` as normalised float32 `(c, h, w)` into `out`."""
         out[...] = pixels.transpose(2, 0, 1)
-        out *= np.float32(1 / 255)
+        if self.takes_images:
+            out *= np.float32(1 / 255)
         out -= np.asarray(self.mean, np.float32)[:, None, None]
         out /= np.asarray(self.std, np.float32)[:, None, None]
 

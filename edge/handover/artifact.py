@@ -13,6 +13,7 @@ from edge.errors import DamagedError, InputError
 from edge.files.digest import file_sha256
 from edge.handover.manifest import Manifest, read_manifest, verify_files
 from edge.handover.state import is_state, read_facts
+from edge.inputs import as_image
 from edge.network import Network, read_network, select_trainable
 from edge.plan.choices import OptimizerChoice
 from edge.spelling import named
@@ -41,7 +42,7 @@ class Artifact:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Input (channels, height, width)."""
+        """Input (channels, height, width) of the network; of the model it is `manifest.input`."""
         return self.network.input
 
     @property
@@ -124,6 +125,16 @@ def open_artifact(path: Path) -> Artifact:
     else:
         raise InputError(f"{path}: neither an artifact nor a state; give the directory that 'mest export' wrote")
     network, preprocess = read_network(path), Preprocess.from_json(manifest.preprocess)
+    if as_image(manifest.input) != network.input or (preprocess.takes_images and len(manifest.input) != 3):
+        raise DamagedError(
+            f"{path / MANIFEST_FILE}: an input of {list(manifest.input)} is not that of network.json, "
+            f"{list(network.input)}; export the artifact again"
+        )
+    if not preprocess.takes_images and preprocess.bands != network.input[0]:
+        raise DamagedError(
+            f"{path / MANIFEST_FILE}: preprocess has {preprocess.bands} means for {network.input[0]} channels; export "
+            "the artifact again"
+        )
     return Artifact(path, manifest, network, preprocess.leading_to(*network.input[1:]), state, facts)
 
 

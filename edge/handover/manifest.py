@@ -33,11 +33,12 @@ class Manifest:
 
     `layers` has per layer: name, scheme, height, format, shape, target_sparsity, sparsity, nonzeros, dense_bytes,
     bytes, index_bytes. `native` and `ort` say whether an engine can run it (`available`), and if not, why (`reason`).
+    `input` is the model's own: (channels, height, width), (channels, length) or (features,).
     `files` has per file its `sha256` and `bytes`; `left_out` names those of a whole artifact that this one lacks.
     """
 
     tools: dict[str, str]
-    input: tuple[int, int, int]
+    input: tuple[int, ...]
     preprocess: dict[str, Any]
     class_names: tuple[str, ...]
     optimizer: dict[str, Any]
@@ -153,9 +154,11 @@ def _present(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")}
 
 
-def _input(source: Fields) -> tuple[int, int, int]:
-    channels, height, width = source.integers("input", 1, 2**24, 3)
-    return channels, height, width
+def _input(source: Fields) -> tuple[int, ...]:
+    shape = source.integers("input", 1, 2**24)
+    if len(shape) not in (1, 2, 3):
+        source.fail(f"'input' must have 1 to 3 entries, not {len(shape)}")
+    return shape
 
 
 def _files(source: Fields) -> dict[str, dict[str, Any]]:

@@ -79,8 +79,9 @@ class Model:
         """The likeliest classes of each image with their scores, prepared as the artifact says.
 
         An image is a camera's uint8 array `(h, w)`, `(h, w, 1)` or RGB `(h, w, 3)` of any size, or a file's path. Of
-        arrays that are not the network's size, give the largest to `load`, so that it is planned for. Raises
-        InputError for an image that cannot be read.
+        arrays that are not the network's size, give the largest to `load`, so that it is planned for. A model that
+        takes windows or vectors gets uint8, int16 or float32 arrays of its input's shape. Raises InputError for an
+        image that cannot be read.
         """
         preprocess = self._session.artifact.preprocess
 
@@ -88,10 +89,11 @@ class Model:
             for number, image in enumerate(images):
                 if isinstance(image, np.ndarray):
                     yield f"image {number}", array_pixels(image, preprocess)
-                elif isinstance(image, (str, Path)):
+                elif isinstance(image, (str, Path)) and preprocess.takes_images:
                     yield str(image), read_image(Path(image), preprocess)
                 else:
-                    raise InputError(f"image {number} is a {type(image).__name__}: give uint8 arrays or paths")
+                    allowed = "uint8 arrays or paths" if preprocess.takes_images else "arrays of its input's shape"
+                    raise InputError(f"image {number} is a {type(image).__name__}: give {allowed}")
 
         if top < 1:
             raise InputError(f"top {top}: must be 1 or more")
@@ -99,7 +101,10 @@ class Model:
             return predictions(self._session, pixels(), self.plan.choices.micro_batch, top)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Logits `(n, classes)` of normalised float32 images `(n, c, h, w)`, any n; raw pixels go to `classify`."""
+        """Logits `(n, classes)` of normalised float32 images `(n, c, h, w)`, any n; raw pixels go to `classify`.
+
+        A model that takes windows or vectors gets `(n, c, l)` or `(n, f)`.
+        """
         images = self._checked(images)
         with self._alone() as engine:
             with memory_errors("predicting"):
@@ -166,11 +171,10 @@ class Model:
                 "give raw pixels to classify"
             )
         images = np.ascontiguousarray(images, np.float32)
-        if images.shape[1:] != self._session.artifact.shape:
-            raise InputError(
-                f"images {images.shape}: needed is (n, {', '.join(map(str, self._session.artifact.shape))})"
-            )
-        return images
+        artifact = self._session.artifact
+        if images.shape[1:] not in (artifact.shape, artifact.manifest.input):
+            raise InputError(f"images {images.shape}: needed is (n, {', '.join(map(str, artifact.manifest.input))})")
+        return images.reshape(len(images), *artifact.shape)
 
     def close(self) -> None:
         """Close the engine and lift the limits, once no other thread is in the midst of a step."""
@@ -211,6 +215,8 @@ def load(
     )
     asked = replace(asked, last_batch=asked.last_batch or asked.batch_size - 1)  # steps may take any number
     budget = parse_size(memory_budget) if isinstance(memory_budget, str) else memory_budget
+    if largest_image is not None and not artifact.preprocess.takes_images:
+        raise InputError(f"largest_image {largest_image}: the model takes windows or vectors of numbers; leave it out")
     decoder = 0 if largest_image is None else array_needs(largest_image, artifact.preprocess)
     data = DataNeeds(decoder_bytes=decoder, image_bytes=4 * int(np.prod(artifact.shape)))
     return Model(Session(board, artifact, engine, asked, data, budget), mutate, asked.exact)

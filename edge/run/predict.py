@@ -1,4 +1,4 @@
-"""Classes and scores for images: files, what comes through a pipe, arrays of pixels."""
+"""Classes and scores for images: files, what comes through a pipe, arrays of pixels or of other numbers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from edge.data.batches import other_size
 from edge.data.image import DECODER_CODE_BYTES, decoding_bytes, read_image, unreadable_image
+from edge.data.npz import NpzInputs, numbers_of, odd_numbers
 from edge.data.photo import Header, read_header
 from edge.data.preprocess import Preprocess
 from edge.errors import InputError
-from edge.handover.artifact import open_artifact
+from edge.handover.artifact import Artifact, open_artifact
 from edge.host.limits import memory_errors
 from edge.plan.process import DataNeeds
 from edge.run.finite import refuse_not_finite
@@ -95,6 +97,8 @@ def predict_files(
     board = Board()
     artifact = open_artifact(path)
     preprocess = artifact.preprocess
+    if not preprocess.takes_images:
+        return _predict_arrays(board, artifact, images, engine, budget_bytes, threads, top)
     unread: dict[int, Unread] = {}
     files = [_readable(str(image), number, unread) for number, image in enumerate(images)]
     largest, sizes = 0, set()
@@ -135,6 +139,43 @@ def predict_files(
         )
 
 
+def _predict_arrays(
+    board: Board,
+    artifact: Artifact,
+    files: Sequence[Path | str],
+    engine: str,
+    budget_bytes: int | None,
+    threads: int,
+    top: int,
+) -> PredictResult:
+    """The same of every entry of `inputs` in npz files, by the file's name and the entry's number."""
+    sources: list[NpzInputs] = []
+    try:
+        for file in map(str, files):
+            if not Path(file).is_file() or Path(file).suffix != ".npz":
+                raise InputError(
+                    f"{file}: the model takes windows or vectors of numbers; give npz files that hold them as 'inputs'"
+                )
+            sources.append(NpzInputs(Path(file)))
+        needs = DataNeeds(decoder_bytes=max(source.nbytes for source in sources))
+        count = sum(len(source) for source in sources)
+        if not count:
+            raise InputError(f"{files[0]}: holds no inputs")
+
+        def entries() -> Iterator[tuple[str, np.ndarray]]:
+            for file, source in zip(files, sources, strict=True):
+                for number in range(len(source)):
+                    yield f"{file}[{number}]", source.numbers(number)
+
+        with open_for_inference(board, artifact, engine, budget_bytes, threads, needs, min(count, 32)) as session:
+            with memory_errors("predicting"):
+                found = predictions(session, entries(), session.plan.choices.micro_batch, top)
+            return PredictResult(predictions=tuple(found), unread=(), **measured(session))
+    finally:
+        for source in sources:
+            source.close()
+
+
 def _refuse_nothing_read(read: Sequence[Any], unread: dict[int, Unread]) -> None:
     if not read:
         more = f" ({len(unread) - 1} more cannot be read either)" if len(unread) > 1 else ""
@@ -162,8 +203,12 @@ def _readable(image: str, number: int, unread: dict[int, Unread]) -> Path | Byte
 def array_pixels(array: np.ndarray, preprocess: Preprocess) -> np.ndarray:
     """The network's uint8 pixels `(h, w, c)` of a camera's: uint8 `(h, w)`, `(h, w, 1)` or RGB `(h, w, 3)`.
 
-    Raises InputError for anything else.
+    Of a model that takes no images the numbers of `(f,)`, `(c, l)` or `(c, h, w)`. Raises InputError for anything else.
     """
+    if not preprocess.takes_images:
+        if problem := odd_numbers(array.shape, array.dtype):
+            raise InputError(f"an input {problem}; several inputs are given as a list, or as one array of them")
+        return numbers_of(array)
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or not array.size or array.shape[2:] not in ((), (1,), (3,)):
         raise InputError(
             f"an image {array.dtype} {array.shape}: needed is uint8 (h, w), (h, w, 1) or (h, w, 3) in the order RGB; "
@@ -205,6 +250,8 @@ def predictions(
 def _filled(images: Iterator[tuple[str, np.ndarray]], batch: np.ndarray, preprocess: Preprocess) -> Iterator[str]:
     """Names of the next images, each once it is normalised in its row of the batch."""
     for row, (name, pixels) in zip(batch, images, strict=False):
+        if pixels.transpose(2, 0, 1).shape != row.shape and not preprocess.takes_images:
+            raise InputError(f"{name}: {other_size(pixels.shape, (*row.shape[1:], row.shape[0]))}")
         if pixels.transpose(2, 0, 1).shape != row.shape:
             raise InputError(
                 f"{name}: {pixels.shape[0]}x{pixels.shape[1]} after preprocessing, the network takes "

@@ -12,6 +12,7 @@ import numpy as np
 from edge.errors import DamagedError
 from edge.handover.artifact import trained_sparsity
 from edge.handover.manifest import ENGINE_FILES, MANIFEST, Manifest, read_manifest
+from edge.inputs import as_image
 from edge.network import Network, read_network
 from edge.plan.choices import OptimizerChoice
 from export.checks.agreement import BATCHES, FLOOR_FACTOR, DisagreementError, attempts, compare, make_batch
@@ -72,7 +73,7 @@ def _compare_layers(path: Path, manifest: Manifest, network: Network) -> None:
     """Raise DamagedError where the manifest says of a layer what its stored tensors deny."""
     if bool(manifest.native.get("available")) == bool(network.foreign()):
         raise DamagedError(f"{path / MANIFEST}: what it says of the native engine is not what network.json has")
-    if manifest.input != network.input or len(manifest.class_names) != network.classes:
+    if as_image(manifest.input) != network.input or len(manifest.class_names) != network.classes:
         raise DamagedError(f"{path / MANIFEST}: input and classes are not those of network.json")
     for layer in manifest.layers:
         parameter = network.parameters.get(layer["name"])
@@ -122,7 +123,7 @@ def _referee(
         left = [name for name in engines if name not in agreement]
         if not left:
             break
-        batch = make_batch(network.input, network.classes, optimizer.kind, seed) if seed else stored
+        batch = make_batch(manifest.input, network.classes, optimizer.kind, seed) if seed else stored
         expected = refer(network, batch, optimizer, smoothing, nudges)
         for name in left:
             try:

@@ -23,11 +23,18 @@ REFERENCE = "reference.npz"
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """The images and labels that every engine is given, and the learning rate of the step."""
+    """The images and labels that every engine is given, and the learning rate of the step.
+
+    Images float32 `(n, ...)` of the model's own dimensions.
+    """
 
     images: np.ndarray
     labels: np.ndarray
     learning_rate: float
+
+    def images_for(self, network: Network) -> np.ndarray:
+        """The images as the native network takes them, float32 `(n, c, h, w)`."""
+        return self.images.reshape(len(self.images), *network.input)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +76,9 @@ def observe_reference(
 ) -> Observed:
     """Run the plain numpy executor of the native network."""
     engine = Reference(network, choices_of(batch, optimizer, label_smoothing), dtype)
-    logits = engine.predict(batch.images)
-    loss = engine.train_step(batch.images, batch.labels, batch.learning_rate).loss
+    images = batch.images_for(network)
+    logits = engine.predict(images)
+    loss = engine.train_step(images, batch.labels, batch.learning_rate).loss
     updated = {
         name: engine.tensors[name][:, parameter.tensors["channels"]]
         if parameter.format == "channel"
@@ -87,8 +95,9 @@ def observe_native(network: Network, batch: Batch, optimizer: OptimizerChoice, l
 
     engine = NativeEngine.of(network, choices_of(batch, optimizer, label_smoothing))
     try:
-        logits = np.array(engine.predict(batch.images))
-        loss = engine.train_step(batch.images, batch.labels, batch.learning_rate).loss
+        images = batch.images_for(network)
+        logits = np.array(engine.predict(images))
+        loss = engine.train_step(images, batch.labels, batch.learning_rate).loss
         updated = _weights(from_native(network, engine.snapshot()))
     finally:
         engine.close()

@@ -18,6 +18,7 @@ from edge.weight.formats import encode_parameter
 from edge.weight.parameter import Parameter
 from export.graph import attributes, consumers, tensors
 from export.kept import Kept, cut
+from export.passes.windows import with_row
 from export.sparse_layer import SparseLayer
 from mest.errors import InputError
 
@@ -109,8 +110,19 @@ def with_compressed(network: Network, compressed: Mapping[str, Parameter]) -> Ne
             operator = replace(operator, inputs=merged[operator.inputs[0]].inputs)
         operators.append(operator)
     parameters = {
-        name: replace(compressed[name], trainable=parameter.trainable) if name in compressed else parameter
+        name: replace(_as_in(parameter, compressed[name]), trainable=parameter.trainable)
+        if name in compressed
+        else parameter
         for name, parameter in network.parameters.items()
         if name not in lists
     }
     return replace(network, operators=tuple(operators), parameters=parameters)
+
+
+def _as_in(parameter: Parameter, compressed: Parameter) -> Parameter:
+    """A compressed weight with as many dimensions as it has in the network, where kernels of windows have a row."""
+    if len(compressed.shape) == len(parameter.shape):
+        return compressed
+    rank = len(compressed.shape)
+    tensors = {role: with_row(array) if array.ndim == rank else array for role, array in compressed.tensors.items()}
+    return replace(compressed, shape=(*compressed.shape[:-1], 1, compressed.shape[-1]), tensors=tensors)

@@ -75,12 +75,12 @@ def write_artifacts(
 
 
 def _refuse_other_pools(model: onnx.ModelProto) -> None:
-    """Raise InputError for pooling over other than two dimensions, on whose gradient the library crashes."""
+    """Raise InputError for pooling over three dimensions, on whose gradient the library crashes."""
     for node in model.graph.node:
-        if node.op_type in ("MaxPool", "AveragePool") and len(attributes(node)["kernel_shape"]) != 2:
+        if node.op_type in ("MaxPool", "AveragePool") and len(attributes(node)["kernel_shape"]) > 2:
             raise InputError(
                 f"operator {node.op_type} at {node.output[0]} has a gradient in onnxruntime-training for windows of "
-                "two dimensions alone; write the layers as two-dimensional ones of height 1"
+                "one or two dimensions alone"
             )
 
 

@@ -52,7 +52,7 @@ class MeasurementError(Exception):
     """Memory could not be measured; one line says why."""
 
 
-def training_memory(folder: Path, input: tuple[int, int, int], say: Callable[[str], None]) -> dict[str, Any]:
+def training_memory(folder: Path, input: tuple[int, ...], say: Callable[[str], None]) -> dict[str, Any]:
     """The bytes of training on the artifacts in `folder`: measured, or estimated where that fails, and said so."""
     try:
         return measured_memory(folder, input)
@@ -62,7 +62,7 @@ def training_memory(folder: Path, input: tuple[int, int, int], say: Callable[[st
         return {**estimated, "obtained": f"{estimated['obtained']}; not measured: {failed}"}
 
 
-def measured_memory(folder: Path, input: tuple[int, int, int]) -> dict[str, Any]:
+def measured_memory(folder: Path, input: tuple[int, ...]) -> dict[str, Any]:
     """Bytes of a training process above the loaded library, as a fixed part and a part per sample.
 
     `fixed_bytes` + batch · `bytes_per_sample` is a straight line through the peaks at two batch sizes. Raises

@@ -25,7 +25,7 @@ def fill_gathered_channels(model: onnx.ModelProto) -> int:
         if node.op_type != "Gather" or attributes(node).get("axis", 0) != 1 or not node.input[1].endswith(CHANNELS):
             continue
         size, channels = sizes[node.input[0]], constants[node.input[1]]
-        assert len(size) in (2, 4)
+        assert len(size) in (2, 3, 4)
         assert size[1] is not None
         read_by = readers.get(node.output[0], [])
         layer = read_by[0] if len(read_by) == 1 and node.output[0] not in outputs else None
@@ -62,8 +62,9 @@ def _picking(
     """A layer without bias that writes the listed channels."""
     name = f"{node.output[0]}.pick"
     rows = np.eye(count, dtype=np.float32)[channels]
-    if rank == 4:
-        set_tensor(graph, name, rows[:, :, None, None])
-        return helper.make_node("Conv", [node.input[0], name], [node.output[0]], node.name, kernel_shape=[1, 1])
+    if rank > 2:
+        cell = [1] * (rank - 2)
+        set_tensor(graph, name, rows.reshape(*rows.shape, *cell))
+        return helper.make_node("Conv", [node.input[0], name], [node.output[0]], node.name, kernel_shape=cell)
     set_tensor(graph, name, rows)
     return helper.make_node("Gemm", [node.input[0], name], [node.output[0]], node.name, transB=1)

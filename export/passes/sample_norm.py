@@ -16,7 +16,7 @@ CHANNEL_NORM = "ChannelNormalization"  # a LayerNormalization over axis 1 alone
 
 Sizes = dict[str, tuple[int | None, ...]]
 
-TO_LAST, TO_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
+TURNED = ([[0, 2, 3, 1], [0, 3, 1, 2]], [[0, 2, 1], [0, 2, 1]])  # channels last and first again: images, windows
 
 
 def join_sample_norms(model: onnx.ModelProto) -> int:
@@ -75,7 +75,7 @@ def _join_channel_norm(graph: onnx.GraphProto, sizes: Sizes, norm: onnx.NodeProt
         return 0
     turned = [attributes(node).get("perm") for node in (before, after)]
     axis, rank = attributes(norm).get("axis", -1), len(sizes.get(norm.input[0], ()))
-    if turned != [TO_LAST, TO_FIRST] or rank != 4 or axis % rank != 3:
+    if turned not in TURNED or axis % rank != rank - 1:
         return 0
     _replace(graph, after, CHANNEL_NORM, [before.input[0], *norm.input[1:]], norm, sizes[before.input[0]])
     return 1

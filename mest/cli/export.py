@@ -12,9 +12,11 @@ from mest.cli.effects import Effect, given, refuse_idle
 
 PLAIN = {
     "model": "the model that it was saved from, as mest train takes it: mine:net, torchvision:resnet18",
-    "input-shape": "channels x height x width of an image: 3x32x32",
+    "input-shape": "channels x height x width of an image: 3x32x32; of a window channels x length, of a vector its "
+    "length",
     "class-names": "cat,dog; or a file with a name a line; or how many classes there are",
-    "mean": "what was subtracted from pixels on the scale 0 to 1, one number or one per channel: 0.49,0.48,0.45",
+    "mean": "what was subtracted from pixels on the scale 0 to 1, or from other numbers as they are, one number or one "
+    "per channel: 0.49,0.48,0.45",
     "std": "what they were then divided by",
     "resize": "how images are resized: HEIGHTxWIDTH (default the model's own), or the short side",
     "crop": "the centre that is cut out then: HEIGHTxWIDTH",

@@ -1,4 +1,4 @@
-"""Images that come as arrays: an npz file, the packaged digits, torchvision's small data sets."""
+"""What comes as arrays: an npz file of images or numbers, the packaged digits, torchvision's small data sets."""
 
 from __future__ import annotations
 
@@ -13,44 +13,58 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from mest.data.images import ImagesInMemory
+from mest.data.images import Images, ImagesInMemory, NumbersInMemory
 from mest.data.preprocess import Preprocess
 from mest.errors import InputError
 from mest.torchvision import load_torchvision
 
+IMAGES, INPUTS = "images", "inputs"  # the names of the array in an npz file
+NUMBERS = (("u", 1), ("i", 2), ("f", 4))  # kind and bytes of what `inputs` may hold: uint8, int16, float32
 DIGITS = Path(__file__).with_name("digits.npz")
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """Labelled images of an npz file as it holds them; `class_names` and `test` are None where it does not say."""
+    """Labelled entries of an npz file as it holds them; `class_names` and `test` are None where it does not say.
 
-    images: npt.NDArray[np.uint8]
+    `name`: "images" uint8 `(n, h, w, c)`, or "inputs" of any numbers `(n, ...)`.
+    """
+
+    name: str
+    entries: npt.NDArray[Any]
     labels: npt.NDArray[Any]
     class_names: tuple[str, ...] | None
     test: npt.NDArray[np.bool_] | None
 
 
-def load_npz(path: Path) -> Arrays:
+def load_npz(path: Path, wanted: str | None = None) -> Arrays:
     """Return what an npz file holds.
 
-    `images` uint8 (n, h, w) or (n, h, w, 1 or 3), `labels` integers from 0 (n,), and as options `class_names` (one text
-    per class) and `test`, a bool (n,) that marks the test images. Raises InputError for anything else.
+    `images` uint8 (n, h, w) or (n, h, w, 1 or 3), or `inputs` uint8, int16 or float32 (n, f), (n, c, l) or
+    (n, c, h, w); `labels` integers from 0 (n,), and as options `class_names` (one text per class) and `test`, a bool
+    (n,) that marks the test images. `wanted` is one of the two; by default images, where they are there. Raises
+    InputError for anything else.
     """
     if not path.is_file():
         raise InputError(f"npz:{path}: no such file")
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ("images", "labels", "class_names", "test") if name in file.files}
+            name = wanted or (INPUTS if INPUTS in file.files and IMAGES not in file.files else IMAGES)
+            arrays = {part: file[part] for part in (name, "labels", "class_names", "test") if part in file.files}
+            others = {IMAGES, INPUTS}.intersection(file.files)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as failed:
         raise InputError(f"npz:{path}: not a readable npz file ({failed})") from failed
-    for name in ("images", "labels"):
-        if name not in arrays:
-            raise InputError(f"npz:{path}: no array {name!r}; needed are images uint8 (n, h, w[, c]) and labels (n,)")
-    images, labels = as_images(arrays["images"], f"npz:{path}"), arrays["labels"]
-    if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or len(images) == 0 or labels.min() < 0:
+    if name not in arrays and others:
+        takes = "images" if name == IMAGES else "windows or vectors of numbers"
+        raise InputError(f"npz:{path}: no array {name!r} but {min(others)!r}, and the model takes {takes}")
+    for part in (name, "labels"):
+        if part not in arrays:
+            raise InputError(f"npz:{path}: no array {part!r}; needed are images uint8 (n, h, w[, c]) and labels (n,)")
+    entries, labels = (as_images if name == IMAGES else as_numbers)(arrays[name], f"npz:{path}"), arrays["labels"]
+    if labels.shape != (len(entries),) or labels.dtype.kind not in "iu" or len(entries) == 0 or labels.min() < 0:
         raise InputError(
-            f"npz:{path}: labels {labels.dtype} {labels.shape}, expected integers from 0, one for each of {len(images)}"
+            f"npz:{path}: labels {labels.dtype} {labels.shape}, expected integers from 0, one for each of "
+            f"{len(entries)}"
         )
     names, test = arrays.get("class_names"), arrays.get("test")
     if names is not None and (names.ndim != 1 or labels.max() >= len(names)):
@@ -60,16 +74,16 @@ def load_npz(path: Path) -> Arrays:
     texts = None if names is None else tuple(class_text(name) for name in names.tolist())
     if texts is not None and len(set(texts)) < len(texts):
         raise InputError(f"npz:{path}: class_names names one class twice: {', '.join(sorted(texts))}")
-    return Arrays(images, labels, texts, test)
+    return Arrays(name, entries, labels, texts, test)
 
 
-def read_npz(path: Path) -> tuple[ImagesInMemory, ImagesInMemory, tuple[str, ...], tuple[str, ...]]:
-    """Return training and test images, the class names and notes of an npz file.
+def read_npz(path: Path, wanted: str | None = None) -> tuple[Images, Images, tuple[str, ...], tuple[str, ...]]:
+    """Return training and test images (or numbers), the class names and notes of an npz file; `wanted` as there.
 
     Without marks in the file every fifth image is a test image; without names a class is called by its label, and
     labels that no image has are no classes. Raises InputError.
     """
-    found = load_npz(path)
+    found = load_npz(path, wanted)
     labels, names, notes = found.labels, found.class_names, []
     used = np.unique(labels)
     if names is None:
@@ -88,7 +102,7 @@ def read_npz(path: Path) -> tuple[ImagesInMemory, ImagesInMemory, tuple[str, ...
     test = np.arange(len(labels)) % 5 == 4 if found.test is None else found.test
     if test.all() or not test.any():
         raise InputError(f"npz:{path}: test {test.dtype} {test.shape} must mark some images and leave some")
-    train, held_out = (_part(found.images, labels, chosen) for chosen in (~test, test))
+    train, held_out = (part_of(found, labels, chosen) for chosen in (~test, test))
     return train, held_out, names, tuple(notes)
 
 
@@ -109,8 +123,25 @@ def as_images(array: npt.NDArray[Any], where: str) -> npt.NDArray[np.uint8]:
     return array[..., None] if array.ndim == 3 else array
 
 
-def _part(images: npt.NDArray[np.uint8], labels: npt.NDArray[Any], chosen: npt.NDArray[np.bool_]) -> ImagesInMemory:
-    return ImagesInMemory(labels[chosen].astype(np.int64), images[chosen])
+def as_numbers(array: npt.NDArray[Any], where: str) -> npt.NDArray[Any]:
+    """Return uint8, int16 or float32 `(n, f)`, `(n, c, l)` or `(n, c, h, w)`; `where` begins the refusal."""
+    known = (array.dtype.kind, array.dtype.itemsize) in NUMBERS
+    if not known or array.ndim not in (2, 3, 4) or 0 in array.shape[1:]:
+        raise InputError(
+            f"{where}: inputs {array.dtype} {array.shape}, expected uint8, int16 or float32 (n, f), (n, c, l) or "
+            "(n, c, h, w)"
+        )
+    if array.dtype.kind == "f" and not (finite := np.isfinite(array)).all():
+        raise InputError(
+            f"{where}: {int((~finite).sum())} of the inputs' numbers are not finite; leave those entries out"
+        )
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+
+
+def part_of(found: Arrays, labels: npt.NDArray[Any], chosen: npt.NDArray[np.bool_]) -> Images:
+    """Return the chosen entries (bool `(n,)`) of a file under these labels."""
+    kind = ImagesInMemory if found.name == IMAGES else NumbersInMemory
+    return kind(labels[chosen].astype(np.int64), found.entries[chosen])
 
 
 def read_torchvision(name: str, folder: Path, download: bool) -> tuple[ImagesInMemory, ImagesInMemory, tuple[str, ...]]:

@@ -18,7 +18,7 @@ class Augment:
     flip: bool = False
 
     @staticmethod
-    def parse(text: str, shape: tuple[int, int, int], flip: bool) -> Augment:
+    def parse(text: str, shape: tuple[int, ...], flip: bool) -> Augment:
         """Return what `auto`, `none`, `crop`, `flip` or `crop+flip` means for images of shape (c, h, w).
 
         The padding is an eighth of the shorter side, 4 for 32 pixels as published; `flip` says what `auto` does.

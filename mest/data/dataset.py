@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mest.data.arrays import DIGITS, read_npz, read_torchvision, resized
+from mest.data.arrays import DIGITS, IMAGES, INPUTS, read_npz, read_torchvision, resized
 from mest.data.augment import Augment
 from mest.data.folder import normalised, only_readable, opened, read_parts, split_fifth
-from mest.data.images import Images, ImagesInMemory
-from mest.data.preprocess import Preprocess, measured, size_of
+from mest.data.images import Images, ImagesInMemory, NumbersInMemory
+from mest.data.preprocess import ARRAY, Preprocess, measured, measured_numbers, size_of
 from mest.data.survey import survey
 from mest.errors import InputError
 
@@ -85,16 +85,25 @@ def open_data(spec: DataSpec, threads: int = 1, usual_size: int = 224, like: Pre
     to `usual_size`. `like` is the preprocessing of a run that these data continue: nothing is chosen or measured anew.
     """
     kind, _, rest = spec.name.partition(":")
+    if like is not None and not like.takes_images:
+        refuse_for_numbers(spec)
     if kind == "imagefolder" and rest:
         return _from_folder(spec, Path(rest), threads, usual_size, like)
-    return _from_arrays(spec, read_arrays(spec), usual_size, like)
+    arrays = read_arrays(spec, None if like is None else IMAGES if like.takes_images else INPUTS)
+    if isinstance(arrays[0], NumbersInMemory):
+        refuse_for_numbers(spec)
+        return _of_numbers(spec, *arrays, like)
+    return _from_arrays(spec, arrays, usual_size, like)
 
 
-def read_arrays(spec: DataSpec) -> tuple[ImagesInMemory, ImagesInMemory, tuple[str, ...], tuple[str, ...]]:
-    """Return training and test images, class names and notes of a set that comes as arrays; raises InputError."""
+def read_arrays(spec: DataSpec, wanted: str | None = None) -> tuple[Images, Images, tuple[str, ...], tuple[str, ...]]:
+    """Return training and test images, class names and notes of a set that comes as arrays; raises InputError.
+
+    `wanted`: the array of an npz file, as `load_npz` has it.
+    """
     kind, _, rest = spec.name.partition(":")
     if kind == "npz" and rest:
-        return read_npz(Path(rest))
+        return read_npz(Path(rest), wanted)
     if spec.name == "digits":
         return read_npz(DIGITS)
     if spec.name in TORCHVISION:
@@ -102,6 +111,37 @@ def read_arrays(spec: DataSpec) -> tuple[ImagesInMemory, ImagesInMemory, tuple[s
     near = get_close_matches(kind, ["digits", *TORCHVISION, "imagefolder", "npz"], 1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise InputError(f"--data {spec.name}: no such data set; {hint}Allowed are {ALLOWED}")
+
+
+def refuse_for_numbers(spec: DataSpec) -> None:
+    """Raise InputError for data and options that are of images, where windows or vectors of numbers are trained on."""
+    problems = []
+    if not spec.name.startswith("npz:"):
+        problems.append(f"--data {spec.name}: holds images; give an npz file with 'inputs' and 'labels'")
+    if spec.image_size is not None:
+        problems.append("--image-size: is for images; leave it out")
+    if spec.augment not in ("auto", "none"):
+        problems.append(f"--augment {spec.augment}: is for images; leave it out")
+    if spec.unreadable != "refuse":
+        problems.append(f"--unreadable {spec.unreadable}: is for image files; leave it out")
+    if problems:
+        raise InputError(f"{'; '.join(problems)} (the model takes windows or vectors of numbers)")
+
+
+def _of_numbers(
+    spec: DataSpec,
+    train: Images,
+    test: Images,
+    names: tuple[str, ...],
+    notes: tuple[str, ...],
+    like: Preprocess | None,
+) -> DataSet:
+    """Windows or vectors, normalised by the mean and deviation of each channel over all training entries."""
+    preprocess = like
+    if preprocess is None:
+        assert isinstance(train, NumbersInMemory)
+        preprocess = Preprocess(ARRAY, *measured_numbers(train.array))
+    return DataSet(spec.name, train, test, names, preprocess, Augment(), notes=notes)
 
 
 def _from_folder(spec: DataSpec, root: Path, threads: int, usual_size: int, like: Preprocess | None) -> DataSet:
@@ -136,11 +176,13 @@ def _from_folder(spec: DataSpec, root: Path, threads: int, usual_size: int, like
 
 def _from_arrays(
     spec: DataSpec,
-    arrays: tuple[ImagesInMemory, ImagesInMemory, tuple[str, ...], tuple[str, ...]],
+    arrays: tuple[Images, Images, tuple[str, ...], tuple[str, ...]],
     usual_size: int,
     like: Preprocess | None,
 ) -> DataSet:
     train, test, names, notes = arrays
+    assert isinstance(train, ImagesInMemory)
+    assert isinstance(test, ImagesInMemory)
     note: tuple[str, ...] = ()
     preprocess = like
     if preprocess is None:

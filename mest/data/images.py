@@ -1,4 +1,4 @@
-"""Labelled images: in memory where they fit, decoded from their files where they do not."""
+"""Labelled images: in memory where they fit, decoded from their files where they do not. And arrays of numbers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,7 @@ WHOLE_BYTES, PIECE_BYTES = 1 << 16, 1 << 14  # what of a file its checksum cover
 
 @dataclass(frozen=True)
 class Images(ABC):
-    """Images of one size with their labels; an image is named by its index."""
+    """Images, or arrays of numbers, of one size with their labels; each is named by its index."""
 
     labels: Labels
 
@@ -34,12 +35,17 @@ class Images(ABC):
 
     @property
     @abstractmethod
-    def shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of every image."""
+    def shape(self) -> tuple[int, ...]:
+        """(channels, height, width) of every image; of arrays their own."""
 
     @abstractmethod
-    def pixels(self, indices: npt.NDArray[np.int64]) -> Pixels:
-        """Return uint8 `(k, h, w, c)` of the images with these indices."""
+    def pixels(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Return uint8 `(k, h, w, c)` of the images with these indices; of arrays `(k, *shape)`."""
+
+    def channels_first(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return what `pixels` gave as `(k, *shape)`, in memory of its own."""
+        # A copy even of one channel: its strides would pass for channels_last, and `view` fails on what follows.
+        return np.array(pixels.transpose(0, 3, 1, 2), order="C")
 
     @abstractmethod
     def checksum(self) -> str:
@@ -69,6 +75,34 @@ class ImagesInMemory(Images):
             return self.source
         digest = hashlib.sha256(str(self.array.shape).encode())
         digest.update(np.ascontiguousarray(self.array).data)
+        digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class NumbersInMemory(Images):
+    """Vectors `(n, features)`, windows `(n, channels, length)` or `(n, channels, height, width)` of any numbers."""
+
+    array: npt.NDArray[Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of every one."""
+        return self.array.shape[1:]
+
+    def pixels(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Return `(k, *shape)` of those with these indices."""
+        return self.array[indices]
+
+    def channels_first(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return them as they are."""
+        return pixels
+
+    def checksum(self) -> str:
+        """Return the SHA-256 over type, shape, numbers and labels."""
+        little = self.array.astype(self.array.dtype.newbyteorder("<"), copy=False)
+        digest = hashlib.sha256(f"{little.dtype.str}{little.shape}".encode())
+        digest.update(np.ascontiguousarray(little).data)
         digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
         return digest.hexdigest()
 

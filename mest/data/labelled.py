@@ -10,8 +10,8 @@ from unicodedata import normalize
 import numpy as np
 import numpy.typing as npt
 
-from mest.data.arrays import Arrays, load_npz, resized
-from mest.data.dataset import DataSpec, read_arrays
+from mest.data.arrays import IMAGES, INPUTS, Arrays, load_npz, part_of, resized
+from mest.data.dataset import DataSpec, read_arrays, refuse_for_numbers
 from mest.data.folder import only_readable, opened, read_parts
 from mest.data.images import Images, ImagesInMemory
 from mest.data.preprocess import Preprocess, size_of
@@ -35,17 +35,26 @@ def open_labelled(spec: DataSpec, preprocess: Preprocess, class_names: Sequence[
     `val/`), else all of them. Raises InputError for a class that `class_names` lack.
     """
     kind, _, rest = spec.name.partition(":")
+    if not preprocess.takes_images:
+        refuse_for_numbers(spec)
+        found = load_npz(Path(rest), INPUTS)
+        return Labelled(part_of(found, _numbers(found, class_names, spec.name), _tested(found)))
     if kind == "imagefolder" and rest:
         return _of_folder(spec, Path(rest), preprocess, class_names, threads)
     if kind == "npz" and rest:
-        found = load_npz(Path(rest))
-        numbers = _numbers(found, class_names, spec.name)
-        chosen = np.ones(len(found.labels), bool) if found.test is None else found.test
-        images = ImagesInMemory(numbers[chosen], found.images[chosen])
+        found = load_npz(Path(rest), IMAGES)
+        numbers, chosen = _numbers(found, class_names, spec.name), _tested(found)
+        images = ImagesInMemory(numbers[chosen], found.entries[chosen])
     else:
-        _, images, names, _ = read_arrays(spec)
-        images = ImagesInMemory(_mapped(names, class_names, spec.name)[images.labels], images.array)
+        _, stored, names, _ = read_arrays(spec)
+        assert isinstance(stored, ImagesInMemory)  # only an npz file holds anything else
+        images = ImagesInMemory(_mapped(names, class_names, spec.name)[stored.labels], stored.array)
     return Labelled(resized(images, preprocess))
+
+
+def _tested(found: Arrays) -> npt.NDArray[np.bool_]:
+    """The entries that the file marks for testing, or all of them."""
+    return np.ones(len(found.labels), bool) if found.test is None else found.test
 
 
 def composed(name: str) -> str:

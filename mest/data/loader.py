@@ -35,13 +35,12 @@ class Samples(Dataset[Batch]):
         return image[0], label[0], position[0]
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """Return a batch: images `(k, c, h, w)` uint8, labels and indices `(k,)` int64."""
+        """Return a batch: images `(k, c, h, w)` uint8, or numbers `(k, ...)`, labels and indices `(k,)` int64."""
         chosen = np.asarray(indices, dtype=np.int64)
         pixels = self.images.pixels(chosen)
-        if self.draws is not None:
+        if self.draws is not None and self.augment != Augment():
             pixels = self.augment.apply(pixels, self.draws[chosen])
-        # A copy even of one channel: its strides would pass for channels_last, and `view` fails on what follows.
-        image = torch.from_numpy(np.array(pixels.transpose(0, 3, 1, 2), order="C"))
+        image = torch.from_numpy(self.images.channels_first(pixels))
         return image, torch.from_numpy(self.images.labels[chosen]), torch.from_numpy(chosen)
 
 

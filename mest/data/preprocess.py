@@ -1,4 +1,4 @@
-"""From an image to the network's input: the same few steps in training, on the board and in every file between."""
+"""From an image, or from an array of numbers, to the network's input: the same steps in training and on the board."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from mest.data.photo import header_of, reduce_jpeg, upright
 from mest.errors import DamagedError, InputError
 
 # Pillow's numbers for them: its enumeration came with 9.1.
+ARRAY = "array"  # the mode of inputs that are no images: windows of samples, vectors, spectrograms
+MODES = ("RGB", "L", ARRAY)
 RESAMPLING = {"nearest": 0, "bilinear": 2, "bicubic": 3}
 
 
@@ -24,7 +26,8 @@ class Preprocess:
     """Mode, size and normalisation of the network's input.
 
     `resize`: the short side in pixels, an exact (height, width), or None; then `crop`: the centre (height, width).
-    `mean` and `std` hold one number per channel, on the scale 0 to 1.
+    `mean` and `std` hold one number per channel, on the scale 0 to 1. In mode "array" they are all there is, and those
+    of the numbers as they are.
     """
 
     mode: str
@@ -40,7 +43,7 @@ class Preprocess:
             "mode": self.mode,
             "resize": list(self.resize) if isinstance(self.resize, tuple) else self.resize,
             "crop": list(self.crop) if self.crop else None,
-            "interpolation": self.interpolation,
+            "interpolation": self.interpolation if self.takes_images else None,
             "mean": list(self.mean),
             "std": list(self.std),
         }
@@ -51,20 +54,29 @@ class Preprocess:
         try:
             resize, crop = given["resize"], given["crop"]
             return Preprocess(
-                mode={"RGB": "RGB", "L": "L"}[given["mode"]],
+                mode={name: name for name in MODES}[given["mode"]],
                 mean=tuple(float(x) for x in given["mean"]),
                 std=tuple(float(x) for x in given["std"]),
                 resize=(int(resize[0]), int(resize[1])) if isinstance(resize, list) else resize,
                 crop=(int(crop[0]), int(crop[1])) if crop else None,
-                interpolation={name: name for name in RESAMPLING}[given["interpolation"]],
+                interpolation={name: name for name in RESAMPLING}[given["interpolation"] or "bilinear"],
             )
         except (KeyError, TypeError, ValueError, IndexError) as wrong:
             raise DamagedError(f"preprocess: not a description of one ({wrong!r})") from wrong
 
-    def leading_to(self, height: int, width: int) -> Preprocess:
-        """The same, with a resize to the network's input where none is said: short side and centre crop of a square."""
-        if self.resize is not None or self.crop is not None:
+    @property
+    def takes_images(self) -> bool:
+        """False for arrays of numbers."""
+        return self.mode != ARRAY
+
+    def leading_to(self, *sides: int) -> Preprocess:
+        """The same, with a resize to the network's input where none is said: short side and centre crop of a square.
+
+        `sides` are height and width; arrays of numbers stay as they are.
+        """
+        if self.resize is not None or self.crop is not None or not self.takes_images:
             return self
+        height, width = sides
         if height == width:
             return replace(self, resize=height, crop=(height, width))
         return replace(self, resize=(height, width))
@@ -108,10 +120,11 @@ class Preprocess:
         return max(side, side * width // height), side
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """Return float32 `(n, c, h, w)` of uint8 `(n, c, h, w)`, on the same device."""
-        x = pixels.to(torch.float32)
-        x *= torch.tensor(1 / 255, dtype=torch.float32)
-        shape = (1, len(self.mean), 1, 1)
+        """Return float32 `(n, c, ...)` of uint8 pixels `(n, c, h, w)`, or of numbers, on the same device."""
+        x = pixels.to(torch.float32, copy=True)
+        if self.takes_images:
+            x *= torch.tensor(1 / 255, dtype=torch.float32)
+        shape = (1, len(self.mean), *[1] * (pixels.ndim - 2))
         x -= torch.tensor(self.mean, dtype=torch.float32, device=x.device).view(shape)
         x /= torch.tensor(self.std, dtype=torch.float32, device=x.device).view(shape)
         return x
@@ -130,3 +143,14 @@ def measured(samples: npt.NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[f
     scaled = samples.reshape(-1, samples.shape[-1]).astype(np.float64) / 255
     std = np.where(scaled.std(0) > 1e-3, scaled.std(0), 1.0)
     return tuple(round(float(x), 4) for x in scaled.mean(0)), tuple(round(float(x), 4) for x in std)
+
+
+def measured_numbers(samples: npt.NDArray[Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation per channel of numbers `(n, c, ...)`, to six significant digits.
+
+    A channel that does not vary has a deviation of 1.
+    """
+    others = (0, *range(2, samples.ndim))
+    mean, std = samples.mean(others, dtype=np.float64), samples.std(others, dtype=np.float64)
+    std = np.where(std > 1e-6 * np.abs(mean) + 1e-12, std, 1.0)
+    return tuple(float(f"{x:.6g}") for x in mean), tuple(float(f"{x:.6g}") for x in std)

@@ -31,15 +31,19 @@ ALLOWED = f"{', '.join(MODELS)}, torchvision:NAME or one's own module:factory"
 #: what a factory of one's own may call the number of classes and of the images' channels
 CLASSES = ("num_classes", "n_classes", "classes")
 CHANNELS = ("in_channels", "in_chans")
+FEATURES = "in_features"  # what it may call the length of vectors
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Which model, and what it must fit: `input` is `(channels, height, width)`."""
+    """Which model, and what it must fit.
+
+    `input` is `(channels, height, width)`, `(channels, length)` of windows or `(features,)` of vectors.
+    """
 
     name: str
     classes: int
-    input: tuple[int, int, int]
+    input: tuple[int, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """The form that run.json holds."""
@@ -67,6 +71,7 @@ def _create(spec: ModelSpec) -> nn.Module:
             near = get_close_matches(kind, MODELS, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise InputError(f"--model {kind}: no such model{hint} Allowed are {ALLOWED}")
+        _refuse_numbers(spec)
         return MODELS[kind](spec.classes, in_channels=spec.input[0])
     if kind == "torchvision":
         return _torchvision(rest, spec)
@@ -78,6 +83,7 @@ def _torchvision(name: str, spec: ModelSpec) -> nn.Module:
     if name not in models.list_models(module=models):
         near = ", ".join(get_close_matches(name, models.list_models(module=models), 3)) or "see torchvision.models"
         raise InputError(f"--model torchvision:{name}: torchvision has no such classifier; near: {near}")
+    _refuse_numbers(spec)
     if spec.input[0] != 3:
         raise InputError(
             f"--model torchvision:{name}: torchvision's models take 3 channels, the images have {spec.input[0]}; "
@@ -85,6 +91,15 @@ def _torchvision(name: str, spec: ModelSpec) -> nn.Module:
         )
     model: nn.Module = models.get_model(name, weights=None, num_classes=spec.classes)
     return model
+
+
+def _refuse_numbers(spec: ModelSpec) -> None:
+    if len(spec.input) != 3:
+        what = "windows (channels, length)" if len(spec.input) == 2 else "vectors (features,)"
+        raise InputError(
+            f"--model {spec.name}: takes images, the data hold {what} of {'x'.join(map(str, spec.input))}; "
+            "use a model of your own by package.module:factory"
+        )
 
 
 def _own(module_name: str, attribute: str, spec: ModelSpec) -> nn.Module:
@@ -118,7 +133,8 @@ def _arguments(factory: Callable[..., Any], spec: ModelSpec) -> tuple[dict[str, 
     given = {name: spec.classes for name in CLASSES if name in by_name}
     if not given and any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in taken.values()):
         given = {"num_classes": spec.classes}
-    given |= {name: spec.input[0] for name in CHANNELS if name in by_name}
+    names = (*CHANNELS, FEATURES) if len(spec.input) == 1 else CHANNELS
+    given |= {name: spec.input[0] for name in names if name in by_name}
     missing = [
         name
         for name, parameter in taken.items()

@@ -11,7 +11,7 @@ from torch import nn
 from mest.errors import InputError
 
 
-def classes_of(model: nn.Module, input: tuple[int, int, int]) -> int:
+def classes_of(model: nn.Module, input: tuple[int, ...]) -> int:
     """The number of logits that a model gives for an image `(channels, height, width)`.
 
     It is run on zeros, one image as in evaluation and two as in training; modes, running statistics and the global
@@ -28,7 +28,7 @@ def classes_of(model: nn.Module, input: tuple[int, int, int]) -> int:
     return classes
 
 
-def _logits(model: nn.Module, input: tuple[int, int, int], images: int, mode: str) -> int:
+def _logits(model: nn.Module, input: tuple[int, ...], images: int, mode: str) -> int:
     like = next((weight for weight in model.parameters() if weight.is_floating_point()), torch.zeros(0))
     try:
         with torch.no_grad():

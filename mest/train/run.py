@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mest.data.preprocess import Preprocess
+from mest.data.preprocess import ARRAY, Preprocess
 from mest.durable import write_json
 from mest.errors import DamagedError, InputError
 from mest.models import ModelSpec, build_model
@@ -24,13 +24,14 @@ from mest.train.form import misfit
 SCHEMA = "mest-run/1"
 CHECKPOINTS = ("best", "last")
 MAX_SIDE = 2**15  # pixels, or channels
+MAX_NUMBERS = 2**24  # in a row of an array
 FORM = {  # what is read of run.json, here and by export
     "config": {"optimizer": {"kind": str, "momentum": float, "nesterov": bool, "weight_decay": float,
                              "label_smoothing": float}},
     "options": {...: str},
     "model": {"name": str, "classes": int, "input": [int]},
     "data": {"checksum": str},
-    "preprocess": {"mode": str, "resize": (int, [int], None), "crop": ([int], None), "interpolation": str,
+    "preprocess": {"mode": str, "resize": (int, [int], None), "crop": ([int], None), "interpolation": (str, None),
                    "mean": [float], "std": [float]},
     "class_names": [str],
     "layers": [{"name": str, "scheme": str, "target_sparsity": float}],
@@ -146,9 +147,10 @@ def load_run(path: str | Path, which: str = "best") -> LoadedRun:
 
 
 def _check_image(preprocess: Mapping[str, Any], shape: tuple[int, ...]) -> None:
-    """Raise ValueError where the preprocessing cannot lead to images of a model's input shape."""
+    """Raise ValueError where the preprocessing cannot lead to what a model takes."""
     sides = [side for part in (preprocess["resize"], preprocess["crop"]) if part is not None for side in _sides(part)]
-    if len(shape) != 3 or not all(0 < side <= MAX_SIDE for side in (*shape, *sides)):
+    ranks, most = ((1, 2, 3), MAX_NUMBERS) if preprocess["mode"] == ARRAY else ((3,), MAX_SIDE)
+    if len(shape) not in ranks or not all(0 < side <= most for side in (*shape, *sides)):
         raise ValueError(f"input {list(shape)}, resize {preprocess['resize']}, crop {preprocess['crop']}")
     mean, std = preprocess["mean"], preprocess["std"]
     if not len(mean) == len(std) == shape[0] or min(std) <= 0:

@@ -282,7 +282,7 @@ def _prepared_as(run: Path) -> Preprocess | None:
     content = read_run(run)
     try:
         return Preprocess.from_dict(content["preprocess"]).leading_to(*content["model"]["input"][1:])
-    except (KeyError, TypeError) as wrong:
+    except (KeyError, TypeError, ValueError) as wrong:
         raise DamagedError(f"{run / 'run.json'}: a part is missing or has another form ({wrong!r})") from wrong
 
 

@@ -124,7 +124,7 @@ def test_nothing_but_tensors_and_plain_values_is_read(nets: ModuleType) -> None:
         ({"model": "resnet20"}, "lacks conv1.weight"),
         ({"class_names": "ant,bee"}, r"6.weight is \(3, 128\), the model's \(2, 128\)"),
         ({"class_names": "ant"}, "neither a file nor two names"),
-        ({"input_shape": "8x8"}, "a board takes images"),
+        ({"input_shape": "1x8x8x8"}, "a board takes images"),
         ({"input_shape": "1*8*8"}, "input_shape 1.8.8: give whole numbers with x between them"),
         ({"mean": "half", "std": "0,0"}, "mean half: give a number"),
         ({"std": "-1", "crop": "9"}, "std -1.0: give numbers above 0; preprocess: crop 9x9"),

@@ -114,12 +114,17 @@ class OrtEngine:
         sparse: Sequence[Described],
         classes: int,
         updated: frozenset[str] | None = None,
+        input: Sequence[int] | None = None,
     ) -> None:
-        """Load an artifact. `updated` names the parameters to train where fewer than exported are wanted."""
+        """Load an artifact. `updated` names the parameters to train where fewer than exported are wanted.
+
+        `input` is the shape in which its graphs take an image; None: as the images come.
+        """
         self.choices = choices
         self.footprint = footprint
         self.session = OrtSession(artifact, choices.threads)
         self._classes = classes
+        self._input = input
         self._sparse = [SparseLayer(described, self.session.values) for described in sparse]
         self._closed = False
         trained = [name for name in self.session.trainable if updated is None or name in updated]
@@ -129,6 +134,7 @@ class OrtEngine:
         """One optimizer step over a batch, in pieces of `choices.micro_batch` that are weighted by their size."""
         self._refuse_closed()
         session, size, count = self.session, self.choices.micro_batch, len(images)
+        images = self._as_graph(images)
         loss, correct = 0.0, 0
         for start in range(0, count, size):
             piece = slice(start, min(start + size, count))
@@ -146,6 +152,10 @@ class OrtEngine:
         if self._closed:
             raise ClosedError
 
+    def _as_graph(self, images: np.ndarray) -> np.ndarray:
+        """Images `(n, c, h, w)` in the dimensions of the graphs: windows have no height there."""
+        return images if self._input is None else images.reshape(len(images), *self._input)
+
     def _update(self, gradients: Mapping[str, np.ndarray], learning_rate: float) -> None:
         self._optimizer.begin_step()
         for name in self._optimizer.state:
@@ -155,6 +165,7 @@ class OrtEngine:
         """Logits `(n, classes)` in evaluation mode, in pieces of `choices.micro_batch`."""
         self._refuse_closed()
         logits = np.empty((len(images), self._classes), np.float32)
+        images = self._as_graph(images)
         for start in range(0, len(images), self.choices.micro_batch):
             piece = slice(start, start + self.choices.micro_batch)
             logits[piece] = self.session.evaluate(images[piece])

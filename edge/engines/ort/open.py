@@ -32,6 +32,7 @@ def open_engine(artifact: Artifact, choices: Choices, footprint: Footprint) -> O
         ],
         artifact.network.classes,
         updated,
+        artifact.manifest.input,
     )
 
 

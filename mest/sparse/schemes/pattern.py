@@ -42,6 +42,7 @@ class Pattern(Scheme):
         """Only 3×3 kernels, and more than one per filter."""
         if len(shape) != 4 or shape[2:] != (3, 3):
             size = "×".join(map(str, shape[2:])) + " kernels" if len(shape) > 2 else "no kernels (a linear layer)"
+            size = f"kernels of length {shape[2]}" if len(shape) == 3 else size
             return f"patterns are for 3×3 kernels and it has {size}; use scheme irregular or block for this layer"
         if is_depthwise(shape, groups):
             return "a depthwise filter has one kernel, so none can go; use scheme irregular for this layer"

@@ -80,7 +80,8 @@ def edit(folder: Path, key: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("input", [3, 8]),
+        ("input", []),
+        ("input", [3, 8, 8, 8]),
         ("input", [3, 8, -1]),
         ("layers", [1]),
         ("class_names", "cat"),
