@@ -108,7 +108,7 @@ class _Lowering(Lowering):
         if not self.fixed(node):
             raise self.refused(node, "its output shape is not fixed")
         if len(attributes(node).get("kernel_shape", [0, 0])) != 2:
-            raise self.refused(node, "only windows of two dimensions are supported")
+            raise self.refused(node, "only kernels over images and over windows (channels, length) are supported")
         size = self.sizes[node.output[0]][1:]
         operator = rule.lower(node, tuple(int(dim or 0) for dim in size), self)
         try:

@@ -1,4 +1,4 @@
-"""`mest predict`: classes and scores for images."""
+"""`mest predict`: classes and scores for images, or for windows and vectors of numbers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from mest.cli.command import Context
 
 
 class Command(Base):
-    """Classes and scores for images, by an artifact or by a state that fine-tuning wrote, within a memory budget."""
+    """Classes and scores for images, by an artifact or by a state that fine-tuning wrote, within a memory budget.
+
+    For a model that takes windows or vectors of numbers, of every entry of `inputs` in npz files.
+    """
 
     name = "predict"
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("model", type=Path, metavar="ART|STATE", help="an artifact or a state directory")
-        parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files; - is standard input")
+        parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files; - is standard input; or npz files")
         parser.add_argument("--top", type=int, default=5, help="classes to show for each image (default 5)")
         within_budget.add_engine(parser)
 
