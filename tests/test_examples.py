@@ -33,3 +33,10 @@ def test_a_loop_goes_to_the_board_and_comes_back(tmp_path: Path, monkeypatch: py
     assert min(found["trained on, new sensor"], found["trained on, old sensor"]) > 0.85
     assert 0.8 <= found["weight sparsity"] < 0.801
     assert {path.name for path in tmp_path.iterdir()} == {"artifact", "state"}
+
+
+@pytest.mark.skipif(native_missing() is not None, reason=str(native_missing()))
+def test_windows_of_a_sensor_go_to_the_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The board tells the waves apart."""
+    assert example("sensor_windows_to_board", monkeypatch).main(tmp_path)["accuracy"] > 0.9
+    assert (tmp_path / "artifact" / "manifest.json").is_file()
