@@ -12,7 +12,7 @@ from mest.errors import InputError
 
 
 def classes_of(model: nn.Module, input: tuple[int, ...]) -> int:
-    """The number of logits that a model gives for an image `(channels, height, width)`.
+    """The number of logits that a model gives for an image `(channels, height, width)`, or for another input.
 
     It is run on zeros, one image as in evaluation and two as in training; modes, running statistics and the global
     generator are left as they were. Raises InputError, without the model's name, if it does not take such images or
@@ -35,7 +35,8 @@ def _logits(model: nn.Module, input: tuple[int, ...], images: int, mode: str) ->
             logits = model(torch.zeros(images, *input, device=like.device, dtype=like.dtype))
     except Exception as failed:  # it is the user's code: whatever it raises is said in one line
         reason = (str(failed).strip() or type(failed).__name__).splitlines()[0]
-        raise InputError(f"does not take images of {'x'.join(map(str, input))}{mode} ({reason})") from failed
+        what = "images" if len(input) == 3 else "inputs"
+        raise InputError(f"does not take {what} of {'x'.join(map(str, input))}{mode} ({reason})") from failed
     if mode and isinstance(logits, tuple) and logits:
         logits = logits[0]  # before those of auxiliary classifiers
     if not isinstance(logits, torch.Tensor):

@@ -279,7 +279,8 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"preprocess": None}, "give the mean and std"),
-        ({"example_input": torch.zeros(4, 16)}, "begin with nn.Flatten"),
+        ({"example_input": torch.zeros(4, 16)}, "the model does not take inputs of 16"),
+        ({"example_input": (1, 1, 2, 8, 8)}, "a board takes images"),
         ({"example_input": (2, 8, 8)}, "2 channels: allowed are 1"),
         ({"example_input": (3, 8, 8)}, "the model does not take images of 3x8x8"),
         ({"optimizer": "rmsprop"}, "a board has sgd and adamw"),
