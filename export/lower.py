@@ -20,6 +20,7 @@ from export.operators.lowering import Lowering
 from export.operators.pattern import Match
 from export.operators.patterns import match_of
 from export.operators.registry import RULES, rule_of
+from export.passes.channels_first import put_channels_first
 from export.passes.sample_norm import join_sample_norms
 from export.passes.windows import images_of_windows
 from mest.errors import InputError
@@ -34,7 +35,7 @@ def lower(model: onnx.ModelProto, trainable: Collection[str], fixed: Collection[
     layer. `fixed` are parameters that training does not move (running statistics). Raises InputError naming the first
     operator, and its module, that the native engine lacks.
     """
-    return _Lowering(model, trainable, fixed).network()
+    return _Lowering(_native_form(model, trainable), trainable, fixed).network()
 
 
 def describe(model: onnx.ModelProto, trainable: Collection[str], fixed: Collection[str] = ()) -> tuple[Network, str]:
@@ -44,22 +45,34 @@ def describe(model: onnx.ModelProto, trainable: Collection[str], fixed: Collecti
     of images alone (a transposed weight, a class token for each image) belongs to the operators that read it. Raises
     InputError for a model that takes no images or gives no logits.
     """
-    lowering = _Describing(model, trainable, fixed)
-    return lowering.network(), lowering.missing()
+    try:
+        lowering = _Describing(_native_form(model, trainable), trainable, fixed)
+        return lowering.network(), lowering.missing()
+    except InputError as refused:
+        lowering = _Describing(_of_images(model), trainable, fixed)
+        return lowering.network(), str(refused)
 
 
-def _native_form(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph with nodes that only the native network has and values as it has them; itself where it is that."""
+def _of_images(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of the graph that takes images, with norms that only the native network has."""
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
-    changed = join_sample_norms(copied) + images_of_windows(copied)
-    return copied if changed else model
+    join_sample_norms(copied)
+    images_of_windows(copied)
+    return copied
+
+
+def _native_form(model: onnx.ModelProto, trainable: Collection[str]) -> onnx.ModelProto:
+    """A copy of the graph with every value's channels first; raises InputError where that cannot be."""
+    copied = _of_images(model)
+    put_channels_first(copied, trainable)
+    return copied
 
 
 class _Lowering(Lowering):
     def __init__(self, model: onnx.ModelProto, trainable: Collection[str], fixed: Collection[str]) -> None:
-        super().__init__(_native_form(model), trainable, fixed)
-        _, *image = self.sizes[self.graph.input[0].name]
+        super().__init__(model, trainable, fixed)
+        _, *image = self.sizes[model.graph.input[0].name]
         self.values = {INPUT: tuple(int(size or 0) for size in image)}
         self.matches: dict[str, Match] = {}
         self.nodes = self._read()

@@ -138,10 +138,11 @@ _ARITHMETIC = Struct(
     "What is done with two operands, each broadcast to the result: the values `a` and `b` of the step, left and right, "
     "or a stored tensor in the place of one.",
     (
-        Field("*const float", "stored", "[channel][row][column]"),
+        Field("*const float", "stored", "[channel][row][column], or [row][column][channel] with features_last"),
         Field("*float", "stored_grad"),
         Field("int32_t", "kind"),
         Field("int32_t", "stored_side", "MEST_LEFT, MEST_RIGHT or MEST_NEITHER"),
+        Field("int32_t", "features_last"),
         Field("int32_t", "side", "ARITHMETIC_GRAD: whose gradient is wanted"),
         Field("int32_t", "channels height width", "of the result"),
         Field("int32_t", "left_channels left_height left_width"),

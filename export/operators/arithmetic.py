@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import onnx
 
 from edge.network import Arithmetic, Div, Mul, Operator
+from export.graph import attributes
 from export.operators.lowering import Lowering
 from export.operators.relation import CHANNELWISE, UNKNOWN, Channels, Relation
 from export.operators.rule import Rule
+
+FEATURES_LAST = "features_last"  # attribute of a node in lowering's graph: the stored operand has its channels last
 
 
 class ArithmeticRule(Rule):
@@ -25,8 +31,10 @@ class ArithmeticRule(Rule):
         if len(stored) == 2:
             raise lowering.refused(node, "it computes with parameters alone")
         value = lowering.value(node, 1 - stored[0])
-        beside = lowering.operand(node, stored[0])
-        return self.kind(node.output[0], (value,), shape, **beside, stored_first=stored == [0])
+        last = bool(attributes(node).get(FEATURES_LAST))
+        made = self.kind(node.output[0], (value,), shape, stored_first=stored == [0], features_last=last)
+        roles: dict[str, Any] = lowering.operand(node, stored[0])
+        return replace(made, **roles)
 
     def relation(self, node: onnx.NodeProto, graph: Channels) -> Relation:
         """Each channel from both operands' where they have as many; what is repeated along the channels stays."""

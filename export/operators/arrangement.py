@@ -8,11 +8,14 @@ import numpy as np
 import onnx
 
 from edge.network import Flatten, Operator, Select
+from edge.network.operators.arrangement import Reshape
 from edge.network.operators.concatenation import Concat
 from export.graph import attributes
 from export.operators.lowering import Lowering
 from export.operators.relation import CHANNELS, UNKNOWN, Channels, Flattening, Joining, Picking, Relation
 from export.operators.rule import Rule
+
+RESHAPE = "PositionsReshape"  # a node in lowering's graph
 
 
 class FlattenRule(Rule):
@@ -27,6 +30,14 @@ class FlattenRule(Rule):
     def relation(self, node: onnx.NodeProto, graph: Channels) -> Relation:
         """A channel becomes features."""
         return Flattening() if attributes(node).get("axis", 1) == 1 else UNKNOWN
+
+
+class ReshapeRule(Rule):
+    """Positions in another number of rows, as `passes/channels_first.py` writes it."""
+
+    def lower(self, node: onnx.NodeProto, shape: tuple[int, ...], lowering: Lowering) -> Operator:
+        """The same numbers."""
+        return Reshape(node.output[0], lowering.inputs(node), shape, height=int(attributes(node)["height"]))
 
 
 class GatherRule(Rule):

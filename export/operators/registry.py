@@ -10,7 +10,7 @@ import onnx
 from edge.network import Add, Div, Mul, Sub
 from export.operators.activation import ClipRule, ReluRule
 from export.operators.arithmetic import ArithmeticRule, NegRule, PowRule, ReciprocalRule
-from export.operators.arrangement import ConcatRule, FlattenRule, GatherRule, SliceRule
+from export.operators.arrangement import RESHAPE, ConcatRule, FlattenRule, GatherRule, ReshapeRule, SliceRule
 from export.operators.convolution import ConvRule, GemmRule
 from export.operators.norm import BatchNormRule
 from export.operators.pooling import AveragePoolRule, GlobalAveragePoolRule, MaxPoolRule
@@ -39,6 +39,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "AveragePool": AveragePoolRule(),
         "GlobalAveragePool": GlobalAveragePoolRule(),
         "Flatten": FlattenRule(),
+        RESHAPE: ReshapeRule(),
         "Gather": GatherRule(),
         "Slice": SliceRule(),
         "Concat": ConcatRule(),

@@ -24,6 +24,7 @@ from export.passes.padding import pad_in_the_window
 from export.passes.relu import restore_relu
 from export.passes.split import slice_instead_of_split
 from export.passes.steps import join_steps
+from export.passes.strided import remove_strided
 from export.passes.unit_factor import drop_unit_factor
 from export.passes.unsqueeze import restore_unsqueeze
 from export.passes.zero_bias import drop_zero_bias
@@ -47,6 +48,7 @@ NORMALISE: tuple[Pass, ...] = (
     restore_linear,
     restore_global_pool,
     restore_flatten,
+    remove_strided,
     pad_instead_of_ceil,
     name_layer_norm_outputs,
 )

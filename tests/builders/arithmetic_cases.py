@@ -18,5 +18,6 @@ ARITHMETIC: dict[type[Arithmetic], Callable[[torch.Tensor, torch.Tensor], torch.
 
 def calculate(op: Arithmetic, inputs: Sequence[torch.Tensor], tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """The value in PyTorch, of the inputs and of the stored tensor by its role."""
-    left, right = (*inputs, *tensors.values())
-    return ARITHMETIC[type(op)](*((right, left) if op.stored_first else (left, right)))
+    left, right = (*(x.movedim(1, -1) if op.features_last else x for x in inputs), *tensors.values())
+    found = ARITHMETIC[type(op)](*((right, left) if op.stored_first else (left, right)))
+    return found.movedim(-1, 1) if op.features_last else found

@@ -164,12 +164,18 @@ class Builder:
         return self._add(kind, (left, right))
 
     def stored(
-        self, kind: type[Arithmetic], value: str, tensor: np.ndarray, first: bool = False, trained: bool = True
+        self,
+        kind: type[Arithmetic],
+        value: str,
+        tensor: np.ndarray,
+        first: bool = False,
+        trained: bool = True,
+        last: bool = False,
     ) -> str:
         """An operation of a value and a stored tensor, which is a constant where it is not trained."""
         role, name = "operand" if trained else "constant", f"o{len(self.operators)}"
         self.vector(name, tensor.astype(np.float32), trained)
-        return self._add(kind, (value,), **{role: name}, stored_first=first)
+        return self._add(kind, (value,), **{role: name}, stored_first=first, features_last=last)
 
     def max_pool(self, value: str, kernel: int = 2, stride: int = 2, padding: int = 0, dilation: int = 1) -> str:
         """Max pooling."""

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from activation_cases import ACTIVATIONS
 from arithmetic_cases import ARITHMETIC, calculate
 from sample_norm_case import sample_normalised
+from token_cases import linearly
 
 from edge.network import Network, select_trainable
 from edge.network.operators.sample_norm import SampleNorm
@@ -60,7 +61,7 @@ class Referee:
                 x = F.pad(x, (left, right, top, bottom))
                 x = F.conv2d(x, p["weight"], p.get("bias"), op.stride, 0, op.dilation, op.groups)
             elif op.op == "linear":
-                x = F.linear(x, p["weight"], p.get("bias"))
+                x = linearly(x, p)
             elif op.op == "batch_norm":
                 train = training and self.choices.batch_norm == "train" and not op.frozen
                 x = F.batch_norm(x, p["mean"], p["variance"], p["scale"], p["shift"], train, op.momentum, op.epsilon)

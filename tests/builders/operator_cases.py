@@ -17,6 +17,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from sample_norm_case import sample_normalised
 from stored_shapes import stored_shapes
+from token_cases import linearly
 from torch.nn import functional as F
 
 from edge.network import (
@@ -32,6 +33,7 @@ from edge.network import (
     Select,
     ShapeError,
 )
+from edge.network.operators.arrangement import Reshape
 from edge.network.operators.concatenation import Concat
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
 
@@ -99,8 +101,8 @@ def linear(draw: Draw, rng: np.random.Generator) -> Case:
     return Case(
         lambda shape: Linear("y", ("x",), shape, "w", "b" if bias else None),
         {"weight": weight, **bias},
-        (weight.shape[1:],),
-        lambda x, t: F.linear(x[0], t["weight"], t.get("bias")),
+        (draw(st.sampled_from([weight.shape[1:], image(draw, weight.shape[1])])),),
+        lambda x, t: linearly(x[0], t),
     )
 
 
@@ -156,17 +158,18 @@ def arithmetic(kind: type[Arithmetic]) -> Callable[[Draw, np.random.Generator], 
     def described(draw: Draw, rng: np.random.Generator) -> Case:
         shape = draw(st.sampled_from([image(draw, size(draw)), (size(draw),)]))
         role = draw(st.sampled_from([None, "operand", "constant"]))
-        first = role is not None and draw(st.booleans())
+        first, last = (role is not None and draw(st.booleans()) for _ in range(2))
         tensors, inputs = {}, [shape]
         if role:
-            tensors[role] = rng.uniform(0.5, 2, draw(st.sampled_from(stored_shapes(shape))))
+            tensors[role] = rng.uniform(0.5, 2, draw(st.sampled_from(stored_shapes(shape, last))))
         else:
             inputs.append(tuple(draw(st.sampled_from([1, dimension])) for dimension in shape))
         if draw(st.booleans()):
             inputs.reverse()
 
         def make(found: tuple[int, ...]) -> Arithmetic:
-            return kind("y", ("x", "z")[: len(inputs)], found, **dict.fromkeys(tensors, "c"), stored_first=first)
+            places = {"stored_first": first, "features_last": last}
+            return kind("y", ("x", "z")[: len(inputs)], found, **dict.fromkeys(tensors, "c"), **places)
 
         return Case(make, tensors, tuple(inputs), lambda x, t: calculate(make(()), x, t), bends=(0.0,), clear=0.5)
 
@@ -207,6 +210,17 @@ def flatten(draw: Draw, rng: np.random.Generator) -> Case:
     return Case(lambda found: Flatten("y", ("x",), found), {}, (shape,), lambda x, t: x[0].flatten(1))
 
 
+def reshape(draw: Draw, rng: np.random.Generator) -> Case:
+    shape = image(draw, size(draw))
+    height = draw(st.sampled_from([1, shape[1], shape[2], shape[1] * shape[2]]))
+    return Case(
+        lambda found: Reshape("y", ("x",), found, height),
+        {},
+        (shape,),
+        lambda x, t: x[0].reshape(len(x[0]), shape[0], height, -1),
+    )
+
+
 def select(draw: Draw, rng: np.random.Generator) -> Case:
     channels = size(draw, 1, 5)
     listed = rng.permutation(channels)[: size(draw, 1, channels)].astype(np.int32)
@@ -237,6 +251,7 @@ DESCRIPTIONS: dict[type[Operator], Callable[[Draw, np.random.Generator], Case]] 
     AvgPool: avg_pool,
     GlobalAvgPool: global_avg_pool,
     Flatten: flatten,
+    Reshape: reshape,
     Select: select,
     Concat: concat,
 }

@@ -63,10 +63,11 @@ class WeightLayout:
 
 
 def window_of(operator: Conv | Linear, network: Network) -> Window:
-    """The window of a convolution, or of a linear layer seen as one."""
+    """The window of a convolution, or of a linear layer seen as one of 1×1."""
     weight = network.parameters[operator.weight]
     if isinstance(operator, Linear):
-        return Window(input=(weight.shape[1], 1, 1), output=(weight.shape[0], 1, 1))
+        height, width = operator.shape[1:] or (1, 1)
+        return Window(input=(weight.shape[1], height, width), output=(weight.shape[0], height, width))
     image = network.shapes()[operator.inputs[0]]
     top, left = operator.padding[:2]
     kernel = (weight.shape[2], weight.shape[3])

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MEST_DIGEST "103fe224480d2822"
+#define MEST_DIGEST "837a9abfcae0c291"
 
 enum {
     MEST_SEGMENT_ARENA, MEST_SEGMENT_HERE, MEST_SEGMENTS
@@ -158,16 +158,18 @@ typedef struct {
     int32_t stored_grad;
     int32_t kind;
     int32_t stored_side;           /* MEST_LEFT, MEST_RIGHT or MEST_NEITHER */
+    int32_t features_last;
     int32_t side;                  /* ARITHMETIC_GRAD: whose gradient is wanted */
     int32_t channels, height, width; /* of the result */
     int32_t left_channels, left_height, left_width;
     int32_t right_channels, right_height, right_width;
 } MestPlannedArithmetic;
 typedef struct {
-    const float *stored;           /* [channel][row][column] */
+    const float *stored;           /* [channel][row][column], or [row][column][channel] with features_last */
     float *stored_grad;
     int32_t kind;
     int32_t stored_side;           /* MEST_LEFT, MEST_RIGHT or MEST_NEITHER */
+    int32_t features_last;
     int32_t side;                  /* ARITHMETIC_GRAD: whose gradient is wanted */
     int32_t channels, height, width; /* of the result */
     int32_t left_channels, left_height, left_width;
@@ -410,6 +412,7 @@ static inline MestArithmetic mest_arithmetic(const MestProgram *p, const MestPla
     r.stored_grad = mest_operand(p, s->stored_grad);
     r.kind = s->kind;
     r.stored_side = s->stored_side;
+    r.features_last = s->features_last;
     r.side = s->side;
     r.channels = s->channels;
     r.height = s->height;
@@ -718,17 +721,18 @@ _Static_assert(offsetof(MestPlannedArithmetic, stored) == 0, "MestPlannedArithme
 _Static_assert(offsetof(MestPlannedArithmetic, stored_grad) == 4, "MestPlannedArithmetic");
 _Static_assert(offsetof(MestPlannedArithmetic, kind) == 8, "MestPlannedArithmetic");
 _Static_assert(offsetof(MestPlannedArithmetic, stored_side) == 12, "MestPlannedArithmetic");
-_Static_assert(offsetof(MestPlannedArithmetic, side) == 16, "MestPlannedArithmetic");
-_Static_assert(offsetof(MestPlannedArithmetic, channels) == 20, "MestPlannedArithmetic");
-_Static_assert(offsetof(MestPlannedArithmetic, height) == 24, "MestPlannedArithmetic");
-_Static_assert(offsetof(MestPlannedArithmetic, width) == 28, "MestPlannedArithmetic");
-_Static_assert(offsetof(MestPlannedArithmetic, left_channels) == 32, "MestPlannedArithmetic");
-_Static_assert(offsetof(MestPlannedArithmetic, left_height) == 36, "MestPlannedArithmetic");
-_Static_assert(offsetof(MestPlannedArithmetic, left_width) == 40, "MestPlannedArithmetic");
-_Static_assert(offsetof(MestPlannedArithmetic, right_channels) == 44, "MestPlannedArithmetic");
-_Static_assert(offsetof(MestPlannedArithmetic, right_height) == 48, "MestPlannedArithmetic");
-_Static_assert(offsetof(MestPlannedArithmetic, right_width) == 52, "MestPlannedArithmetic");
-_Static_assert(sizeof(MestPlannedArithmetic) == 56, "MestPlannedArithmetic");
+_Static_assert(offsetof(MestPlannedArithmetic, features_last) == 16, "MestPlannedArithmetic");
+_Static_assert(offsetof(MestPlannedArithmetic, side) == 20, "MestPlannedArithmetic");
+_Static_assert(offsetof(MestPlannedArithmetic, channels) == 24, "MestPlannedArithmetic");
+_Static_assert(offsetof(MestPlannedArithmetic, height) == 28, "MestPlannedArithmetic");
+_Static_assert(offsetof(MestPlannedArithmetic, width) == 32, "MestPlannedArithmetic");
+_Static_assert(offsetof(MestPlannedArithmetic, left_channels) == 36, "MestPlannedArithmetic");
+_Static_assert(offsetof(MestPlannedArithmetic, left_height) == 40, "MestPlannedArithmetic");
+_Static_assert(offsetof(MestPlannedArithmetic, left_width) == 44, "MestPlannedArithmetic");
+_Static_assert(offsetof(MestPlannedArithmetic, right_channels) == 48, "MestPlannedArithmetic");
+_Static_assert(offsetof(MestPlannedArithmetic, right_height) == 52, "MestPlannedArithmetic");
+_Static_assert(offsetof(MestPlannedArithmetic, right_width) == 56, "MestPlannedArithmetic");
+_Static_assert(sizeof(MestPlannedArithmetic) == 60, "MestPlannedArithmetic");
 _Static_assert(offsetof(MestPlannedSampleNorm, gamma) == 0, "MestPlannedSampleNorm");
 _Static_assert(offsetof(MestPlannedSampleNorm, beta) == 4, "MestPlannedSampleNorm");
 _Static_assert(offsetof(MestPlannedSampleNorm, gamma_grad) == 8, "MestPlannedSampleNorm");

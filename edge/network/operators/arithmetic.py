@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from edge.network.operators.fields import Flag, holds
 from edge.network.operators.operator import Operator, Read
 from edge.network.operators.roles import Constant, Operand
-from edge.network.operators.shapes import Shape, ShapeError, aligned, broadcast
+from edge.network.operators.shapes import Shape, ShapeError, aligned, broadcast, first_to_last, last_to_first
 from edge.weight.parameter import Parameter
 
 
@@ -18,13 +18,14 @@ class Arithmetic(Operator):
 
     The tensor is a parameter of the model, `operand`, or a `constant`. Its shape is aligned with that of the values
     from the right, as NumPy does, with a dimension of 1 where the values have the batch. `stored_first`: it is the left
-    one, as in 1 - x.
+    one, as in 1 - x. `features_last`: its last dimension, not its first, is that of the channels, as beside tokens.
     """
 
     arity = None
     operand: str | None = field(default=None, metadata=holds(Operand()))
     constant: str | None = field(default=None, metadata=holds(Constant()))
     stored_first: bool = field(default=False, metadata=holds(Flag(default=False)))
+    features_last: bool = field(default=False, metadata=holds(Flag(default=False)))
 
     @property
     def stored(self) -> str | None:
@@ -35,13 +36,19 @@ class Arithmetic(Operator):
         """The shape that both are broadcast to."""
         if len(inputs) + len(parameters) != 2:
             raise ShapeError(f"{self.op} takes two operands, not {len(inputs) + len(parameters)}")
-        if self.stored_first and not parameters:
+        if (self.stored_first or self.features_last) and not parameters:
             raise ShapeError("between two values none is a stored one")
         first = inputs[0]
-        (second,) = inputs[1:] or (aligned(stored, first) for stored in parameters.values())
+        (second,) = inputs[1:] or (self.beside(first, stored) for stored in parameters.values())
         if len(first) != len(second):
             raise ShapeError(f"{self.op} between shapes {list(first)} and {list(second)} of different rank")
         return broadcast(first, second)
+
+    def beside(self, value: Shape, stored: Shape) -> Shape:
+        """A stored tensor's shape among the dimensions of a value, channels first; raises ShapeError."""
+        if not self.features_last:
+            return aligned(stored, value)
+        return last_to_first(aligned(stored, first_to_last(value)))
 
     def biases(self, parameters: Mapping[str, Parameter]) -> set[str]:
         """The operand, where it varies along one dimension at most: channels of images, features of tokens."""

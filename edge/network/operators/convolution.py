@@ -56,19 +56,19 @@ class Conv(Operator):
 
 @dataclass(frozen=True)
 class Linear(Operator):
-    """x · Wᵀ + b; weight `(out, in)`."""
+    """x · Wᵀ + b over the channels, at each position by itself; weight `(out, in)`."""
 
     op = "linear"
     weight: str = field(metadata=holds(Weight()))
     bias: str | None = field(metadata=holds(Vector(optional=True)))
 
     def output_shape(self, *inputs: Shape, **parameters: Shape) -> Shape:
-        """`(out,)`."""
-        weight = parameters.get("weight", ())
-        if len(weight) != 2 or inputs[0] != weight[1:]:
+        """`(out,)` of a vector, `(out, h, w)` of an image or of tokens."""
+        weight, (channels, *positions) = parameters.get("weight", ()), inputs[0]
+        if len(weight) != 2 or channels != weight[1] or len(positions) not in (0, 2):
             raise ShapeError(f"weight {list(weight)} does not fit an input of shape {list(inputs[0])}")
-        return weight[:1]
+        return (weight[0], *positions)
 
     def multiply_accumulates(self, inputs: Sequence[Shape], weights: int) -> int:
-        """Every weight once."""
-        return weights
+        """Every weight once a position."""
+        return weights * prod(self.shape[1:])

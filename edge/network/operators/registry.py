@@ -19,7 +19,7 @@ from edge.network.operators.activation_functions import (
     Tanh,
 )
 from edge.network.operators.arithmetic import Add, Div, Mul, Sub
-from edge.network.operators.arrangement import Flatten, Select
+from edge.network.operators.arrangement import Flatten, Reshape, Select
 from edge.network.operators.concatenation import Concat
 from edge.network.operators.convolution import Conv, Linear
 from edge.network.operators.foreign import Foreign
@@ -57,6 +57,7 @@ _KINDS: tuple[type[Operator], ...] = (
     AvgPool,
     GlobalAvgPool,
     Flatten,
+    Reshape,
     Select,
     Concat,
     Foreign,

@@ -27,6 +27,16 @@ def aligned(stored: Shape, value: Shape) -> Shape:
     return (1,) * (len(value) - len(stored)) + stored
 
 
+def first_to_last(shape: Shape) -> Shape:
+    """The shape with its first dimension, the channels or features, behind the others."""
+    return (*shape[1:], shape[0])
+
+
+def last_to_first(shape: Shape) -> Shape:
+    """The shape with its last dimension, the channels or features, before the others."""
+    return (shape[-1], *shape[:-1])
+
+
 def broadcast(left: Shape, right: Shape) -> Shape:
     """What two shapes of the same rank become together, where a dimension of 1 is repeated."""
     pairs = list(zip(left, right, strict=True))

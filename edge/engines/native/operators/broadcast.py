@@ -19,7 +19,6 @@ from edge.engines.native.steps import Spec
 from edge.libmest import program as structs
 from edge.libmest.program import KINDS, LEFT, NEITHER, RIGHT
 from edge.network import Arithmetic
-from edge.network.operators.shapes import aligned
 
 # Of each kind: the sides that the gradient of the left operand reads, and that of the right one.
 READS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
@@ -37,6 +36,7 @@ class ArithmeticRow(Row):
     kind: str
     stored: str | None
     stored_side: int
+    features_last: bool
     result: Image
     left: Image
     right: Image
@@ -44,7 +44,7 @@ class ArithmeticRow(Row):
 
     def made(self, places: Places) -> structs.Arithmetic:
         """The row of the table."""
-        found = structs.Arithmetic(0, 0, KINDS.index(self.kind), self.stored_side, self.side)
+        found = structs.Arithmetic(0, 0, KINDS.index(self.kind), self.stored_side, self.features_last, self.side)
         for name, image in {"": self.result, "left_": self.left, "right_": self.right}.items():
             for part, size in zip(("channels", "height", "width"), image, strict=True):
                 setattr(found, name + part, size)
@@ -135,8 +135,9 @@ class Broadcasting(Rule):
         side = NEITHER
         if operator.stored is not None:
             side = LEFT if operator.stored_first else RIGHT
-            images[side] = image_of(aligned(model.network.parameters[operator.stored].shape, operator.shape))
-        return ArithmeticRow(self.kind, operator.stored, side, node.image, images[LEFT], images[RIGHT])
+            images[side] = image_of(operator.beside(operator.shape, model.network.parameters[operator.stored].shape))
+        shapes = node.image, images[LEFT], images[RIGHT]
+        return ArithmeticRow(self.kind, operator.stored, side, operator.features_last, *shapes)
 
 
 def _operator(node: Node) -> Arithmetic:

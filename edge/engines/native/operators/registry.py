@@ -46,6 +46,7 @@ from edge.network.operators.activation_functions import (
     Softplus,
     Tanh,
 )
+from edge.network.operators.arrangement import Reshape
 from edge.network.operators.concatenation import Concat
 from edge.network.operators.hard_swish import HardSwish
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
@@ -79,6 +80,7 @@ RULES: MappingProxyType[type[Operator], Rule] = MappingProxyType(
         AvgPool: AveragePooling(),
         GlobalAvgPool: GlobalPooling(),
         Flatten: Flattening(),
+        Reshape: Flattening(),
         Select: Selection(),
         Concat: Concatenation(),
     }

@@ -28,7 +28,7 @@ class ArithmeticRule(Rule[Arithmetic]):
         self, op: Arithmetic, inputs: Sequence[np.ndarray], tensors: Tensors, batch_statistics: bool
     ) -> np.ndarray:
         """The value."""
-        return np.asarray(self.value(*_operands(op, inputs, tensors)))
+        return _back(op, np.asarray(self.value(*_operands(op, inputs, tensors))))
 
     def backward(
         self, op: Arithmetic, inputs: Sequence[np.ndarray], tensors: Tensors, batch_statistics: bool, grad: np.ndarray
@@ -38,12 +38,12 @@ class ArithmeticRule(Rule[Arithmetic]):
         spread = np.broadcast_arrays(*operands)
         back = [
             _folded(found, own.shape)
-            for found, own in zip(self.gradients(spread[0], spread[1], grad), operands, strict=True)
+            for found, own in zip(self.gradients(spread[0], spread[1], _turned(op, grad)), operands, strict=True)
         ]
         if not tensors:
             return back, {}
         (role,) = tensors
-        return [back[op.stored_first]], {role: back[not op.stored_first]}
+        return [_back(op, back[op.stored_first])], {role: back[not op.stored_first]}
 
 
 class AddRule(ArithmeticRule):
@@ -95,8 +95,18 @@ class DivRule(ArithmeticRule):
 
 
 def _operands(op: Arithmetic, inputs: Sequence[np.ndarray], tensors: Tensors) -> Pair:
-    left, right = (*inputs, *tensors.values())
+    left, right = (*(_turned(op, value) for value in inputs), *tensors.values())
     return (right, left) if op.stored_first else (left, right)
+
+
+def _turned(op: Arithmetic, value: np.ndarray) -> np.ndarray:
+    """A value of a batch with its channels where the stored tensor has them."""
+    return np.moveaxis(value, 1, -1) if op.features_last else value
+
+
+def _back(op: Arithmetic, value: np.ndarray) -> np.ndarray:
+    """The reverse of `_turned`."""
+    return np.moveaxis(value, -1, 1) if op.features_last else value
 
 
 def _folded(grad: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

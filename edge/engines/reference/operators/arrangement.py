@@ -8,6 +8,7 @@ import numpy as np
 
 from edge.engines.reference.operators.rule import Gradients, Rule, Tensors
 from edge.network import Flatten, Select
+from edge.network.operators.arrangement import Reshape
 
 
 class FlattenRule(Rule[Flatten]):
@@ -23,6 +24,22 @@ class FlattenRule(Rule[Flatten]):
         self, op: Flatten, inputs: Sequence[np.ndarray], tensors: Tensors, batch_statistics: bool, grad: np.ndarray
     ) -> Gradients:
         """`(n, c, h, w)` again."""
+        return [grad.reshape(inputs[0].shape)], {}
+
+
+class ReshapeRule(Rule[Reshape]):
+    """Positions in another number of rows."""
+
+    def forward(
+        self, op: Reshape, inputs: Sequence[np.ndarray], tensors: Tensors, batch_statistics: bool
+    ) -> np.ndarray:
+        """`(n, c, height, width)`."""
+        return inputs[0].reshape(len(inputs[0]), *op.shape)
+
+    def backward(
+        self, op: Reshape, inputs: Sequence[np.ndarray], tensors: Tensors, batch_statistics: bool, grad: np.ndarray
+    ) -> Gradients:
+        """In the rows that they were in."""
         return [grad.reshape(inputs[0].shape)], {}
 
 

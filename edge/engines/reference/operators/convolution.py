@@ -44,17 +44,20 @@ class ConvRule(Rule[Conv]):
 
 
 class LinearRule(Rule[Linear]):
-    """x · Wᵀ + b."""
+    """x · Wᵀ + b with the channels of x last."""
 
     def forward(self, op: Linear, inputs: Sequence[np.ndarray], tensors: Tensors, batch_statistics: bool) -> np.ndarray:
-        """`(n, out)`."""
-        return np.asarray(inputs[0] @ tensors["weight"].T + tensors.get("bias", 0))
+        """`(n, out)` or `(n, out, h, w)`."""
+        y = np.moveaxis(inputs[0], 1, -1) @ tensors["weight"].T + tensors.get("bias", 0)
+        return np.moveaxis(np.asarray(y), -1, 1)
 
     def backward(
         self, op: Linear, inputs: Sequence[np.ndarray], tensors: Tensors, batch_statistics: bool, grad: np.ndarray
     ) -> Gradients:
         """g · W; gᵀ · x and Σ g."""
-        return [grad @ tensors["weight"]], {"weight": grad.T @ inputs[0], "bias": grad.sum(axis=0)}
+        rows = np.moveaxis(grad, 1, -1)  # (n, ..., out)
+        flat, seen = rows.reshape(-1, rows.shape[-1]), np.moveaxis(inputs[0], 1, -1).reshape(-1, inputs[0].shape[1])
+        return [np.moveaxis(rows @ tensors["weight"], -1, 1)], {"weight": flat.T @ seen, "bias": flat.sum(axis=0)}
 
 
 def _windows(op: Conv, x: np.ndarray, weight: np.ndarray) -> Windows:

@@ -10,7 +10,7 @@ from edge.engines.reference.operators import activation_functions as functions
 from edge.engines.reference.operators.activation import Relu6Rule, ReluRule
 from edge.engines.reference.operators.activation_functions import FunctionRule
 from edge.engines.reference.operators.arithmetic import AddRule, DivRule, MulRule, SubRule
-from edge.engines.reference.operators.arrangement import FlattenRule, SelectRule
+from edge.engines.reference.operators.arrangement import FlattenRule, ReshapeRule, SelectRule
 from edge.engines.reference.operators.concatenation import ConcatRule
 from edge.engines.reference.operators.convolution import ConvRule, LinearRule
 from edge.engines.reference.operators.hard_swish import HardSwishRule
@@ -48,6 +48,7 @@ from edge.network.operators.activation_functions import (
     Softplus,
     Tanh,
 )
+from edge.network.operators.arrangement import Reshape
 from edge.network.operators.concatenation import Concat
 from edge.network.operators.hard_swish import HardSwish
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
@@ -81,6 +82,7 @@ RULES: Mapping[type[Operator], Rule[Any]] = MappingProxyType(
         AvgPool: AvgPoolRule(),
         GlobalAvgPool: GlobalAvgPoolRule(),
         Flatten: FlattenRule(),
+        Reshape: ReshapeRule(),
         Select: SelectRule(),
         Concat: ConcatRule(),
     }

@@ -11,6 +11,7 @@ typedef struct {
     const float *data;
     long channels, height, width;
     int flat; /* one cell a channel, so that every strip of a plane is the same */
+    int last; /* a stored tensor whose last dimension is that of the channels */
 } Operand;
 
 /* What the loops over a result's planes know: a strip is a whole number of cells, or part of one with many samples. */
@@ -26,17 +27,22 @@ static Arithmetic arithmetic_of(const Context *x, const MestStep *step) {
     a.n = plane_floats(x, r->height, r->width);
     a.strip = a.s < STRIP ? STRIP - STRIP % a.s : STRIP;
     a.planes = x->program->groups * (long)r->channels;
-    a.sides[MEST_LEFT] = (Operand){&step->a, step->a.data, r->left_channels, r->left_height, r->left_width, 0};
-    a.sides[MEST_RIGHT] = (Operand){&step->b, step->b.data, r->right_channels, r->right_height, r->right_width, 0};
+    a.sides[MEST_LEFT] = (Operand){&step->a, step->a.data, r->left_channels, r->left_height, r->left_width, 0, 0};
+    a.sides[MEST_RIGHT] = (Operand){&step->b, step->b.data, r->right_channels, r->right_height, r->right_width, 0, 0};
     for (int side = 0; side < 2; side++) {
         Operand *o = a.sides + side;
-        if (r->stored_side == side) o->view = NULL, o->data = r->stored;
+        if (r->stored_side == side) o->view = NULL, o->data = r->stored, o->last = r->features_last;
         o->flat = o->height * o->width == 1 && a.s <= STRIP;
     }
     return a;
 }
 
 static long cells_of(const Operand *o) { return o->height * o->width; }
+
+/* Where a stored tensor has the number of a channel's cell. */
+static long place_of(const Operand *o, long channel, long cell) {
+    return o->last ? cell * o->channels + channel : channel * cells_of(o) + cell;
+}
 
 /* Which cell of an operand's plane a cell of the result's reads. */
 static long cell_of(const Operand *o, const MestArithmetic *r, long cell) {
@@ -59,7 +65,7 @@ static void operand_read(const Arithmetic *a, const Operand *o, long plane, long
         if (o->view) {
             view_read(o->view, channel, o->data + ((group * o->channels + channel) * cells + from) * a->s + k, out, n);
         } else {
-            const float stored = o->data[channel * cells + from];
+            const float stored = o->data[place_of(o, channel, from)];
             LANES(i, n) out[i] = stored;
         }
     }
@@ -166,13 +172,13 @@ static void op_stored_grad(const Context *x, const MestStep *step) {
     float u[STRIP], v[STRIP], g[STRIP];
     memset(own, 0, sizeof(double) * (size_t)count);
     for (long i = range.begin; i < range.end; i++) {
-        double *to = own + (o->channels == 1 ? 0 : i % a.row->channels) * cells;
+        const long channel = o->channels == 1 ? 0 : i % a.row->channels;
         for (long p = 0; p < a.n; p += a.strip) {
             const long m = least(a.strip, a.n - p);
             gradient_read(&a, step, side, i, p, m, u, v, g);
             for (long k = 0, part; k < m; k += part) {
                 part = cells == 1 ? m : least(m - k, a.s - (p + k) % a.s);
-                to[cell_of(o, a.row, (p + k) / a.s)] += sum_of(g + k, part);
+                own[place_of(o, channel, cell_of(o, a.row, (p + k) / a.s))] += sum_of(g + k, part);
             }
         }
     }

@@ -16,6 +16,7 @@ static const MestArithmetic *arithmetic_fits(Check *k) {
     if (!k->good) return &none;
     hold(k, r->kind >= 0 && r->kind < MEST_KINDS && r->side >= MEST_LEFT && r->side <= MEST_RIGHT);
     hold(k, r->stored_side >= MEST_LEFT && r->stored_side <= MEST_NEITHER);
+    hold(k, r->features_last == 0 || r->features_last == 1);
     hold(k, image(k, r->channels, r->height, r->width) > 0);
     hold(k, r->left_channels > 0 && r->left_height > 0 && r->left_width > 0);
     hold(k, r->right_channels > 0 && r->right_height > 0 && r->right_width > 0);

@@ -64,7 +64,7 @@ class Draft:
     def grow(self) -> None:
         """One operator, or two branches and their sum."""
         kinds = ("conv", "conv", "conv", "max_pool", "avg_pool", "residual", "double", "select", "norm")
-        kinds += ("gate", "gate", "stored", "concat", "dense_block", "sample")
+        kinds += ("gate", "gate", "stored", "concat", "dense_block", "sample", "linear")
         getattr(self, f"_{self.draw(st.sampled_from(kinds))}")()
 
     def _conv(self, like: tuple[int, ...] | None = None) -> None:
@@ -171,9 +171,17 @@ class Draft:
         """An operation with a stored tensor of some shape, on either side."""
         draw, b = self.draw, self.builder
         kind = draw(st.sampled_from([*ARITHMETIC]))
-        first = kind is not Div and draw(st.booleans())
-        tensor = b.random.uniform(0.5, 1.5, draw(st.sampled_from(stored_shapes(b.shapes[self.value]))))
-        self.value = b.stored(kind, self.value, tensor, first, trained=draw(st.booleans()))
+        first, last = kind is not Div and draw(st.booleans()), draw(st.booleans())
+        tensor = b.random.uniform(0.5, 1.5, draw(st.sampled_from(stored_shapes(b.shapes[self.value], last))))
+        self.value = b.stored(kind, self.value, tensor, first, draw(st.booleans()), last)
+        self._finish()
+
+    def _linear(self) -> None:
+        """A linear layer over the channels at each position."""
+        draw, channels = self.draw, self.builder.shapes[self.value][0]
+        formats = ["dense", "csr", "masked", "block"] + (["channel"] if channels > 1 else [])
+        out = 4 * draw(st.integers(1, 3))
+        self.value = self.builder.linear(self.value, out, draw(st.sampled_from(formats)), 0.5, bias=draw(st.booleans()))
         self._finish()
 
     def _concat(self) -> None:
