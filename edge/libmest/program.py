@@ -16,7 +16,7 @@ OPS = (
     "input", "conv", "conv_grad", "norm_sums", "norm_finish", "norm_grad_sums", "norm_grad_finish", "sample_norm",
     "sample_norm_grad", "add", "copy", "push_grad", "arithmetic", "arithmetic_grad", "stored_grad", "max_pool",
     "max_pool_grad", "avg_pool", "avg_pool_grad", "select", "select_grad", "concat", "concat_grad", "loss", "zero",
-    "update", "output",
+    "update", "output", "attention", "attention_grad", "prepend", "prepend_grad", "positions", "positions_grad",
 )  # fmt: skip
 # Activations that have loops of their own wherever tensors are read or written; the others take a pass of their own.
 FUSED_ACTS = ("none", "relu", "relu6", "hard_swish")
@@ -161,6 +161,25 @@ _SAMPLE_NORM = Struct(
         Field("int32_t", "per_cell", "1: gamma and beta have a number for each cell, not for each channel"),
     ),
 )
+_ATTENTION = Struct(
+    "Attention",
+    "Attention: the channels of `a` are the queries of all heads, as many of the keys, and the values.",
+    (
+        Field("int32_t", "heads"),
+        Field("int32_t", "features", "of the values of all heads"),
+        Field("float", "scale"),
+    ),
+)
+_TOKENS = Struct(
+    "Tokens",
+    "Stored tokens in front of all positions, or a stretch of positions.",
+    (
+        Field("*const float", "stored", "PREPEND: [token][channel]"),
+        Field("*float", "stored_grad"),
+        Field("int32_t", "first", "POSITIONS: from which on"),
+        Field("int32_t", "count", "of stored tokens, or of positions"),
+    ),
+)
 _PARAM = Struct(
     "Param",
     "One trained tensor for the update.",
@@ -206,6 +225,8 @@ _STEP = Struct(
         Field("@Arithmetic", "arithmetic"),
         Field("@Update", "update"),
         Field("@SampleNorm", "samplenorm"),
+        Field("@Attention", "attention"),
+        Field("@Tokens", "tokens"),
         Field("*const int32_t", "channel_list"),
         Field("*float", "scratch", "threads x scratch_floats"),
         Field("int64_t", "scratch_floats"),
@@ -236,12 +257,15 @@ _PROGRAM = Struct(
         Field("&const Arithmetic", "arithmetics"),
         Field("&const Update", "updates"),
         Field("&const SampleNorm", "samplenorms"),
+        Field("&const Attention", "attentions"),
+        Field("&const Tokens", "tokenss"),
         Field("&const Param", "params"),
         Field("int32_t", "count", "of steps"),
         Field(
             "int32_t",
             "operand_count conv_count norm_count pool_count arithmetic_count update_count samplenorm_count param_count",
         ),
+        Field("int32_t", "attention_count tokens_count"),
         Field("int32_t", "groups samples", "of the micro-batch"),
         Field("int32_t", "in_channels in_h in_w"),
     ),
@@ -264,7 +288,8 @@ _CALL = Struct(
     ),
 )
 STRUCTS = (
-    _OPERAND, _VIEW, _GRAD, _NORM, _CONV, _POOL, _ARITHMETIC, _SAMPLE_NORM, _PARAM, _UPDATE, _STEP, _PROGRAM, _CALL,
+    _OPERAND, _VIEW, _GRAD, _NORM, _CONV, _POOL, _ARITHMETIC, _SAMPLE_NORM, _ATTENTION, _TOKENS, _PARAM, _UPDATE,
+    _STEP, _PROGRAM, _CALL,
 )  # fmt: skip
 
 
@@ -315,6 +340,20 @@ class SampleNorm(Structure):
     """A normalisation within each sample."""
 
     _fields_ = _made(_SAMPLE_NORM)
+
+
+@_known
+class Attention(Structure):
+    """Attention between positions."""
+
+    _fields_ = _made(_ATTENTION)
+
+
+@_known
+class Tokens(Structure):
+    """Stored tokens, or positions picked."""
+
+    _fields_ = _made(_TOKENS)
 
 
 @_known

@@ -11,11 +11,13 @@ from edge.network import Add, Div, Mul, Sub
 from export.operators.activation import ClipRule, ReluRule
 from export.operators.arithmetic import ArithmeticRule, NegRule, PowRule, ReciprocalRule
 from export.operators.arrangement import RESHAPE, ConcatRule, FlattenRule, GatherRule, ReshapeRule, SliceRule
+from export.operators.attention import ATTENTION, AttentionRule
 from export.operators.convolution import ConvRule, GemmRule
 from export.operators.norm import BatchNormRule
 from export.operators.pooling import AveragePoolRule, GlobalAveragePoolRule, MaxPoolRule
 from export.operators.rule import Rule
 from export.operators.sample_norm import ChannelNormRule, GroupNormRule, InstanceNormRule, LayerNormRule
+from export.operators.tokens import POSITIONS_PICKED, PREPEND, PositionsRule, PrependRule
 
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
@@ -40,6 +42,9 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "GlobalAveragePool": GlobalAveragePoolRule(),
         "Flatten": FlattenRule(),
         RESHAPE: ReshapeRule(),
+        ATTENTION: AttentionRule(),
+        PREPEND: PrependRule(),
+        POSITIONS_PICKED: PositionsRule(),
         "Gather": GatherRule(),
         "Slice": SliceRule(),
         "Concat": ConcatRule(),

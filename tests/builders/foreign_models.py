@@ -8,11 +8,12 @@ from torch.nn import functional
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over (n, tokens, width), written out."""
+    """Multi-head self-attention over (n, tokens, width), written out, with a learned number beside each score."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, tokens: int) -> None:
         super().__init__()
         self.heads = heads
+        self.bias = nn.Parameter(torch.zeros(heads, tokens, tokens))
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
@@ -20,17 +21,17 @@ class Attention(nn.Module):
         count, tokens, width = x.shape
         parts = self.qkv(x).reshape(count, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         query, key, value = parts[0], parts[1], parts[2]
-        weights = (query @ key.transpose(-2, -1) * (width // self.heads) ** -0.5).softmax(-1)
+        weights = (query @ key.transpose(-2, -1) * (width // self.heads) ** -0.5 + self.bias).softmax(-1)
         return self.out((weights @ value).transpose(1, 2).reshape(count, tokens, width))
 
 
 class Layer(nn.Module):
     """Attention and a two-layer perceptron, each behind a layer norm and around a shortcut."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, tokens: int) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width)
-        self.attention = Attention(width, heads)
+        self.attention = Attention(width, heads, tokens)
         self.norm2 = nn.LayerNorm(width)
         self.up = nn.Linear(width, 2 * width)
         self.down = nn.Linear(2 * width, width)
@@ -47,8 +48,9 @@ class TinyVit(nn.Module):
         super().__init__()
         self.patches = nn.Conv2d(channels, width, 2, 2)
         self.token = nn.Parameter(torch.zeros(1, 1, width))
-        self.positions = nn.Parameter(torch.randn(1, (size // 2) ** 2 + 1, width) * 0.02)
-        self.layers = nn.Sequential(Layer(width, 4), Layer(width, 4))
+        tokens = (size // 2) ** 2 + 1
+        self.positions = nn.Parameter(torch.randn(1, tokens, width) * 0.02)
+        self.layers = nn.Sequential(Layer(width, 4, tokens), Layer(width, 4, tokens))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, classes)
 

@@ -20,8 +20,12 @@ from edge.network.operators import (
     Relu6,
     Select,
 )
+from edge.network.operators.activation_functions import Gelu
+from edge.network.operators.arrangement import Reshape
+from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
+from edge.network.operators.tokens import Positions, Prepend
 from edge.weight.formats import PATTERNS, find_format
 from edge.weight.parameter import Parameter
 
@@ -176,6 +180,31 @@ class Builder:
         role, name = "operand" if trained else "constant", f"o{len(self.operators)}"
         self.vector(name, tensor.astype(np.float32), trained)
         return self._add(kind, (value,), **{role: name}, stored_first=first, features_last=last)
+
+    def reshape(self, value: str, height: int) -> str:
+        """The positions in another number of rows."""
+        return self._add(Reshape, (value,), height=height)
+
+    def attention(self, value: str, heads: int, scale: float = 1.0) -> str:
+        """Attention over channels that are a third each of queries, keys and values."""
+        return self._add(Attention, (value,), heads=heads, features=self.shapes[value][0] // 3, scale=scale)
+
+    def prepend(self, value: str, count: int = 1) -> str:
+        """Stored tokens in front of the positions."""
+        tokens = self.random.normal(size=(1, count, self.shapes[value][0])).astype(np.float32)
+        return self._add(Prepend, (value,), tokens=self.vector(f"t{len(self.operators)}", tokens))
+
+    def positions(self, value: str, first: int, count: int = 1) -> str:
+        """Some positions."""
+        return self._add(Positions, (value,), first=first, count=count)
+
+    def transformer(self, value: str, heads: int = 2, fmt: str = "dense") -> str:
+        """Attention and a hidden layer, each behind a layer norm and around a shortcut."""
+        width = self.shapes[value][0]
+        inner = self.linear(self.sample_norm(value, 0), 3 * width, fmt)
+        value = self.add(value, self.linear(self.attention(inner, heads, (heads / width) ** 0.5), width, fmt))
+        inner = self.activation(Gelu, self.linear(self.sample_norm(value, 0), 2 * width, fmt))
+        return self.add(value, self.linear(inner, width, fmt))
 
     def max_pool(self, value: str, kernel: int = 2, stride: int = 2, padding: int = 0, dilation: int = 1) -> str:
         """Max pooling."""

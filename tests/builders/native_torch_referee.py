@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from activation_cases import ACTIVATIONS
 from arithmetic_cases import ARITHMETIC, calculate
 from sample_norm_case import sample_normalised
-from token_cases import linearly
+from token_cases import attended, linearly, prepended
 
 from edge.network import Network, select_trainable
 from edge.network.operators.sample_norm import SampleNorm
@@ -81,6 +81,14 @@ class Referee:
                 x = x.flatten(1)
             elif op.op == "concat":
                 x = torch.cat([found[name] for name in op.inputs], 1)
+            elif op.op == "reshape":
+                x = x.reshape(len(x), *op.shape)
+            elif op.op == "attention":
+                x = attended(x, op.heads, op.features, op.scale)
+            elif op.op == "prepend":
+                x = prepended(x, p["tokens"])
+            elif op.op == "positions":
+                x = x.flatten(2)[:, :, None, op.first : op.first + op.count]
             elif op.op == "select":
                 x = x[:, p["channels"].long()]
             found[op.name] = x

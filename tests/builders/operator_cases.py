@@ -17,7 +17,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from sample_norm_case import sample_normalised
 from stored_shapes import stored_shapes
-from token_cases import linearly
+from token_cases import attended, linearly, prepended
 from torch.nn import functional as F
 
 from edge.network import (
@@ -34,8 +34,10 @@ from edge.network import (
     ShapeError,
 )
 from edge.network.operators.arrangement import Reshape
+from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
+from edge.network.operators.tokens import Positions, Prepend
 
 Draw = Callable[[st.SearchStrategy], int]
 Torch = Callable[[list[torch.Tensor], Mapping[str, torch.Tensor]], torch.Tensor]
@@ -239,6 +241,41 @@ def concat(draw: Draw, rng: np.random.Generator) -> Case:
     return Case(lambda shape: Concat("y", names, shape), {}, shapes, lambda x, t: torch.cat(x, 1))
 
 
+def attention(draw: Draw, rng: np.random.Generator) -> Case:
+    heads, keys, values = size(draw, 1, 3), size(draw, 1, 3), size(draw, 1, 3)
+    scale = draw(st.sampled_from([1.0, 0.5, -0.3]))
+    shape = (heads * (2 * keys + values), size(draw), size(draw))
+    return Case(
+        lambda found: Attention("y", ("x",), found, heads, heads * values, scale),
+        {},
+        (shape,),
+        lambda x, t: attended(x[0], heads, heads * values, scale),
+    )
+
+
+def prepend(draw: Draw, rng: np.random.Generator) -> Case:
+    channels, count = size(draw), size(draw, 1, 3)
+    shape = draw(st.sampled_from([(count, channels), (1, count, channels)]))
+    return Case(
+        lambda found: Prepend("y", ("x",), found, "t"),
+        {"tokens": rng.normal(size=shape)},
+        (image(draw, channels),),
+        lambda x, t: prepended(x[0], t["tokens"]),
+    )
+
+
+def positions(draw: Draw, rng: np.random.Generator) -> Case:
+    shape = image(draw, size(draw))
+    first = draw(st.integers(0, shape[1] * shape[2] - 1))
+    count = draw(st.integers(1, shape[1] * shape[2] - first))
+    return Case(
+        lambda found: Positions("y", ("x",), found, first, count),
+        {},
+        (shape,),
+        lambda x, t: x[0].flatten(2)[:, :, None, first : first + count],
+    )
+
+
 DESCRIPTIONS: dict[type[Operator], Callable[[Draw, np.random.Generator], Case]] = {
     Conv: conv,
     Linear: linear,
@@ -254,4 +291,7 @@ DESCRIPTIONS: dict[type[Operator], Callable[[Draw, np.random.Generator], Case]] 
     Reshape: reshape,
     Select: select,
     Concat: concat,
+    Attention: attention,
+    Prepend: prepend,
+    Positions: positions,
 }

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MEST_DIGEST "837a9abfcae0c291"
+#define MEST_DIGEST "ef30e63f2cb51079"
 
 enum {
     MEST_SEGMENT_ARENA, MEST_SEGMENT_HERE, MEST_SEGMENTS
@@ -34,7 +34,9 @@ enum {
     MEST_OP_NORM_GRAD_FINISH, MEST_OP_SAMPLE_NORM, MEST_OP_SAMPLE_NORM_GRAD, MEST_OP_ADD, MEST_OP_COPY,
     MEST_OP_PUSH_GRAD, MEST_OP_ARITHMETIC, MEST_OP_ARITHMETIC_GRAD, MEST_OP_STORED_GRAD, MEST_OP_MAX_POOL,
     MEST_OP_MAX_POOL_GRAD, MEST_OP_AVG_POOL, MEST_OP_AVG_POOL_GRAD, MEST_OP_SELECT, MEST_OP_SELECT_GRAD, MEST_OP_CONCAT,
-    MEST_OP_CONCAT_GRAD, MEST_OP_LOSS, MEST_OP_ZERO, MEST_OP_UPDATE, MEST_OP_OUTPUT, MEST_OP_COUNT
+    MEST_OP_CONCAT_GRAD, MEST_OP_LOSS, MEST_OP_ZERO, MEST_OP_UPDATE, MEST_OP_OUTPUT, MEST_OP_ATTENTION,
+    MEST_OP_ATTENTION_GRAD, MEST_OP_PREPEND, MEST_OP_PREPEND_GRAD, MEST_OP_POSITIONS, MEST_OP_POSITIONS_GRAD,
+    MEST_OP_COUNT
 };
 
 enum {
@@ -194,6 +196,27 @@ typedef struct {
     int32_t per_cell;              /* 1: gamma and beta have a number for each cell, not for each channel */
 } MestSampleNorm;
 
+/* Attention: the channels of `a` are the queries of all heads, as many of the keys, and the values. */
+typedef struct {
+    int32_t heads;
+    int32_t features;              /* of the values of all heads */
+    float scale;
+} MestAttention;
+
+/* Stored tokens in front of all positions, or a stretch of positions. */
+typedef struct {
+    int32_t stored;
+    int32_t stored_grad;
+    int32_t first;                 /* POSITIONS: from which on */
+    int32_t count;                 /* of stored tokens, or of positions */
+} MestPlannedTokens;
+typedef struct {
+    const float *stored;           /* PREPEND: [token][channel] */
+    float *stored_grad;
+    int32_t first;                 /* POSITIONS: from which on */
+    int32_t count;                 /* of stored tokens, or of positions */
+} MestTokens;
+
 /* One trained tensor for the update. */
 typedef struct {
     int32_t values;
@@ -239,6 +262,8 @@ typedef struct {
     int32_t arithmetic;
     int32_t update;
     int32_t samplenorm;
+    int32_t attention;
+    int32_t tokens;
     int32_t channel_list;
     int32_t scratch;
     int64_t scratch_floats;
@@ -265,6 +290,8 @@ typedef struct {
     const MestArithmetic *arithmetic;
     const MestUpdate *update;
     const MestSampleNorm *samplenorm;
+    const MestAttention *attention;
+    const MestTokens *tokens;
     const int32_t *channel_list;
     float *scratch;                /* threads x scratch_floats */
     int64_t scratch_floats;
@@ -283,9 +310,12 @@ typedef struct {
     const MestPlannedArithmetic *arithmetics;
     const MestUpdate *updates;
     const MestPlannedSampleNorm *samplenorms;
+    const MestAttention *attentions;
+    const MestPlannedTokens *tokenss;
     const MestPlannedParam *params;
     int32_t count;                 /* of steps */
     int32_t operand_count, conv_count, norm_count, pool_count, arithmetic_count, update_count, samplenorm_count, param_count;
+    int32_t attention_count, tokens_count;
     int32_t groups, samples;       /* of the micro-batch */
     int32_t in_channels, in_h, in_w;
 } MestProgram;
@@ -440,6 +470,15 @@ static inline MestSampleNorm mest_samplenorm(const MestProgram *p, const MestPla
     return r;
 }
 
+static inline MestTokens mest_tokens(const MestProgram *p, const MestPlannedTokens *s) {
+    MestTokens r = {0};
+    r.stored = mest_operand(p, s->stored);
+    r.stored_grad = mest_operand(p, s->stored_grad);
+    r.first = s->first;
+    r.count = s->count;
+    return r;
+}
+
 static inline MestParam mest_param(const MestProgram *p, const MestPlannedParam *s) {
     MestParam r = {0};
     r.values = mest_operand(p, s->values);
@@ -536,6 +575,11 @@ static inline int mest_samplenorm_named(const MestProgram *p, const MestPlannedS
            mest_listed(s->rstd, p->operand_count);
 }
 
+static inline int mest_tokens_named(const MestProgram *p, const MestPlannedTokens *s) {
+    return mest_listed(s->stored, p->operand_count) &&
+           mest_listed(s->stored_grad, p->operand_count);
+}
+
 static inline int mest_param_named(const MestProgram *p, const MestPlannedParam *s) {
     return mest_listed(s->values, p->operand_count) &&
            mest_listed(s->grads, p->operand_count) &&
@@ -556,6 +600,8 @@ static inline int mest_step_named(const MestProgram *p, const MestPlannedStep *s
            mest_listed(s->arithmetic, p->arithmetic_count) &&
            mest_listed(s->update, p->update_count) &&
            mest_listed(s->samplenorm, p->samplenorm_count) &&
+           mest_listed(s->attention, p->attention_count) &&
+           mest_listed(s->tokens, p->tokens_count) &&
            mest_listed(s->channel_list, p->operand_count) &&
            mest_listed(s->scratch, p->operand_count) &&
            mest_listed(s->partial_grads, p->operand_count);
@@ -576,6 +622,10 @@ static inline int mest_tables_named(const MestProgram *p) {
     if (p->samplenorm_count < 0) return 0;
     for (int32_t i = 0; i < p->samplenorm_count; i++)
         if (!mest_samplenorm_named(p, p->samplenorms + i)) return 0;
+    if (p->attention_count < 0) return 0;
+    if (p->tokens_count < 0) return 0;
+    for (int32_t i = 0; i < p->tokens_count; i++)
+        if (!mest_tokens_named(p, p->tokenss + i)) return 0;
     if (p->param_count < 0) return 0;
     for (int32_t i = 0; i < p->param_count; i++)
         if (!mest_param_named(p, p->params + i)) return 0;
@@ -590,6 +640,7 @@ typedef struct {
     MestNorm sums_norm;
     MestArithmetic arithmetic;
     MestSampleNorm samplenorm;
+    MestTokens tokens;
 } MestPlacedStep;
 
 static inline const MestStep *mest_place_step(const MestProgram *p, const MestPlannedStep *s, MestPlacedStep *placed) {
@@ -615,6 +666,11 @@ static inline const MestStep *mest_place_step(const MestProgram *p, const MestPl
     if (s->samplenorm) {
         placed->samplenorm = mest_samplenorm(p, p->samplenorms + s->samplenorm - 1);
         placed->step.samplenorm = &placed->samplenorm;
+    }
+    if (s->attention) placed->step.attention = p->attentions + s->attention - 1;
+    if (s->tokens) {
+        placed->tokens = mest_tokens(p, p->tokenss + s->tokens - 1);
+        placed->step.tokens = &placed->tokens;
     }
     return &placed->step;
 }
@@ -743,6 +799,15 @@ _Static_assert(offsetof(MestPlannedSampleNorm, epsilon) == 24, "MestPlannedSampl
 _Static_assert(offsetof(MestPlannedSampleNorm, groups) == 28, "MestPlannedSampleNorm");
 _Static_assert(offsetof(MestPlannedSampleNorm, per_cell) == 32, "MestPlannedSampleNorm");
 _Static_assert(sizeof(MestPlannedSampleNorm) == 36, "MestPlannedSampleNorm");
+_Static_assert(offsetof(MestAttention, heads) == 0, "MestAttention");
+_Static_assert(offsetof(MestAttention, features) == 4, "MestAttention");
+_Static_assert(offsetof(MestAttention, scale) == 8, "MestAttention");
+_Static_assert(sizeof(MestAttention) == 12, "MestAttention");
+_Static_assert(offsetof(MestPlannedTokens, stored) == 0, "MestPlannedTokens");
+_Static_assert(offsetof(MestPlannedTokens, stored_grad) == 4, "MestPlannedTokens");
+_Static_assert(offsetof(MestPlannedTokens, first) == 8, "MestPlannedTokens");
+_Static_assert(offsetof(MestPlannedTokens, count) == 12, "MestPlannedTokens");
+_Static_assert(sizeof(MestPlannedTokens) == 16, "MestPlannedTokens");
 _Static_assert(offsetof(MestPlannedParam, values) == 0, "MestPlannedParam");
 _Static_assert(offsetof(MestPlannedParam, grads) == 4, "MestPlannedParam");
 _Static_assert(offsetof(MestPlannedParam, first) == 8, "MestPlannedParam");
@@ -780,11 +845,13 @@ _Static_assert(offsetof(MestPlannedStep, pool) == 244, "MestPlannedStep");
 _Static_assert(offsetof(MestPlannedStep, arithmetic) == 248, "MestPlannedStep");
 _Static_assert(offsetof(MestPlannedStep, update) == 252, "MestPlannedStep");
 _Static_assert(offsetof(MestPlannedStep, samplenorm) == 256, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, channel_list) == 260, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, scratch) == 264, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, scratch_floats) == 272, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, partial_grads) == 280, "MestPlannedStep");
-_Static_assert(sizeof(MestPlannedStep) == 288, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, attention) == 260, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, tokens) == 264, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, channel_list) == 268, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, scratch) == 272, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, scratch_floats) == 280, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, partial_grads) == 288, "MestPlannedStep");
+_Static_assert(sizeof(MestPlannedStep) == 296, "MestPlannedStep");
 
 #if __SIZEOF_POINTER__ == 8
 _Static_assert(offsetof(MestProgram, arena) == 0, "MestProgram");
@@ -797,22 +864,26 @@ _Static_assert(offsetof(MestProgram, pools) == 48, "MestProgram");
 _Static_assert(offsetof(MestProgram, arithmetics) == 56, "MestProgram");
 _Static_assert(offsetof(MestProgram, updates) == 64, "MestProgram");
 _Static_assert(offsetof(MestProgram, samplenorms) == 72, "MestProgram");
-_Static_assert(offsetof(MestProgram, params) == 80, "MestProgram");
-_Static_assert(offsetof(MestProgram, count) == 88, "MestProgram");
-_Static_assert(offsetof(MestProgram, operand_count) == 92, "MestProgram");
-_Static_assert(offsetof(MestProgram, conv_count) == 96, "MestProgram");
-_Static_assert(offsetof(MestProgram, norm_count) == 100, "MestProgram");
-_Static_assert(offsetof(MestProgram, pool_count) == 104, "MestProgram");
-_Static_assert(offsetof(MestProgram, arithmetic_count) == 108, "MestProgram");
-_Static_assert(offsetof(MestProgram, update_count) == 112, "MestProgram");
-_Static_assert(offsetof(MestProgram, samplenorm_count) == 116, "MestProgram");
-_Static_assert(offsetof(MestProgram, param_count) == 120, "MestProgram");
-_Static_assert(offsetof(MestProgram, groups) == 124, "MestProgram");
-_Static_assert(offsetof(MestProgram, samples) == 128, "MestProgram");
-_Static_assert(offsetof(MestProgram, in_channels) == 132, "MestProgram");
-_Static_assert(offsetof(MestProgram, in_h) == 136, "MestProgram");
-_Static_assert(offsetof(MestProgram, in_w) == 140, "MestProgram");
-_Static_assert(sizeof(MestProgram) == 144, "MestProgram");
+_Static_assert(offsetof(MestProgram, attentions) == 80, "MestProgram");
+_Static_assert(offsetof(MestProgram, tokenss) == 88, "MestProgram");
+_Static_assert(offsetof(MestProgram, params) == 96, "MestProgram");
+_Static_assert(offsetof(MestProgram, count) == 104, "MestProgram");
+_Static_assert(offsetof(MestProgram, operand_count) == 108, "MestProgram");
+_Static_assert(offsetof(MestProgram, conv_count) == 112, "MestProgram");
+_Static_assert(offsetof(MestProgram, norm_count) == 116, "MestProgram");
+_Static_assert(offsetof(MestProgram, pool_count) == 120, "MestProgram");
+_Static_assert(offsetof(MestProgram, arithmetic_count) == 124, "MestProgram");
+_Static_assert(offsetof(MestProgram, update_count) == 128, "MestProgram");
+_Static_assert(offsetof(MestProgram, samplenorm_count) == 132, "MestProgram");
+_Static_assert(offsetof(MestProgram, param_count) == 136, "MestProgram");
+_Static_assert(offsetof(MestProgram, attention_count) == 140, "MestProgram");
+_Static_assert(offsetof(MestProgram, tokens_count) == 144, "MestProgram");
+_Static_assert(offsetof(MestProgram, groups) == 148, "MestProgram");
+_Static_assert(offsetof(MestProgram, samples) == 152, "MestProgram");
+_Static_assert(offsetof(MestProgram, in_channels) == 156, "MestProgram");
+_Static_assert(offsetof(MestProgram, in_h) == 160, "MestProgram");
+_Static_assert(offsetof(MestProgram, in_w) == 164, "MestProgram");
+_Static_assert(sizeof(MestProgram) == 168, "MestProgram");
 _Static_assert(offsetof(MestCall, images) == 0, "MestCall");
 _Static_assert(offsetof(MestCall, labels) == 8, "MestCall");
 _Static_assert(offsetof(MestCall, logits) == 16, "MestCall");

@@ -20,6 +20,7 @@ from edge.network.operators.activation_functions import (
 )
 from edge.network.operators.arithmetic import Add, Div, Mul, Sub
 from edge.network.operators.arrangement import Flatten, Reshape, Select
+from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
 from edge.network.operators.convolution import Conv, Linear
 from edge.network.operators.foreign import Foreign
@@ -28,6 +29,7 @@ from edge.network.operators.norm import BatchNorm
 from edge.network.operators.operator import Operator
 from edge.network.operators.pooling import AvgPool, GlobalAvgPool, MaxPool
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
+from edge.network.operators.tokens import Positions, Prepend
 
 _KINDS: tuple[type[Operator], ...] = (
     Conv,
@@ -60,6 +62,9 @@ _KINDS: tuple[type[Operator], ...] = (
     Reshape,
     Select,
     Concat,
+    Attention,
+    Prepend,
+    Positions,
     Foreign,
 )
 

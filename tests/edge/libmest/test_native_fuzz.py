@@ -28,6 +28,8 @@ def every_format() -> Network:
         x = b.conv(x, 8, fmt=fmt, sparsity=0.6)
     x = b.arithmetic(Mul, x, b.stored(Sub, b.global_pool(x), np.full((8, 1, 1), 0.5), first=True))
     x = b.sample_norm(b.sample_norm(x, 2), 0, "scale")
+    tokens = b.stored(Sub, b.prepend(x, 2), b.random.normal(size=(1, 27, 8)), last=True)
+    x = b.reshape(b.positions(b.transformer(tokens, 2, "csr"), 1, 25), 5)
     return b.head(b.max_pool(b.concat(b.select(x, [3, 1, 6, 2]), x), 2, 2))
 
 

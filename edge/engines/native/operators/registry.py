@@ -8,6 +8,7 @@ from edge.engines.native.node import Node
 from edge.engines.native.operators.activation import Activation
 from edge.engines.native.operators.arithmetic import Addition
 from edge.engines.native.operators.arrangement import Flattening, Selection
+from edge.engines.native.operators.attention import Attending
 from edge.engines.native.operators.broadcast import Broadcasting
 from edge.engines.native.operators.concatenation import Concatenation
 from edge.engines.native.operators.convolution import Convolution
@@ -15,6 +16,7 @@ from edge.engines.native.operators.norm import ReadNorm
 from edge.engines.native.operators.pooling import AveragePooling, GlobalPooling, MaxPooling
 from edge.engines.native.operators.rule import Rule
 from edge.engines.native.operators.sample_norm import Normalisation
+from edge.engines.native.operators.tokens import Picking, Prepending
 from edge.errors import InputError
 from edge.network import (
     Add,
@@ -47,9 +49,11 @@ from edge.network.operators.activation_functions import (
     Tanh,
 )
 from edge.network.operators.arrangement import Reshape
+from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
 from edge.network.operators.hard_swish import HardSwish
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
+from edge.network.operators.tokens import Positions, Prepend
 
 RULES: MappingProxyType[type[Operator], Rule] = MappingProxyType(
     {
@@ -83,6 +87,9 @@ RULES: MappingProxyType[type[Operator], Rule] = MappingProxyType(
         Reshape: Flattening(),
         Select: Selection(),
         Concat: Concatenation(),
+        Attention: Attending(),
+        Prepend: Prepending(),
+        Positions: Picking(),
     }
 )
 

@@ -11,6 +11,7 @@ from edge.engines.reference.operators.activation import Relu6Rule, ReluRule
 from edge.engines.reference.operators.activation_functions import FunctionRule
 from edge.engines.reference.operators.arithmetic import AddRule, DivRule, MulRule, SubRule
 from edge.engines.reference.operators.arrangement import FlattenRule, ReshapeRule, SelectRule
+from edge.engines.reference.operators.attention import AttentionRule
 from edge.engines.reference.operators.concatenation import ConcatRule
 from edge.engines.reference.operators.convolution import ConvRule, LinearRule
 from edge.engines.reference.operators.hard_swish import HardSwishRule
@@ -18,6 +19,7 @@ from edge.engines.reference.operators.norm import BatchNormRule
 from edge.engines.reference.operators.pooling import AvgPoolRule, GlobalAvgPoolRule, MaxPoolRule
 from edge.engines.reference.operators.rule import Rule
 from edge.engines.reference.operators.sample_norm import SampleNormRule
+from edge.engines.reference.operators.tokens import PositionsRule, PrependRule
 from edge.network import (
     Add,
     AvgPool,
@@ -49,9 +51,11 @@ from edge.network.operators.activation_functions import (
     Tanh,
 )
 from edge.network.operators.arrangement import Reshape
+from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
 from edge.network.operators.hard_swish import HardSwish
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
+from edge.network.operators.tokens import Positions, Prepend
 
 RULES: Mapping[type[Operator], Rule[Any]] = MappingProxyType(
     {
@@ -85,6 +89,9 @@ RULES: Mapping[type[Operator], Rule[Any]] = MappingProxyType(
         Reshape: ReshapeRule(),
         Select: SelectRule(),
         Concat: ConcatRule(),
+        Attention: AttentionRule(),
+        Prepend: PrependRule(),
+        Positions: PositionsRule(),
     }
 )
 

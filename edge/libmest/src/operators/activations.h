@@ -156,6 +156,17 @@ MEST_INLINE void put(float *p, real x) { *p = x; }
 MEST_FUNCTIONS(MEST_APPLY, )
 #undef MEST_APPLY
 
+/* x[0..n) = e^x. */
+static void exponentials(float *x, long n) {
+    long i = 0;
+    for (; i + REALS <= n; i += REALS) put(x + i, exponential(take(x + i)));
+    if (i == n) return;
+    float rest[REALS] = {0};
+    memcpy(rest, x + i, (size_t)(n - i) * 4);
+    put(rest, exponential(take(rest)));
+    memcpy(x + i, rest, (size_t)(n - i) * 4);
+}
+
 /* x[0..n) = the function of x; out[0..n), which holds gradients of its values, = those of its arguments x. */
 static void apply_function(float *x, long n, int act, float alpha, float beta) {
     switch (act) {

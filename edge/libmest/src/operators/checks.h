@@ -1,5 +1,6 @@
 /* The families whose functions check steps: one line each. */
 #include "arithmetic_check.h"
+#include "attention_check.h"
 #include "concat_check.h"
 #include "conv_check.h"
 #include "elementwise_check.h"
@@ -7,4 +8,5 @@
 #include "norm_check.h"
 #include "pooling_check.h"
 #include "sample_norm_check.h"
+#include "tokens_check.h"
 #include "update_check.h"

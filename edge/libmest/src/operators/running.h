@@ -1,5 +1,6 @@
 /* The families whose functions run steps: one line each. */
 #include "arithmetic.h"
+#include "attention.h"
 #include "concat.h"
 #include "conv.h"
 #include "conv_grad.h"
@@ -8,4 +9,5 @@
 #include "norm.h"
 #include "pooling.h"
 #include "sample_norm.h"
+#include "tokens.h"
 #include "update.h"

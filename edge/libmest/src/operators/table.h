@@ -31,7 +31,13 @@
     X(LOSS, op_loss, check_logits)                                   \
     X(ZERO, op_zero, check_zero)                                     \
     X(UPDATE, op_update, check_update)                               \
-    X(OUTPUT, op_output, check_logits)
+    X(OUTPUT, op_output, check_logits)                               \
+    X(ATTENTION, op_attention, check_attention)                      \
+    X(ATTENTION_GRAD, op_attention_grad, check_attention)            \
+    X(PREPEND, op_prepend, check_prepend)                            \
+    X(PREPEND_GRAD, op_prepend_grad, check_prepend_grad)             \
+    X(POSITIONS, op_positions, check_positions)                      \
+    X(POSITIONS_GRAD, op_positions_grad, check_positions_grad)
 
 #define MEST_OP_ROW(NAME, run, check) OP_ROW_##NAME,
 enum { MEST_OPERATORS(MEST_OP_ROW) OP_ROWS };

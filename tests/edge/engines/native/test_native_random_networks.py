@@ -64,7 +64,7 @@ class Draft:
     def grow(self) -> None:
         """One operator, or two branches and their sum."""
         kinds = ("conv", "conv", "conv", "max_pool", "avg_pool", "residual", "double", "select", "norm")
-        kinds += ("gate", "gate", "stored", "concat", "dense_block", "sample", "linear")
+        kinds += ("gate", "gate", "stored", "concat", "dense_block", "sample", "linear", "tokens")
         getattr(self, f"_{self.draw(st.sampled_from(kinds))}")()
 
     def _conv(self, like: tuple[int, ...] | None = None) -> None:
@@ -182,6 +182,21 @@ class Draft:
         formats = ["dense", "csr", "masked", "block"] + (["channel"] if channels > 1 else [])
         out = 4 * draw(st.integers(1, 3))
         self.value = self.builder.linear(self.value, out, draw(st.sampled_from(formats)), 0.5, bias=draw(st.booleans()))
+        self._finish()
+
+    def _tokens(self) -> None:
+        """Attention in front of, behind or between stored and picked positions."""
+        draw, b = self.draw, self.builder
+        before = b.shapes[self.value]
+        if draw(st.booleans()):
+            self.value = b.prepend(self.value, draw(st.integers(1, 2)))
+        heads = draw(st.integers(1, 2))
+        inner = b.linear(self.value, 3 * heads * draw(st.integers(1, 3)), draw(st.sampled_from(["dense", "csr"])), 0.3)
+        inner = b.norm(inner) if draw(st.booleans()) else inner
+        self.value = b.attention(inner, heads, draw(st.sampled_from([1.0, 0.5])))
+        if prod(b.shapes[self.value][1:]) > prod(before[1:]):
+            self.value = b.positions(self.value, draw(st.integers(0, 1)), prod(before[1:]))
+        self.value = b.reshape(self.value, before[1]) if draw(st.booleans()) else self.value
         self._finish()
 
     def _concat(self) -> None:
