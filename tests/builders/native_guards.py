@@ -31,4 +31,7 @@ def mixed() -> Network:
     x = b.norm(b.stored(Sub, b.arithmetic(Mul, x, b.norm(b.conv(x, 1))), np.full((12, 1, 1), 0.3), first=True))
     x = b.arithmetic(Div, x, b.stored(Add, b.relu(x), b.random.uniform(1, 2, (1, *b.shapes[x]))))
     x = b.sample_norm(b.sample_norm(x, 0), 1, per_cell=True)
+    channels, height, width = b.shapes[x]
+    tokens = b.stored(Add, b.prepend(x, 2), b.random.normal(size=(1, height * width + 2, channels)), last=True)
+    x = b.reshape(b.positions(b.transformer(tokens, 3, "csr"), 1, height * width), height)
     return b.head(b.conv(x, 8, fmt="channel", sparsity=0.5))

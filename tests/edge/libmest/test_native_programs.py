@@ -24,7 +24,19 @@ pytestmark = pytest.mark.skipif(not available()[0], reason=f"needs the native en
 CASES = int(os.environ.get("MEST_FUZZ_CASES", "360"))
 SEED = int(os.environ.get("MEST_FUZZ_SEED", "0"))
 PATTERN = 0xA5
-TABLES = ("steps", "operand", "conv", "norm", "pool", "arithmetic", "update", "samplenorm", "param")
+TABLES = (
+    "steps",
+    "operand",
+    "conv",
+    "norm",
+    "pool",
+    "arithmetic",
+    "update",
+    "samplenorm",
+    "attention",
+    "tokens",
+    "param",
+)
 CHOICES = (
     Choices(batch_size=8, micro_batch=8, threads=2),
     Choices(batch_size=6, micro_batch=3, recompute="blocks"),
