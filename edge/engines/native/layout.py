@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from edge.engines.native.geometry import Window
 from edge.errors import InputError
@@ -63,11 +64,11 @@ class WeightLayout:
 
 
 def window_of(operator: Conv | Linear, network: Network) -> Window:
-    """The window of a convolution, or of a linear layer seen as one of 1×1."""
+    """The window of a convolution; of a linear layer 1×1 over its positions, each a row, so that they can be cut."""
     weight = network.parameters[operator.weight]
     if isinstance(operator, Linear):
-        height, width = operator.shape[1:] or (1, 1)
-        return Window(input=(weight.shape[1], height, width), output=(weight.shape[0], height, width))
+        positions = prod(operator.shape[1:])
+        return Window(input=(weight.shape[1], positions, 1), output=(weight.shape[0], positions, 1))
     image = network.shapes()[operator.inputs[0]]
     top, left = operator.padding[:2]
     kernel = (weight.shape[2], weight.shape[3])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge.engines.native.forward import Forward
 from edge.engines.native.geometry import Cut, cut_work
 from edge.engines.native.gradients import Backward
 from edge.engines.native.layout import WeightLayout, weight_layout
-from edge.engines.native.node import Node
+from edge.engines.native.node import Image, Node
 from edge.engines.native.operators.rule import Rule
 from edge.engines.native.places import Places
 from edge.engines.native.rows import NormSpec, Row
@@ -108,7 +108,7 @@ class Convolution(Rule):
                 "conv",
                 label,
                 node,
-                a=forward.value(node.inputs[0]),
+                a=forward.view(node.inputs[0].node, _seen(node, node.inputs[0].image)),
                 out=out,
                 norm=norm,
                 rows={"conv": ConvRow(layer.weight, layer.bias, cut, backward=False)},
@@ -132,6 +132,7 @@ class Convolution(Rule):
         if (weight_grad or bias_grad) and forward.threads > 1 and forward.groups * cut.tiles > 1:
             floats = layout.capacity * weight_grad + layout.parameter.rows * bias_grad
             partial = forward.scratch(f"{node.name} partial gradients", floats)
+        seen, gradient = _seen(node, value.image), backward.grad(node)
         out, accumulate, sums, summed = None, 0, None, None
         if input_grad and layout.parameter.format == "channel":
             out, accumulate = backward.zeroed_target(value), 1  # it adds to the channels that it reads alone
@@ -144,9 +145,9 @@ class Convolution(Rule):
                 "conv_grad",
                 f"{node.name} gradient",
                 node,
-                a=forward.value(value) if weight_grad else None,
-                g=backward.grad(node),
-                sums=sums or (GradSpec(out, value.node, value.image) if out else None),
+                a=forward.view(value.node, seen) if weight_grad else None,
+                g=replace(gradient, image=_seen(node, gradient.image)),
+                sums=replace(sums, image=seen) if sums else GradSpec(out, value.node, seen) if out else None,
                 out=out,
                 sums_norm=summed,
                 rows={"conv": ConvRow(layer.weight, layer.bias, cut, backward=True)},
@@ -161,6 +162,12 @@ class Convolution(Rule):
 def _layer(node: Node) -> Conv | Linear:
     assert isinstance(node.operator, Conv | Linear)
     return node.operator
+
+
+def _seen(node: Node, image: Image) -> Image:
+    """A shape as the layer's window has it: of a linear layer a position is a row."""
+    channels, height, width = image
+    return (channels, height * width, 1) if isinstance(node.operator, Linear) else image
 
 
 def _weight(tensors: Mapping[str, Tensor], name: str) -> Weight:
