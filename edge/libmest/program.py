@@ -44,6 +44,7 @@ STATISTICS, SLOPES, SUMS = 3, 2, 4
 # rows may share (what that slack leaves beside a vector).
 CHUNK_FLOATS, SLACK_FLOATS = 128, 64
 SHARED_FLOATS = SLACK_FLOATS - 16
+QUERIES = 8  # rows of weights that attention computes at a time
 CONSTANTS = {
     "STATISTICS": STATISTICS,
     "SLOPES": SLOPES,
@@ -52,6 +53,7 @@ CONSTANTS = {
     "SLACK_FLOATS": SLACK_FLOATS,
     "SHARED_FLOATS": SHARED_FLOATS,
     "FUSED_ACTS": len(FUSED_ACTS),
+    "QUERIES": QUERIES,
 }
 
 _classes: dict[str, type[Structure]] = {}

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MEST_DIGEST "ef30e63f2cb51079"
+#define MEST_DIGEST "ad0a78141de3dbaa"
 
 enum {
     MEST_SEGMENT_ARENA, MEST_SEGMENT_HERE, MEST_SEGMENTS
@@ -47,6 +47,7 @@ enum {
     MEST_SLACK_FLOATS = 64,
     MEST_SHARED_FLOATS = 48,
     MEST_FUSED_ACTS = 4,
+    MEST_QUERIES = 8,
 };
 
 /* A piece of memory. */

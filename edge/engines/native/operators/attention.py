@@ -32,7 +32,7 @@ class AttentionRow(Row):
 
 
 class Attending(Rule):
-    """Reads its input as it is stored; a thread's scratch has two rows of weights at most."""
+    """Reads its input as it is stored; a thread's scratch has two rows of weights for a few queries at most."""
 
     pushes_in_place = True
     heavy = True
@@ -85,8 +85,8 @@ class Attending(Rule):
 
 
 def _scratch(forward: Forward, image: Image, rows: int) -> int:
-    """Floats of a thread: rows of one number a position and sample, and two numbers a sample."""
-    return (rows * image[1] * image[2] + 2) * forward.samples
+    """Floats of a thread: so many rows a query, of one number a position and sample, and two numbers a sample."""
+    return (rows * structs.QUERIES * image[1] * image[2] + 2) * forward.samples
 
 
 def _attention(node: Node) -> Attention:

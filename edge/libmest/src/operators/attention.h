@@ -1,11 +1,13 @@
 /* Attention between all positions of a sample: softmax(scale * q k') v for each head.
  *
- * A row of weights, one number a position and sample, is computed for one query of one head at a time, in the backward pass
- * once more; no square of positions is ever stored. Samples lie side by side in all of them. */
+ * A row of weights has one number a position and sample. A few are computed at a time, for queries of one head, in the
+ * backward pass once more; no square of positions is ever stored. Samples lie side by side in all of them. */
 #ifndef MEST_ATTENTION_H
 #define MEST_ATTENTION_H
 
 #include "views.h"
+
+enum { PERIODS = 64 }; /* floats that numbers a sample are repeated over: whole periods of samples of these */
 
 /* A head of one group of samples: its channels in the stored tensor, each a row of `n` floats. */
 typedef struct {
@@ -27,36 +29,59 @@ static Head head_of(const Context *x, const MestStep *step, long index) {
     return h;
 }
 
+/* True if a number for each sample is a vector, or several. */
+static int whole_vectors(long s) { return MEST_VL > 1 && s % MEST_VL == 0; }
+
 /* row[i] += each[i % s] * x[i] over n floats, whole periods of s. */
 static void row_add(float *row, const float *each, const float *x, long n, long s) {
-    float tile[STRIP];
     if (s == 1) {
         const float one = *each;
         LANES(i, n) row[i] += one * x[i];
-        return;
-    }
-    if (s > STRIP / 4) {
+    } else if (whole_vectors(s)) {
+#if MEST_VL > 1
+        for (long k = 0; k < s; k += MEST_VL) {
+            const vf e = load(each + k);
+            for (long p = k; p < n; p += s) store(row + p, load(row + p) + e * load(x + p));
+        }
+#endif
+    } else if (s > PERIODS) {
         for (long p = 0; p < n; p += s) LANES(i, s) row[p + i] += each[i] * x[p + i];
-        return;
-    }
-    const long length = n <= STRIP ? n : STRIP - STRIP % s;
-    for (long k = 0; k < length; k += s) memcpy(tile + k, each, (size_t)s * 4);
-    for (long p = 0; p < n; p += length) {
-        const long m = least(length, n - p);
-        LANES(i, m) row[p + i] += tile[i] * x[p + i];
+    } else {
+        float periods[PERIODS];
+        const long length = PERIODS - PERIODS % s;
+        for (long k = 0; k < length; k += s) memcpy(periods + k, each, (size_t)s * 4);
+        for (long p = 0; p < n; p += length) {
+            const long m = least(length, n - p);
+            LANES(i, m) row[p + i] += periods[i] * x[p + i];
+        }
     }
 }
 
-/* each[i % s] (+)= the sum of x[i] * y[i]. */
-static void row_dot(float *each, const float *x, const float *y, long n, long s, int add) {
-    float sums[STRIP];
-    if (!add) memset(each, 0, (size_t)s * 4);
-    if (s > STRIP / 4) {
+/* each[i % s] += the sum of x[i] * y[i] over n floats, whole periods of s. */
+static void row_dot(float *each, const float *x, const float *y, long n, long s) {
+#if MEST_VL > 1
+    if (whole_vectors(s)) {
+        for (long k = 0; k < s; k += MEST_VL) {
+            vf a = load(each + k), b = {0}, c = {0}, d = {0};
+            long p = k;
+            for (; p + 3 * s < n; p += 4 * s) {
+                a += load(x + p) * load(y + p);
+                b += load(x + p + s) * load(y + p + s);
+                c += load(x + p + 2 * s) * load(y + p + 2 * s);
+                d += load(x + p + 3 * s) * load(y + p + 3 * s);
+            }
+            for (; p < n; p += s) a += load(x + p) * load(y + p);
+            store(each + k, (a + b) + (c + d));
+        }
+        return;
+    }
+#endif
+    if (s > PERIODS) {
         for (long p = 0; p < n; p += s) LANES(i, s) each[i] += x[p + i] * y[p + i];
         return;
     }
-    const long length = least(n, s > 32 ? s : 64 - 64 % s); /* sums side by side */
-    memset(sums, 0, (size_t)length * 4);
+    float sums[PERIODS] = {0};
+    const long length = PERIODS - PERIODS % s;
     for (long p = 0; p < n; p += length) {
         const long m = least(length, n - p);
         LANES(i, m) sums[i] += x[p + i] * y[p + i];
@@ -64,37 +89,81 @@ static void row_dot(float *each, const float *x, const float *y, long n, long s,
     for (long p = 0; p < length; p += s) LANES(i, s) each[i] += sums[p + i];
 }
 
-/* weights[j, sample] of one query: how much it takes of each position. `two` is room for two numbers a sample. */
-static void weights_of(const Head *h, const float *x, long query, float scale, float *weights, float *two) {
+/* As much of a row as stays in the first cache with those of all queries: whole periods of samples. */
+static long strip_of(const Head *h) { return h->s < STRIP ? STRIP - STRIP % h->s : h->s; }
+
+#define STRIPS(h, p, m) for (long p = 0, m; p < (h)->n && (m = least(strip_of(h), (h)->n - p)); p += m)
+
+/* A row becomes e to its power over the sum of those of its sample. `two` is room for two numbers a sample. */
+static void soften(const Head *h, float scale, float *row, float *two) {
     float *most_of = two, *sum = two + h->s;
-    memset(weights, 0, (size_t)h->n * 4);
-    for (long d = 0; d < h->keys; d++)
-        row_add(weights, x + h->query + d * h->n + query * h->s, x + h->key + d * h->n, h->n, h->s);
-    LANES(i, h->n) weights[i] *= scale;
-    memcpy(most_of, weights, (size_t)h->s * 4);
-    for (long p = h->s; p < h->n; p += h->s)
-        LANES(i, h->s) most_of[i] = weights[p + i] > most_of[i] ? weights[p + i] : most_of[i];
-    for (long p = 0; p < h->n; p += h->s) LANES(i, h->s) weights[p + i] -= most_of[i];
-    exponentials(weights, h->n);
+    LANES(i, h->n) row[i] *= scale;
+    memcpy(most_of, row, (size_t)h->s * 4);
+    for (long p = h->s; p < h->n; p += h->s) LANES(i, h->s) most_of[i] = row[p + i] > most_of[i] ? row[p + i] : most_of[i];
+    for (long p = 0; p < h->n; p += h->s) LANES(i, h->s) row[p + i] -= most_of[i];
+    exponentials(row, h->n);
     memset(sum, 0, (size_t)h->s * 4);
-    for (long p = 0; p < h->n; p += h->s) LANES(i, h->s) sum[i] += weights[p + i];
+    for (long p = 0; p < h->n; p += h->s) LANES(i, h->s) sum[i] += row[p + i];
     LANES(i, h->s) sum[i] = 1.0f / sum[i];
-    for (long p = 0; p < h->n; p += h->s) LANES(i, h->s) weights[p + i] *= sum[i];
+    for (long p = 0; p < h->n; p += h->s) LANES(i, h->s) row[p + i] *= sum[i];
 }
 
-/* Threads share the queries of all heads. */
+/* weights[query][position, sample] of `count` queries from the first on: how much each takes of each position. */
+static void weights_of(const Head *h, const float *x, long first, long count, float scale, float *weights, float *two) {
+    memset(weights, 0, (size_t)(count * h->n) * 4);
+    STRIPS(h, p, m)
+        for (long d = 0; d < h->keys; d++)
+            for (long q = 0; q < count; q++)
+                row_add(weights + q * h->n + p, x + h->query + d * h->n + (first + q) * h->s, x + h->key + d * h->n + p, m, h->s);
+    for (long q = 0; q < count; q++) soften(h, scale, weights + q * h->n, two);
+}
+
+/* Threads share the queries of all heads, a few at a time. */
 static void op_attention(const Context *x, const MestStep *step) {
     const MestAttention *r = step->attention;
-    const long positions = (long)step->a.height * step->a.width;
-    const Range range = share((long)x->program->groups * r->heads * positions, x->thread, x->threads);
+    const long positions = (long)step->a.height * step->a.width, each = ceil_div(positions, MEST_QUERIES);
+    const Range range = share((long)x->program->groups * r->heads * each, x->thread, x->threads);
     float *weights = step->scratch + x->thread * step->scratch_floats;
     for (long i = range.begin; i < range.end; i++) {
-        const Head h = head_of(x, step, i / positions);
-        const long query = i % positions;
-        weights_of(&h, step->a.data, query, r->scale, weights, weights + h.n);
-        for (long d = 0; d < h.values; d++)
-            row_dot(step->out + h.result + d * h.n + query * h.s, weights, step->a.data + h.value + d * h.n, h.n, h.s, 0);
+        const Head h = head_of(x, step, i / each);
+        const long first = i % each * MEST_QUERIES, count = least(MEST_QUERIES, positions - first);
+        float *out = step->out + h.result + first * h.s;
+        weights_of(&h, step->a.data, first, count, r->scale, weights, weights + MEST_QUERIES * h.n);
+        for (long d = 0; d < h.values; d++) memset(out + d * h.n, 0, (size_t)(count * h.s) * 4);
+        STRIPS(&h, p, m)
+            for (long d = 0; d < h.values; d++)
+                for (long q = 0; q < count; q++)
+                    row_dot(out + d * h.n + q * h.s, weights + q * h.n + p, step->a.data + h.value + d * h.n + p, m, h.s);
     }
+}
+
+/* The gradients of a few queries, and what they add to those of all keys and values. */
+static void queries_grad(const Head *h, const MestStep *step, long first, long count, float *weights, float *own, float *two) {
+    const float *in = step->a.data, *g = step->g.data + h->result + first * h->s, *query = in + h->query + first * h->s;
+    float *out = step->out, *query_grad = out + h->query + first * h->s;
+    const float scale = step->attention->scale;
+    weights_of(h, in, first, count, scale, weights, two);
+    memset(own, 0, (size_t)(count * h->n) * 4);
+    STRIPS(h, p, m)
+        for (long d = 0; d < h->values; d++)
+            for (long q = 0; q < count; q++) {
+                const float *each = g + d * h->n + q * h->s;
+                row_add(own + q * h->n + p, each, in + h->value + d * h->n + p, m, h->s);
+                row_add(out + h->value + d * h->n + p, each, weights + q * h->n + p, m, h->s);
+            }
+    for (long q = 0; q < count; q++) {
+        const float *row = weights + q * h->n;
+        float *of = own + q * h->n;
+        memset(two, 0, (size_t)h->s * 4);
+        row_dot(two, row, of, h->n, h->s);
+        for (long p = 0; p < h->n; p += h->s) LANES(i, h->s) of[p + i] = row[p + i] * (of[p + i] - two[i]) * scale;
+    }
+    STRIPS(h, p, m)
+        for (long d = 0; d < h->keys; d++)
+            for (long q = 0; q < count; q++) {
+                row_dot(query_grad + d * h->n + q * h->s, own + q * h->n + p, in + h->key + d * h->n + p, m, h->s);
+                row_add(out + h->key + d * h->n + p, query + d * h->n + q * h->s, own + q * h->n + p, m, h->s);
+            }
 }
 
 /* out (+)= the gradients of queries, keys and values. Threads share the heads, so that each writes channels of its own. */
@@ -104,30 +173,14 @@ static void op_attention_grad(const Context *x, const MestStep *step) {
     const Range range = share((long)x->program->groups * r->heads, x->thread, x->threads);
     for (long index = range.begin; index < range.end; index++) {
         const Head h = head_of(x, step, index);
-        const float *in = step->a.data, *g = step->g.data + h.result;
-        float *weights = step->scratch + x->thread * step->scratch_floats, *own = weights + h.n, *two = own + h.n;
-        float *query_grad = step->out + h.query, *key_grad = step->out + h.key, *value_grad = step->out + h.value;
+        float *weights = step->scratch + x->thread * step->scratch_floats, *own = weights + MEST_QUERIES * h.n;
         if (!step->accumulate) {
-            memset(query_grad, 0, (size_t)(h.keys * h.n) * 4);
-            memset(key_grad, 0, (size_t)(h.keys * h.n) * 4);
-            memset(value_grad, 0, (size_t)(h.values * h.n) * 4);
+            memset(step->out + h.query, 0, (size_t)(h.keys * h.n) * 4);
+            memset(step->out + h.key, 0, (size_t)(h.keys * h.n) * 4);
+            memset(step->out + h.value, 0, (size_t)(h.values * h.n) * 4);
         }
-        for (long query = 0; query < positions; query++) {
-            const long at = query * h.s;
-            weights_of(&h, in, query, r->scale, weights, two);
-            memset(own, 0, (size_t)h.n * 4);
-            for (long d = 0; d < h.values; d++) {
-                row_add(own, g + d * h.n + at, in + h.value + d * h.n, h.n, h.s);
-                row_add(value_grad + d * h.n, g + d * h.n + at, weights, h.n, h.s);
-            }
-            row_dot(two, weights, own, h.n, h.s, 0);
-            for (long p = 0; p < h.n; p += h.s)
-                LANES(i, h.s) own[p + i] = weights[p + i] * (own[p + i] - two[i]) * r->scale;
-            for (long d = 0; d < h.keys; d++) {
-                row_dot(query_grad + d * h.n + at, own, in + h.key + d * h.n, h.n, h.s, 1);
-                row_add(key_grad + d * h.n, in + h.query + d * h.n + at, own, h.n, h.s);
-            }
-        }
+        for (long first = 0; first < positions; first += MEST_QUERIES)
+            queries_grad(&h, step, first, least(MEST_QUERIES, positions - first), weights, own, own + MEST_QUERIES * h.n);
     }
 }
 

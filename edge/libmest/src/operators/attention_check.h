@@ -19,7 +19,7 @@ static void check_attention(Check *k) {
     const int64_t positions = times(a->height, a->width);
     hold(k, positions > 0 && positions < 1LL << 40);
     if (!k->good) return;
-    const int64_t wanted = times((backward ? 2 : 1) * positions + 2, k->p->samples);
+    const int64_t wanted = times((backward ? 2 : 1) * MEST_QUERIES * positions + 2, k->p->samples);
     hold(k, wanted > 0 && wanted <= k->s->scratch_floats);
     scratch_fits(k);
     if (!backward) {
