@@ -158,5 +158,5 @@ def test_what_the_network_lacks_is_left_to_onnxruntime(tmp_path: Path) -> None:
     """And the reason names the operator."""
     manifest = export.export_model(Raw(), tmp_path / "a", example_input=(40,), preprocess={"mean": 0, "std": 1})
     assert manifest.ort["available"]
-    assert "nor Unsqueeze" in manifest.native["reason"]
+    assert "operator Conv in module layers.0" in manifest.native["reason"]
     assert manifest.input == (40,)
