@@ -262,19 +262,29 @@ def _with_stored(shape: Shape, stored: Shape) -> Shape:
 
 
 def _mean(self: Rewriting, node: onnx.NodeProto) -> None:
-    """A mean over all positions."""
+    """A mean over listed axes."""
     layout, values = self.layout(node.input[0]), attributes(node)
     listed = self.constants.get(node.input[1]) if len(node.input) > 1 else values.get("axes")
     axes = [] if listed is None else sorted(int(axis) % len(layout.axes) for axis in listed)
+    _mean_over(self, node, layout, axes, bool(values.get("keepdims", 1)))
+
+
+def _pool(self: Rewriting, node: onnx.NodeProto) -> None:
+    """A mean over all axes behind the first two."""
+    if self.all_plain(node):
+        plainly(self, node)
+        return
+    layout = self.layout(node.input[0])
+    _mean_over(self, node, layout, list(range(2, len(layout.axes))), True)
+
+
+def _mean_over(self: Rewriting, node: onnx.NodeProto, layout: Layout, axes: list[int], keep: bool) -> None:
+    """A mean over axes that have to be those of all positions."""
     if not axes or axes != layout.axes_of(POSITIONS) or not all(layout.all_of(a, POSITIONS) for a in axes[:1]):
         raise LayoutError("it is not over all positions")
     found, output = self.whole(layout, node, f"{node.output[0]}.input"), node.output[0]
     self.emit("GlobalAveragePool", [found.source], output, (self.natives[found.source][0], 1, 1), node)
-    kept = [
-        () if number in axes else axis
-        for number, axis in enumerate(found.axes)
-        if number not in axes or values.get("keepdims", 1)
-    ]
+    kept = [() if number in axes else axis for number, axis in enumerate(found.axes) if number not in axes or keep]
     self.layouts[output] = Layout(output, tuple(kept)).over(output)
 
 
@@ -339,5 +349,6 @@ HANDLERS: dict[str, Handler] = {
     "MatMul": _linear,
     "LayerNormalization": _layer_norm,
     "ReduceMean": _mean,
+    "GlobalAveragePool": _pool,
     "Concat": _concat,
 }
