@@ -270,11 +270,11 @@ def _mean(self: Rewriting, node: onnx.NodeProto) -> None:
 
 
 def _pool(self: Rewriting, node: onnx.NodeProto) -> None:
-    """A mean over all axes behind the first two."""
-    if self.all_plain(node):
+    """A mean over all axes behind the first two, of a window that is a sequence's features or of an image."""
+    layout = self.layout(node.input[0])
+    if len(layout.axes) != 3:
         plainly(self, node)
         return
-    layout = self.layout(node.input[0])
     _mean_over(self, node, layout, list(range(2, len(layout.axes))), True)
 
 
