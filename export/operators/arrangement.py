@@ -12,7 +12,7 @@ from edge.network.operators.arrangement import Reshape
 from edge.network.operators.concatenation import Concat
 from export.graph import attributes
 from export.operators.lowering import Lowering
-from export.operators.relation import CHANNELS, UNKNOWN, Channels, Flattening, Joining, Picking, Relation
+from export.operators.relation import CHANNELS, CHANNELWISE, UNKNOWN, Channels, Flattening, Joining, Picking, Relation
 from export.operators.rule import Rule
 
 RESHAPE = "PositionsReshape"  # a node in lowering's graph
@@ -38,6 +38,22 @@ class ReshapeRule(Rule):
     def lower(self, node: onnx.NodeProto, shape: tuple[int, ...], lowering: Lowering) -> Operator:
         """The same numbers."""
         return Reshape(node.output[0], lowering.inputs(node), shape, height=int(attributes(node)["height"]))
+
+
+class UnsqueezeRule(Rule):
+    """Unsqueeze of a row of channels."""
+
+    def lower(self, node: onnx.NodeProto, shape: tuple[int, ...], lowering: Lowering) -> Operator:
+        """An image of one cell."""
+        if not _behind_channels(node, lowering.constants, len(shape) + 1) or len(shape) != 3:
+            raise lowering.refused(node, "only a row of channels can become an image of one cell")
+        return Reshape(node.output[0], lowering.inputs(node), shape, height=1)
+
+    def relation(self, node: onnx.NodeProto, graph: Channels) -> Relation:
+        """Each channel by itself, where the new axes are behind them."""
+        rank = len(graph.sizes.get(node.output[0], ()))
+        behind = node.input[0] not in graph.weights and _behind_channels(node, graph.weights, rank)
+        return CHANNELWISE if behind else UNKNOWN
 
 
 class GatherRule(Rule):
@@ -97,6 +113,12 @@ def sliced(
     by = step[0] if step else 1
     listed = np.arange(size[1])[first : None if by < 0 and end < -size[1] else end : by]
     return listed if len(listed) else None
+
+
+def _behind_channels(node: onnx.NodeProto, constants: Mapping[str, np.ndarray], rank: int) -> bool:
+    """True if the axes that a node adds to a value, which then has `rank` with the batch's, are all behind channels."""
+    axes = constants.get(node.input[1]) if len(node.input) > 1 else None
+    return axes is not None and rank > 0 and all(int(axis) % rank > 1 for axis in np.atleast_1d(axes))
 
 
 def _of_channels(axis: int, rank: int) -> bool:

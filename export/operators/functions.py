@@ -68,6 +68,11 @@ def _exponential(function: Function) -> Numbers:
     return {"alpha": -function(-60) / scale if scale else 0.0, "beta": scale}
 
 
+def _sharpness(function: Function) -> Numbers:
+    middle = function(0)
+    return {"beta": np.log(2) / middle if middle > 0 else np.nan}
+
+
 def _bounds(function: Function) -> Numbers:
     low, high = function(-FAR), function(FAR)
     return {"low": low if low > -FAR else -UNBOUNDED, "high": high if high < FAR else UNBOUNDED}
@@ -84,7 +89,7 @@ ACTIVATIONS: Mapping[type[Operator], Callable[[Function], Numbers]] = MappingPro
         Tanh: _no_numbers,
         Gelu: _no_numbers,
         GeluTanh: _no_numbers,
-        Softplus: _no_numbers,
+        Softplus: _sharpness,
         Mish: _no_numbers,
         LeakyRelu: _slope,
         Clip: _bounds,

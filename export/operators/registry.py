@@ -10,7 +10,15 @@ import onnx
 from edge.network import Add, Div, Mul, Sub
 from export.operators.activation import ClipRule, ReluRule
 from export.operators.arithmetic import ArithmeticRule, NegRule, PowRule, ReciprocalRule
-from export.operators.arrangement import RESHAPE, ConcatRule, FlattenRule, GatherRule, ReshapeRule, SliceRule
+from export.operators.arrangement import (
+    RESHAPE,
+    ConcatRule,
+    FlattenRule,
+    GatherRule,
+    ReshapeRule,
+    SliceRule,
+    UnsqueezeRule,
+)
 from export.operators.attention import ATTENTION, AttentionRule
 from export.operators.convolution import ConvRule, GemmRule
 from export.operators.norm import BatchNormRule
@@ -45,6 +53,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         ATTENTION: AttentionRule(),
         PREPEND: PrependRule(),
         POSITIONS_PICKED: PositionsRule(),
+        "Unsqueeze": UnsqueezeRule(),
         "Gather": GatherRule(),
         "Slice": SliceRule(),
         "Concat": ConcatRule(),

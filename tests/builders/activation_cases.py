@@ -47,7 +47,7 @@ ACTIVATIONS: dict[type[Operator], ActivationCase] = {
     GeluTanh: ActivationCase(lambda x: F.gelu(x, approximate="tanh")),
     LeakyRelu: ActivationCase(lambda x: F.leaky_relu(x, 0.1), bends=(0.0,)),
     Elu: ActivationCase(lambda x: 0.9 * F.elu(x, 0.7), bends=(0.0,)),
-    Softplus: ActivationCase(F.softplus),
+    Softplus: ActivationCase(lambda x: F.softplus(x, 1.5)),
     Clip: ActivationCase(lambda x: F.hardtanh(x, -0.5, 1.5), bends=(-0.5, 1.5)),
     Mish: ActivationCase(F.mish),
 }

@@ -79,6 +79,8 @@ class Referee:
                 x = x.mean((2, 3), keepdim=True)
             elif op.op == "flatten":
                 x = x.flatten(1)
+            elif op.op == "unsqueeze":
+                x = x[:, :, None, None]
             elif op.op == "concat":
                 x = torch.cat([found[name] for name in op.inputs], 1)
             elif op.op == "reshape":

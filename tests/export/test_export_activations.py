@@ -53,7 +53,7 @@ SPELLINGS: dict[str, list[Function]] = {
     ],
     "leaky_relu": [nn.LeakyReLU(0.1), lambda x: torch.where(x > 0, x, 0.3 * x), lambda x: F.relu(x) - 0.2 * F.relu(-x)],
     "elu": [nn.ELU(0.7), F.elu, nn.SELU(), nn.CELU()],
-    "softplus": [nn.Softplus(), lambda x: torch.log(1 + torch.exp(x))],
+    "softplus": [nn.Softplus(), nn.Softplus(2.0), nn.Softplus(0.3), lambda x: torch.log(1 + torch.exp(x))],
     "clip": [nn.Hardtanh(), nn.Hardtanh(-2, 0.5), lambda x: x.clamp(-1, 2), lambda x: x.clamp(max=1)],
     "mish": [nn.Mish(), F.mish, lambda x: x * torch.tanh(F.softplus(x))],
 }
@@ -136,7 +136,7 @@ NEAR_MISSES: dict[str, Function] = {
     "a sigmoid of 1.702 x": lambda x: x * torch.sigmoid(1.702 * x),
     "a sigmoid of another value": lambda x: x * torch.sigmoid(x.flip(2)),
     "a learned factor": LearnedSwish(),
-    "a sharper softplus": nn.Softplus(2.0),
+    "a softplus of another height": lambda x: 2 * F.softplus(x),
     "a softplus that is straight early": nn.Softplus(1.0, 5.0),
     "the absolute value, whose gradient at 0 is 0": torch.abs,
     "a jump": nn.Hardshrink(),

@@ -35,6 +35,20 @@ class Squeezed(nn.Module):
         return x * F.hardtanh(self.expand(F.relu(self.reduce(self.pool(x)))), 0, 6)
 
 
+class Linear(nn.Module):
+    """A gate that linear layers make of each channel's mean and largest, shaped like an image in some way."""
+
+    def __init__(self, shaped: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.shaped = shaped
+        self.reduce, self.expand = nn.Linear(2 * WIDTH, 4), nn.Linear(4, WIDTH)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The gated value."""
+        pooled = torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1)
+        return x * self.shaped(torch.sigmoid(self.expand(F.relu(self.reduce(pooled)))))
+
+
 class Spatial(nn.Module):
     """One number a cell."""
 
@@ -95,6 +109,10 @@ PARTS: dict[str, Callable[[], nn.Module]] = {
     "adaptive pooling": lambda: Squeezed(nn.AdaptiveAvgPool2d(1)),
     "mean": lambda: Squeezed(lambda x: x.mean([-1, -2], keepdim=True)),
     "mean of means": lambda: Squeezed(lambda x: x.mean(-1, keepdim=True).mean(-2, keepdim=True)),
+    "sum": lambda: Squeezed(lambda x: 0.02 * x.sum((2, 3), keepdim=True)),
+    "indices": lambda: Linear(lambda gate: gate[:, :, None, None]),
+    "unsqueezes from behind": lambda: Linear(lambda gate: gate.unsqueeze(-1).unsqueeze(-1)),
+    "unflatten": lambda: Linear(lambda gate: gate.unflatten(1, (WIDTH, 1, 1))),
     "spatial gate": Spatial,
     "channel scale": lambda: Scaled(WIDTH, 1, 1),
     "channel scale with batch": lambda: Scaled(1, WIDTH, 1, 1),

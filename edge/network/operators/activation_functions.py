@@ -73,9 +73,10 @@ class Elu(Operator):
 
 @dataclass(frozen=True)
 class Softplus(Operator):
-    """log(1 + exp(x))."""
+    """log(1 + exp(beta · x)) / beta."""
 
     op = "softplus"
+    beta: float = field(default=1.0, metadata=holds(Number(1e-30, 1e30, default=1.0)))
 
 
 @dataclass(frozen=True)

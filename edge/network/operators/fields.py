@@ -51,14 +51,21 @@ class Integers(FieldKind):
 
 @dataclass(frozen=True)
 class Number(FieldKind):
-    """A finite number within bounds, both included."""
+    """A finite number within bounds, both included. One with a `default` is stated only where it differs."""
 
     low: float
     high: float
+    default: float | None = None
 
     def read(self, source: Fields, name: str) -> float:
         """The number."""
+        if self.default is not None and not source.has(name):
+            return self.default
         return source.number(name, self.low, self.high)
+
+    def left_out(self, value: float) -> bool:
+        """True for the default."""
+        return self.default is not None and value == self.default
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ class Flattening(Rule):
     """The same floats in another shape: channels are rows of the layout already."""
 
     def take_up(self, draft: Draft, operator: Operator, inputs: tuple[Value, ...]) -> Value:
-        """The input's node; with more than one cell a channel its value must lie there as it is."""
+        """The input's node; where it has more than one cell a channel its value must lie there as it is."""
         value = inputs[0]
         one_cell = prod(value.image[1:]) == 1
         return Value((value if one_cell else stored(draft, value, operator.name)).node, image_of(operator.shape))

@@ -73,7 +73,7 @@ RULES: MappingProxyType[type[Operator], Rule] = MappingProxyType(
         GeluTanh: Activation("gelu_tanh"),
         LeakyRelu: Activation("leaky_relu", "alpha"),
         Elu: Activation("elu", "alpha", "beta"),
-        Softplus: Activation("softplus"),
+        Softplus: Activation("softplus", "beta"),
         Clip: Activation("clip", "low", "high"),
         Mish: Activation("mish"),
         Add: Addition(),

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge.engines.reference.operators.rule import Gradients, Rule, Tensors
 from edge.network import Operator
-from edge.network.operators.activation_functions import Clip, Elu, HardSigmoid, LeakyRelu
+from edge.network.operators.activation_functions import Clip, Elu, HardSigmoid, LeakyRelu, Softplus
 
 Function = Callable[[np.ndarray, Any], np.ndarray]  # of the input and the operator
 
@@ -120,9 +120,14 @@ def elu_slope(x: np.ndarray, op: Elu) -> np.ndarray:
     return op.beta * np.where(x > 0, 1, op.alpha * np.exp(np.minimum(x, 0)))
 
 
-def softplus(x: np.ndarray, op: object) -> np.ndarray:
-    """log(1 + exp(x))."""
-    return np.logaddexp(0, x)
+def softplus(x: np.ndarray, op: Softplus) -> np.ndarray:
+    """log(1 + exp(beta · x)) / beta."""
+    return np.logaddexp(0, op.beta * x) / op.beta
+
+
+def softplus_slope(x: np.ndarray, op: Softplus) -> np.ndarray:
+    """sigmoid(beta · x)."""
+    return sigmoid(op.beta * x)
 
 
 def clip(x: np.ndarray, op: Clip) -> np.ndarray:

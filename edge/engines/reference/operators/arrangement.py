@@ -7,39 +7,22 @@ from collections.abc import Sequence
 import numpy as np
 
 from edge.engines.reference.operators.rule import Gradients, Rule, Tensors
-from edge.network import Flatten, Select
-from edge.network.operators.arrangement import Reshape
+from edge.network import Operator, Select
 
 
-class FlattenRule(Rule[Flatten]):
-    """All of a sample in one row."""
-
-    def forward(
-        self, op: Flatten, inputs: Sequence[np.ndarray], tensors: Tensors, batch_statistics: bool
-    ) -> np.ndarray:
-        """`(n, c·h·w)`."""
-        return inputs[0].reshape(len(inputs[0]), -1)
-
-    def backward(
-        self, op: Flatten, inputs: Sequence[np.ndarray], tensors: Tensors, batch_statistics: bool, grad: np.ndarray
-    ) -> Gradients:
-        """`(n, c, h, w)` again."""
-        return [grad.reshape(inputs[0].shape)], {}
-
-
-class ReshapeRule(Rule[Reshape]):
-    """Positions in another number of rows."""
+class ReshapeRule(Rule[Operator]):
+    """The same numbers in the shape that the operator writes."""
 
     def forward(
-        self, op: Reshape, inputs: Sequence[np.ndarray], tensors: Tensors, batch_statistics: bool
+        self, op: Operator, inputs: Sequence[np.ndarray], tensors: Tensors, batch_statistics: bool
     ) -> np.ndarray:
-        """`(n, c, height, width)`."""
+        """Each sample in that shape."""
         return inputs[0].reshape(len(inputs[0]), *op.shape)
 
     def backward(
-        self, op: Reshape, inputs: Sequence[np.ndarray], tensors: Tensors, batch_statistics: bool, grad: np.ndarray
+        self, op: Operator, inputs: Sequence[np.ndarray], tensors: Tensors, batch_statistics: bool, grad: np.ndarray
     ) -> Gradients:
-        """In the rows that they were in."""
+        """The input's shape again."""
         return [grad.reshape(inputs[0].shape)], {}
 
 

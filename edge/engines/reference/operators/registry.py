@@ -10,7 +10,7 @@ from edge.engines.reference.operators import activation_functions as functions
 from edge.engines.reference.operators.activation import Relu6Rule, ReluRule
 from edge.engines.reference.operators.activation_functions import FunctionRule
 from edge.engines.reference.operators.arithmetic import AddRule, DivRule, MulRule, SubRule
-from edge.engines.reference.operators.arrangement import FlattenRule, ReshapeRule, SelectRule
+from edge.engines.reference.operators.arrangement import ReshapeRule, SelectRule
 from edge.engines.reference.operators.attention import AttentionRule
 from edge.engines.reference.operators.concatenation import ConcatRule
 from edge.engines.reference.operators.convolution import ConvRule, LinearRule
@@ -75,7 +75,7 @@ RULES: Mapping[type[Operator], Rule[Any]] = MappingProxyType(
         GeluTanh: FunctionRule(functions.gelu_tanh, functions.gelu_tanh_slope),
         LeakyRelu: FunctionRule(functions.leaky_relu, functions.leaky_relu_slope),
         Elu: FunctionRule(functions.elu, functions.elu_slope),
-        Softplus: FunctionRule(functions.softplus, functions.sigmoid),
+        Softplus: FunctionRule(functions.softplus, functions.softplus_slope),
         Clip: FunctionRule(functions.clip, functions.clip_slope),
         Mish: FunctionRule(functions.mish, functions.mish_slope),
         Add: AddRule(),
@@ -85,7 +85,7 @@ RULES: Mapping[type[Operator], Rule[Any]] = MappingProxyType(
         MaxPool: MaxPoolRule(),
         AvgPool: AvgPoolRule(),
         GlobalAvgPool: GlobalAvgPoolRule(),
-        Flatten: FlattenRule(),
+        Flatten: ReshapeRule(),
         Reshape: ReshapeRule(),
         Select: SelectRule(),
         Concat: ConcatRule(),

@@ -156,6 +156,8 @@ class Draft:
         draw, b, value = self.draw, self.builder, self.value
         kind = draw(st.sampled_from([*ARITHMETIC]))
         made = b.global_pool(value) if draw(st.booleans()) else value
+        if made != value and draw(st.booleans()):
+            made = b.reshape(b.linear(b.flatten(made), b.shapes[value][0], "dense"), 1)
         if draw(st.booleans()):
             out = draw(st.sampled_from([1, b.shapes[value][0]]))
             made = b.conv(made, out, 1, 1, 0, bias=True)
