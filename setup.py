@@ -6,7 +6,8 @@ Cross-build the wheel for 64-bit ARM Linux with the compiler that PyPI's `ziglan
     MEST_CC="python -m ziglang cc -target aarch64-linux-gnu.2.28" pip wheel --no-build-isolation --no-deps -w dist .
 
 The library holds no Python code, so one wheel serves every Python: its tag is `py3-none-PLATFORM`. A target that names
-the oldest glibc (`x86_64-linux-gnu.2.28` likewise) gives a `manylinux` tag; otherwise the library fits this machine.
+the oldest glibc (`x86_64-linux-gnu.2.28` likewise) gives a `manylinux` tag, one with musl (`aarch64-linux-musl`) a
+`musllinux` tag; otherwise the library fits this machine.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ def target_platform(build: ModuleType) -> str | None:
     glibc = re.search(r"-linux-gnu\.(\d+)\.(\d+)", " ".join(command))
     if glibc and machine != "other":
         return f"manylinux_{glibc[1]}_{glibc[2]}_{machine}"
+    if "-linux-musl" in " ".join(command) and machine != "other":
+        return f"musllinux_1_2_{machine}"
     here = {"arm64": "aarch64", "AMD64": "x86_64"}.get(platform.machine(), platform.machine())
     return None if machine in ("other", here) else f"linux_{machine}"
 

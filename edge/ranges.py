@@ -60,6 +60,7 @@ RANGES: Mapping[str, Range] = {
     "steps": COUNT,
     "top": COUNT,
     "progress": Range(0, 1),
+    "bundle_version": COUNT,
     "seed": Range(0, 2**63 - 1),
 }
 

@@ -164,6 +164,11 @@ def read_json(path: Path, max_bytes: int) -> object:
         raise DamagedError(f"{path}: cannot be read ({error.strerror or error}); export the artifact again") from None
     if len(content) > max_bytes:
         raise DamagedError(f"{path}: longer than the {max_bytes} bytes allowed; export the artifact again")
+    return parse_json(content, str(path))
+
+
+def parse_json(content: bytes, file: str, remedy: str = "export the artifact again") -> object:
+    """What a JSON text holds; raises DamagedError, with file and remedy, for what is not plain, finite JSON."""
     try:
         return json.loads(
             content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite
@@ -172,7 +177,7 @@ def read_json(path: Path, max_bytes: int) -> object:
         problem = "nested too deeply"
     except ValueError as error:
         problem = str(error)[:120]
-    raise DamagedError(f"{path}: not the JSON that export writes ({problem}); export the artifact again")
+    raise DamagedError(f"{file}: not the JSON that mest writes ({problem}); {remedy}")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

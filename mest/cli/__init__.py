@@ -39,6 +39,7 @@ SUMMARIES = {
     "eval": "accuracy of an artifact, a state or a run",
     "profile": "peak memory and time by operator and by kind",
     "board": "facts of this machine",
+    "bundle": "one file that installs and runs offline on a board",
 }
 
 EXIT_INPUT = 2
