@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
+from fcntl import LOCK_EX, LOCK_NB, flock
+from io import FileIO
 from pathlib import Path
 
 from edge.errors import DamagedError, InputError
@@ -12,6 +15,7 @@ from edge.files.durable import sync_folder, write_all
 from edge.install.archive import Member, Place
 
 _PIECE_BYTES = 1 << 16
+_WAIT_SECONDS = 60.0
 _SPARE_BYTES = 16 * 2**20  # left free on the disk
 
 
@@ -49,13 +53,14 @@ class Store:
         self.folder.mkdir(parents=True, exist_ok=True)
         part = self._part(member)
         with open(part, "ab", buffering=0) as file:
+            _alone(file, part)
             if file.tell() < offset:
                 raise InputError(f"{part}: holds less than the {offset} bytes that were counted; start again")
             file.truncate(offset)
             self._refuse_full(member.nbytes - offset)
             rest = member.nbytes - offset
             while rest:
-                piece = read(min(_PIECE_BYTES, rest))
+                piece = read(min(_PIECE_BYTES, rest))[:rest]  # never more than was announced, whoever sends
                 if not piece:
                     raise InputError(f"the connection ended {rest} bytes before the end; what came is kept")
                 write_all(file, piece)
@@ -84,6 +89,19 @@ class Store:
         free = free_bytes(self.folder)
         if nbytes + _SPARE_BYTES > free:
             raise InputError(f"{self.folder}: {nbytes} bytes do not fit the {free} that are free; make room")
+
+
+def _alone(file: FileIO, part: Path) -> None:
+    """Wait until nobody else writes this part: one whose connection was cut may not have noticed yet."""
+    until = time.monotonic() + _WAIT_SECONDS
+    while True:
+        try:
+            flock(file, LOCK_EX | LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise InputError(f"{part}: another process is receiving it; wait until it ends") from None
+            time.sleep(0.1)
 
 
 def free_bytes(folder: Path) -> int:

@@ -40,6 +40,7 @@ SUMMARIES = {
     "profile": "peak memory and time by operator and by kind",
     "board": "facts of this machine",
     "bundle": "one file that installs and runs offline on a board",
+    "deploy": "install on boards over ssh, fine-tune there, bring the result home",
 }
 
 EXIT_INPUT = 2
@@ -137,7 +138,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     only = next((word for word in arguments if not word.startswith("-")), None)
-    parser = build_parser(only)
+    parser, words = build_parser(only), []
+    if only in SUMMARIES and "--" in arguments and load(only).takes_command:
+        arguments, words = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 :]
     if only is not None and only not in SUMMARIES:
         parser.error(f"{only}: no such command{_nearest(only, SUMMARIES)}; allowed are {', '.join(SUMMARIES)}")
     args, unknown = parser.parse_known_args(arguments)
@@ -155,18 +158,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     from edge.spelling import spelled
 
     with spelled(option):
-        wrong = _numbers_outside(args)
+        wrong = numbers_outside(args)
         if wrong:
             return _refuse(args.command, "; ".join(wrong), EXIT_INPUT)
         args.seed_given = getattr(args, "seed", None)
         args.seed = args.seed_given or 0
+        args.words = words
         stop = StopFlag()
         stop.install()
         context = Context(stop=stop, progress=sys.stderr.isatty() and not args.quiet, quiet=args.quiet)
         return _guarded(args, context, stop)
 
 
-def _numbers_outside(args: argparse.Namespace) -> list[str]:
+def numbers_outside(args: argparse.Namespace) -> list[str]:
     """What is wrong with the numbers given, by their option's range; `mest train` parses its own, recipes too."""
     from edge.ranges import outside
 

@@ -37,6 +37,7 @@ class Command(ABC):
     """One command of `mest`. The docstring of a subclass is its help; its first line is the summary."""
 
     name: str
+    takes_command = False  # True if words that follow `--` are a command of its own, `args.words`
 
     def configure(self, parser: argparse.ArgumentParser) -> None:  # noqa: B027 - a command may have no options
         """Add the command's own options to the parser."""

@@ -11,6 +11,7 @@ from typing import Any
 from mest.cli import within_budget
 from mest.cli.command import Command as Base
 from mest.cli.command import Context
+from mest.cli.spelling import words_of
 
 NOT_OF_FINETUNE = frozenset({"artifact", "board", "data", "help", "json", "quiet", "verbose"})
 
@@ -105,10 +106,5 @@ class Command(Base):
 def finetune_command(args: argparse.Namespace) -> str:
     """The fine-tuning of this plan, as a person would type it; DATA and STATE stand for what was not given."""
     words = ["mest", "finetune", str(args.artifact), "--data", args.data or "DATA"]
-    for action in args.parser._actions:
-        value = getattr(args, action.dest, None)
-        given = value not in (None, action.default) and (value or action.dest != "seed")
-        if given and action.dest not in NOT_OF_FINETUNE:
-            spelling = action.option_strings[0 if value is True else -1]  # of --nesterov and --no-nesterov, say
-            words += [spelling, *([] if action.nargs == 0 else [str(value)])]
+    words += words_of(args, NOT_OF_FINETUNE)
     return shlex.join([*words, "--out", "STATE"])

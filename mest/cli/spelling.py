@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Container
+
 # Where the option is not the field with dashes; `state` is the folder that a run writes its states to.
 _OPTIONS = {"learning_rate": "lr", "schedule": "lr-scheduler", "state": "out", "contents": "for"}
 _FIELDS = {option.replace("-", "_"): field for field, option in _OPTIONS.items()}
@@ -16,3 +19,15 @@ def option(setting: str, value: bool | None = None) -> str:
 def setting(name: str) -> str:
     """The setting of an option that argparse keeps under a name."""
     return _FIELDS.get(name, name)
+
+
+def words_of(args: argparse.Namespace, leave_out: Container[str]) -> list[str]:
+    """The options that were given to a command, as a person would type them; without those kept under these names."""
+    words = []
+    for action in args.parser._actions:
+        value = getattr(args, action.dest, None)
+        given = value not in (None, action.default) and (value or action.dest != "seed")
+        if given and action.option_strings and action.dest not in leave_out:
+            spelling = action.option_strings[0 if value is True else -1]  # of --nesterov and --no-nesterov, say
+            words += [spelling, *([] if action.nargs == 0 else [str(value)])]
+    return words

@@ -53,6 +53,18 @@ def test_an_altered_file_is_thrown_away(tmp_path: Path) -> None:
     assert list(store.folder.iterdir()) == []
 
 
+def test_no_more_is_written_than_was_announced(tmp_path: Path) -> None:
+    """Even if whoever sends goes on."""
+    store = Store(tmp_path / "content")
+    pieces = iter([CONTENT, b"more"])
+    store.receive(MEMBER, 0, lambda most: next(pieces))
+    assert store.path(MEMBER.sha256).read_bytes() == CONTENT
+    longer = iter([CONTENT[:-1], b"more"])
+    with pytest.raises(DamagedError, match="arrived altered"):
+        store.receive(Member("other", "0" * 64, len(CONTENT)), 0, lambda most: next(longer))
+    assert [path.name for path in store.folder.iterdir()] == [MEMBER.sha256]
+
+
 def test_a_full_disk_is_said_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what would be needed and what is there."""
     monkeypatch.setattr(store_module, "free_bytes", lambda folder: 1000)

@@ -66,6 +66,7 @@ def required(name: str) -> list[str]:
         "predict": ["nowhere", "nowhere.png"],
         "profile": ["nowhere", "--out", "nowhere"],
         "export": ["nowhere", "--out", "nowhere"],
+        "deploy": ["nowhere", "board"],
     }
     return lines.get(name, [] if name in ("board", "demo") else ["nowhere"])
 

@@ -1,0 +1,352 @@
+"""One board, from the first look at it to what it brings home. Every step may be cut and is safe to repeat."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, TypeVar
+from zipfile import ZipFile
+
+from edge.files.digest import sha256
+from edge.host.limits import format_size
+from edge.install.archive import Member, Place
+from edge.install.bundle import ARTIFACT, START, WHEELS
+from export.deploy.channel import Channel, LostError, RefusedError
+from export.deploy.data import THERE, Data
+from export.deploy.home import draw_report, fetch, listed, put_artifact, read_answer
+from export.deploy.package import Package
+from export.deploy.targets import Target, target_of
+from mest.errors import InputError
+
+_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)  # seconds before a lost connection is tried again
+_HELD_SECONDS = 60.0  # a connection that held so long was a good one
+_RESTARTS = 3  # of a run that died without a word, as in a reset
+_CLOCK_SECONDS = 86_400
+_SPARE_BYTES = 32 * 2**20
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a user wants of every board.
+
+    `package_for(target, python)` gives the package of that kind of board; `fixed` says that its version is decided (it
+    came as a bundle). `command` is fine-tuning in words, without artifact, data and state; `plan` the words of
+    `mest plan` for it. `data` has the data by the option that takes them.
+    """
+
+    package_for: Callable[[Target, str], Package]
+    fixed: bool
+    command: Sequence[str] = ()
+    plan: Sequence[str] = ()
+    data: Mapping[str, tuple[str, Data | None]] | None = None  # by option: as given, and read
+    budget_bytes: int | None = None
+    out: Path = Path("boards")
+    check: bool = False
+
+
+class Deployment:
+    """The steps for one board. `facts` has what is known so far, as plain JSON."""
+
+    def __init__(self, channel: Channel, order: Order, say: Callable[[str], None]) -> None:
+        self._channel = channel
+        self._order = order
+        self._say = say
+        self._root = ""
+        self.facts: dict[str, Any] = {"board": channel.board}
+
+    def run(self) -> dict[str, Any]:
+        """All of it; the board's part of the answer. Raises what ends it, with `facts` as far as it came."""
+        order = self._order
+        look = self._look()
+        target, python = self._kind(look)
+        package = self._versioned(order.package_for(target, python), look)
+        data = [one for _, one in (order.data or {}).values() if one is not None]
+        needed = self._needed(package, look, data)
+        self._refuse_misfit(package, look, needed)
+        if order.check:
+            return self._said_alone(package, needed, look)
+        self._send(package, data)
+        version = self._install(package)
+        self._plan(version)
+        self._activate(version)
+        if order.command:
+            self._to_the_end(version)
+            self._bring_home(package)
+        return {**self.facts, "exit_code": self._exit_code()}
+
+    def roll_back(self) -> dict[str, Any]:
+        """Make the version before the active one active again; raises where there is none."""
+        self._look()
+        self.facts["active"] = self._again(lambda: self._channel.call("back"))["active"]
+        self._say(f"{self.facts['active']} is active again")
+        return {**self.facts, "exit_code": 0}
+
+    def _look(self) -> dict[str, Any]:
+        try:
+            look = self._channel.look(leave_program=not self._order.check)
+        except LostError as error:
+            raise InputError(str(error)) from None  # what cannot be reached at first is no lost connection
+        self._root = str(look["place"])
+        seconds = look["clock"] - time.time()
+        notes = []
+        if abs(seconds) > _CLOCK_SECONDS:
+            notes.append(f"its clock is {abs(seconds) / 86_400:.0f} days {'ahead' if seconds > 0 else 'behind'}")
+        python = "{}.{}".format(*look["python"])
+        self.facts |= {
+            "place": self._root,
+            "machine": look["machine"],
+            "python": python,
+            "memory_bytes": look["memory_bytes"],
+            "available_bytes": look["available_bytes"],
+            "disk_free_bytes": look["disk_free_bytes"],
+            "clock_ahead_seconds": round(seconds),
+            "active_before": look["active"],
+            "notes": notes,
+        }
+        memory = look["memory_bytes"]
+        self._say(
+            f"{look['machine']}, Python {python}, {format_size(memory) if memory else 'unknown'} of memory,"
+            f" {format_size(look['disk_free_bytes'])} of disk free, active {look['active'] or 'nothing'}"
+        )
+        for note in notes:
+            self._say(note)
+        return look
+
+    def _kind(self, look: Mapping[str, Any]) -> tuple[Target, str]:
+        if tuple(look["python"]) < (3, 10):
+            raise InputError(f"its Python is {self.facts['python']}; install Python 3.10 or newer there")
+        return target_of(look["machine"], look["library"], look["bits"]), self.facts["python"]
+
+    def _versioned(self, package: Package, look: Mapping[str, Any]) -> Package:
+        """The package as the version that this board takes: the next, or the one that it knows it as."""
+        bundle, newest = package.bundle, look["newest"]
+        here = (look["machine"], look["library"], self.facts["python"])
+        if (bundle.machine, bundle.library, bundle.python) != here:
+            raise InputError(
+                f"the bundle is for {bundle.machine} with {bundle.library} and Python {bundle.python}, the board is"
+                f" {here[0]} with {here[1]} and Python {here[2]}; make one for it"
+            )
+        if not self._order.fixed:
+            known = bundle.identity() == newest["identity"]
+            package = package.of_version(int(newest["version"]) + (not known))
+        self.facts["version"] = package.bundle.version
+        return package
+
+    def _needed(self, package: Package, look: Mapping[str, Any], data: Sequence[Data]) -> list[tuple[Member, Place]]:
+        """What has to be copied, each content once, with the places that it is copied from."""
+        bundle, content = package.bundle, look["content"]
+        wanted = {member.name: member for member in (*bundle.inside(WHEELS), *bundle.inside(ARTIFACT))}
+        wanted |= {member.name: member for member in bundle.members if member.name == START}
+        every = [(member, package.places[name]) for name, member in wanted.items()]
+        every += [(member, one.places[name]) for one in data for name, member in one.members.items()]
+        missing = {
+            member.sha256: (member, place) for member, place in every if content.get(member.sha256) != member.nbytes
+        }
+        whole = sum(member.nbytes for member, _ in every)
+        rest = sum(member.nbytes - self._part(member, look) for member, _ in missing.values())
+        self.facts |= {"bytes": whole, "to_copy_bytes": rest}
+        return list(missing.values())
+
+    @staticmethod
+    def _part(member: Member, look: Mapping[str, Any]) -> int:
+        return min(int(look["content"].get(f"{member.sha256}.part", 0)), member.nbytes)
+
+    def _refuse_misfit(self, package: Package, look: Mapping[str, Any], needed: Sequence[tuple[Member, Place]]) -> None:
+        """Raise what does not fit this board, before anything is copied."""
+        budget, memory = self._order.budget_bytes, look["memory_bytes"]
+        if budget is not None and memory is not None and budget > memory:
+            raise RefusedError(
+                f"a memory budget of {format_size(budget)} does not fit: the board has {format_size(memory)} in all", 3
+            )
+        unpacked = sum(
+            _unpacked(package.places[member.name], member.nbytes)
+            for member in package.bundle.inside(WHEELS)
+            if any(member is one for one, _ in needed)
+        )
+        wanted = self.facts["to_copy_bytes"] + unpacked + (_SPARE_BYTES if needed else 0)
+        self.facts["disk_needed_bytes"] = wanted
+        if wanted > look["disk_free_bytes"]:
+            raise InputError(
+                f"needs {format_size(wanted)} of disk, {format_size(look['disk_free_bytes'])} are free at {self._root};"
+                " make room there or choose another place"
+            )
+
+    def _said_alone(
+        self, package: Package, needed: Sequence[tuple[Member, Place]], look: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        name = f"{package.bundle.version}-{package.bundle.identity()[:12]}"
+        known = name in look["versions"]
+        self._say(
+            f"would copy {format_size(self.facts['to_copy_bytes'])} in {len(needed)} files and"
+            f" {'use' if known else 'install'} {name}; nothing was changed"
+        )
+        return {**self.facts, "would_install": None if known else name, "exit_code": 0}
+
+    def _send(self, package: Package, data: Sequence[Data]) -> None:
+        """Copy what is missing, from where it was cut, until all of it is there."""
+
+        def send() -> dict[str, Any]:
+            look = self._channel.look(leave_program=True)
+            needed = self._needed(package, look, data)
+            if not needed:
+                return {"received": 0}
+            if self.facts["to_copy_bytes"]:
+                self._say(f"copying {format_size(self.facts['to_copy_bytes'])} in {len(needed)} files")
+            return self._channel.call("receive", feed=_fed(needed, look, self._part))
+
+        began = self.facts["to_copy_bytes"]
+        self._again(send)
+        self.facts["copied_bytes"] = began
+        for _, one in (self._order.data or {}).values():
+            if one is not None:
+                files = {name: [member.sha256, member.nbytes] for name, member in one.members.items()}
+                self._ask("lay", {"number": one.number, "files": files})
+
+    def _install(self, package: Package) -> str:
+        answer = self._again(lambda: self._channel.call("install", feed=[package.bundle.encode()]))
+        self.facts["installed"] = str(answer["version"])
+        agreement = answer["verified"].get("agreement", {})
+        self._say(f"{answer['version']} is installed and verifies ({', '.join(agreement) or 'files'})")
+        return str(answer["version"])
+
+    def _plan(self, version: str) -> None:
+        """Plan there, with the version that is not active yet; raises with what will not fit."""
+        if not self._order.command:
+            return
+        words = [*self._order.plan, *self._data_words({"data"})]
+        planned = self._ask("plan", words, version)
+        if planned["code"]:
+            self.facts["plan"] = planned["answer"]
+            said = str(planned["said"]).removeprefix("mest plan: ")
+            raise RefusedError(f"{said}; nothing was activated", int(planned["code"]))
+        self.facts["plan"] = planned["answer"]
+        peak = planned["answer"]["planned_peak_bytes"]
+        self._say(f"planned peak {format_size(peak)}, engine {planned['answer']['engine']}")
+
+    def _activate(self, version: str) -> None:
+        self._again(lambda: self._channel.call("activate", version))
+        self.facts["active"] = version
+        if self.facts["active_before"] != version:
+            self._say(f"{version} is active")
+
+    def _to_the_end(self, version: str) -> None:
+        """Start the run, or find the one that was started before, and tell what it says until it ends."""
+        words = [*self._order.command, *self._data_words({"data", "eval_data"})]
+        number = self._number(version, words)
+        self.facts["job"] = number
+        offset = 0
+        for _ in range(_RESTARTS):
+            began = self._ask("start", {"number": number, "version": version, "words": words})["job"]
+            self._say(f"run {number}: {began}")
+            ended, offset = self._follow(number, offset)
+            if ended is not None:
+                self.facts["ended"] = ended
+                if ended["back"]:
+                    self.facts["active"] = ended["back"]
+                    self._say(f"failed with exit code {ended['code']}; {ended['back']} is active again")
+                return
+            self._say("the run ended without a word; continuing it")
+        raise RefusedError(f"run {number} died {_RESTARTS} times without saying why", 1)
+
+    def _follow(self, number: str, offset: int) -> tuple[dict[str, Any] | None, int]:
+        """How the run ended, None if it died, and how far its log was read."""
+        ended: dict[str, Any] | None = None
+
+        def listen() -> bool:
+            nonlocal ended, offset
+            rest = b""
+            for piece in self._channel.stream("follow", number, str(offset)):
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in lines:
+                    said = json.loads(line)
+                    offset = int(said.get("offset", offset))
+                    for text in str(said.get("text", "")).splitlines():
+                        self._say(text)
+                    ended = said.get("ended", ended)
+            return True
+
+        self._again(listen)
+        return ended, offset
+
+    def _bring_home(self, package: Package) -> None:
+        number, into = self.facts["job"], self._order.out / _plain(self._channel.board)
+        into.mkdir(parents=True, exist_ok=True)
+
+        def bring() -> dict[str, Any]:
+            outcome = self._channel.call("outcome", number)
+            fetch(
+                listed(outcome["files"], into),
+                into,
+                lambda member, offset: self._channel.stream("fetch", number, member.name, str(offset)),
+            )
+            return outcome
+
+        self._again(bring)
+        put_artifact(package, into)
+        page = draw_report(into)
+        self.facts |= {"home": str(into), "result": read_answer(into), "report": None if page is None else str(page)}
+        self._say(f"state, record and report are in {into}")
+
+    def _exit_code(self) -> int:
+        return int(self.facts.get("ended", {}).get("code", 0))
+
+    def _data_words(self, options: set[str]) -> list[str]:
+        """The data options with where the data lie on this board."""
+        words = []
+        for name, (given, one) in (self._order.data or {}).items():
+            if name in options:
+                there = given.removeprefix(THERE) if one is None else one.place_in(self._root)
+                words += [f"--{name.replace('_', '-')}", there]
+        return words
+
+    def _number(self, version: str, words: Sequence[str]) -> str:
+        digest = sha256()
+        digest.update(json.dumps([version.partition("-")[2], list(words)]).encode())
+        return str(digest.hexdigest()[:16])
+
+    def _ask(self, command: str, question: object, *words: str) -> dict[str, Any]:
+        return self._again(lambda: self._channel.call(command, *words, feed=[json.dumps(question).encode()]))
+
+    def _again(self, act: Callable[[], Answer]) -> Answer:
+        """What `act` gives; after a lost connection it is tried again, a few times."""
+        waits = list(_WAITS)
+        while True:
+            began = time.monotonic()
+            try:
+                return act()
+            except LostError as error:
+                if time.monotonic() - began > _HELD_SECONDS:
+                    waits = list(_WAITS)
+                if not waits:
+                    raise LostError(f"{error}; call again to go on from here") from None
+                wait = waits.pop(0)
+                self._say(f"{error}; trying again in {wait:.0f} s")
+                self._channel.pause(wait)
+
+
+def _fed(
+    needed: Sequence[tuple[Member, Place]],
+    look: Mapping[str, Any],
+    part: Callable[[Member, Mapping[str, Any]], int],
+) -> Iterator[bytes]:
+    """The contents as `receive` takes them, each from where it was cut."""
+    for member, place in needed:
+        offset = part(member, look)
+        yield json.dumps([member.name, member.sha256, member.nbytes, offset]).encode() + b"\n"
+        yield from place.read(member.nbytes - offset, offset)
+
+
+def _unpacked(place: Place, nbytes: int) -> int:
+    """How many bytes a wheel holds once it is unpacked."""
+    with ZipFile(BytesIO(b"".join(place.read(nbytes)))) as archive:
+        return sum(info.file_size for info in archive.infolist())
+
+
+def _plain(board: str) -> str:
+    """The name of a board as that of a folder."""
+    return "".join(char if char.isalnum() or char in ".-_@" else "_" for char in board).lstrip(".") or "board"

@@ -1,0 +1,303 @@
+"""`mest deploy` against a real sshd on 127.0.0.1: whole runs, cuts, kills, versions and refusals.
+
+Boards are homes of their own on this machine; their wheels lead to the packages that are here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+from board_wheels import PYTHON, write_wheels
+from finetune_example import digits, make_artifact  # noqa: F401 - a fixture
+from loopback_sshd import MISSING, Sshd, loopback_sshd
+from test_deploy_bundle import HERE, _spoil, rewritten
+
+from edge.install.jobs import Job
+from edge.install.versions import Board
+
+pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+BASE_PYTHON = str(Path(sys.base_prefix) / "bin" / f"python{PYTHON}")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[Sshd]:
+    """One server for the whole module; every test has a board of its own."""
+    names = ("one", "two", "cut", "run", "kill", "back", "reset", "small", "check", "health", "sent")
+    with loopback_sshd(tmp_path_factory.mktemp("sshd"), names) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory) -> Path:
+    """The folder that packages take their wheels from."""
+    return write_wheels(tmp_path_factory.mktemp("board") / "wheels")
+
+
+@pytest.fixture
+def artifact(make_artifact, tmp_path: Path) -> Path:  # noqa: F811
+    """An artifact of its own, to be altered."""
+    return Path(shutil.copytree(make_artifact(), tmp_path / "artifact"))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Digits of another sensor."""
+    images, labels = digits(400, shift=1)
+    np.savez(tmp_path / "data.npz", images=images, labels=labels)
+    return tmp_path / "data.npz"
+
+
+@pytest.fixture
+def deploy(server: Sshd, wheels: Path, tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """A function that begins a deployment of an artifact or a bundle in a process of its own."""
+
+    def begin(
+        source: Path, boards: tuple[str, ...], *words: object, wheels: Path | None = wheels
+    ) -> subprocess.Popen[str]:
+        options = ["--ssh-config", server.config, "--board-python", BASE_PYTHON, "--out", tmp_path / "home", "--json"]
+        options += ["--wheels", wheels] if source.is_dir() else []
+        command = [sys.executable, "-m", "mest", "deploy", source, *boards, *options, *words]
+        pipe = subprocess.PIPE
+        return subprocess.Popen([str(word) for word in command], stdout=pipe, stderr=pipe, text=True)
+
+    return begin
+
+
+def ended(process: subprocess.Popen[str], code: int = 0) -> dict:
+    """The answer of a deployment that ends with a code, by board; its messages as `said`."""
+    out, said = process.communicate(timeout=240)
+    assert process.returncode == code, said
+    found: dict = json.loads(out)["boards"]
+    for one in found.values():
+        one["said"] = [line.partition(": ")[2] for line in said.splitlines() if line.startswith(f"{one['board']}:")]
+    return found
+
+
+def board_of(server: Sshd, name: str) -> Board:
+    return Board(server.homes[name] / ".mest")
+
+
+def tuning(data: Path, epochs: int = 1, *more: object) -> list[object]:
+    return ["--", "finetune", "--data", data, "--memory-budget", "2GiB", "--epochs", epochs, *more]
+
+
+def wait_for(look: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    """Until `look` gives something true; fails if the process ends before."""
+    while not look():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.002)
+
+
+def test_two_boards_and_one_that_is_not_there(deploy, server: Sshd, artifact: Path, data: Path, tmp_path: Path) -> None:
+    """Results apart, the failure touches nobody else; again, nothing is copied and the same is brought home."""
+    with open(server.config, "a") as config:
+        config.write(f"Host gone\n  HostName 127.0.0.1\n  Port 1\n  IdentityFile {server.folder / 'one'}\n")
+    found = ended(deploy(artifact, ("one", "gone", "two"), *tuning(data)), 2)
+    assert found["gone"]["refused"].startswith("no connection")
+    for name in ("one", "two"):
+        result = found[name]["result"]
+        assert found[name]["exit_code"] == 0
+        assert result["zeros_kept"] is True
+        assert found[name]["plan"]["planned_peak_bytes"] > 0
+        assert result["accuracy_after"] > result["accuracy_before"]
+        assert (tmp_path / "home" / name / "report" / "report.html").is_file()
+        again = subprocess.run(
+            [sys.executable, "-m", "mest", "eval", tmp_path / "home" / name / "state", "--data", data, "--json"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert json.loads(again.stdout)["images"] == 400
+    before = {path: path.read_bytes() for path in (tmp_path / "home" / "one" / "state").iterdir()}
+    again = ended(deploy(artifact, ("one",), *tuning(data)))["one"]
+    assert again["copied_bytes"] == 0
+    assert any(line.endswith(": ended") for line in again["said"])
+    assert again["result"] == found["one"]["result"]
+    assert {path: path.read_bytes() for path in (tmp_path / "home" / "one" / "state").iterdir()} == before
+
+
+def test_check_changes_nothing(deploy, server: Sshd, artifact: Path, data: Path) -> None:
+    """It says what would be copied and installed."""
+    found = ended(deploy(artifact, ("check",), "--check", *tuning(data)))["check"]
+    assert found["would_install"].startswith("1-")
+    assert found["to_copy_bytes"] > data.stat().st_size
+    assert list(server.homes["check"].iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def heavy_wheels(wheels: Path, tmp_path_factory) -> Path:
+    """The same wheels, one of them too large to be sent in a moment."""
+    folder = Path(shutil.copytree(wheels, tmp_path_factory.mktemp("heavy") / "wheels"))
+    with ZipFile(next(folder.glob("numpy*")), "a") as archive:
+        archive.writestr("ballast.bin", np.random.default_rng(0).bytes(120 * 2**20))
+    return folder
+
+
+def test_a_connection_cut_while_copying(deploy, server: Sshd, artifact: Path, heavy_wheels: Path) -> None:
+    """Copying goes on by itself where it was cut, and what arrives is whole."""
+    store = board_of(server, "cut").store
+    process = deploy(artifact, ("cut",), wheels=heavy_wheels)
+    cuts = []
+    for least in (1, 40 * 2**20):
+        wait_for(lambda least=least: part_bytes(store.folder) >= least, process)  # type: ignore[misc]
+        assert server.cut() > 0
+        cuts.append(part_bytes(store.folder))
+    found = ended(process)["cut"]
+    assert board_of(server, "cut").active() == found["active"]
+    tries = [line for line in found["said"] if line.startswith("copying")]
+    assert len(tries) == 3
+    assert sum("no connection" in line for line in found["said"]) == 2
+    assert not list(store.folder.glob("*.part"))
+    sizes = [float(line.split()[1]) for line in tries]
+    assert sizes[0] > sizes[1] > sizes[2]  # what was there is not sent again
+
+
+def part_bytes(folder: Path) -> int:
+    try:
+        return max((path.stat().st_size for path in folder.glob("*.part")), default=0)
+    except FileNotFoundError:
+        return 0
+
+
+def test_a_connection_cut_while_running(deploy, server: Sshd, artifact: Path, data: Path) -> None:
+    """The run goes on meanwhile; deploy attaches again and misses nothing of what was said."""
+    process = deploy(artifact, ("run",), *tuning(data, 150))
+    log = server.homes["run"] / ".mest" / "jobs"
+    wait_for(lambda: any("epoch 5:" in path.read_text() for path in log.glob("*/said.log")), process)
+    assert server.cut() > 0
+    found = ended(process)["run"]
+    assert any("no connection" in line for line in found["said"])
+    epochs = [line.split(":")[0] for line in found["said"] if line.startswith("epoch ")]
+    assert epochs == [f"epoch {number}" for number in range(150)]
+    assert sum(line.startswith("engine native") for line in found["said"]) == 1
+    assert found["result"]["steps"] == 150 * 12
+
+
+def test_kills_at_random_moments(deploy, server: Sshd, artifact: Path, data: Path) -> None:
+    """The active version is a whole one after each, and the next call finishes."""
+    draw, board = random.Random(7), board_of(server, "kill")
+    for number in range(6):
+        process = deploy(artifact, ("kill",), *tuning(data, 20))
+        time.sleep(draw.uniform(0.5, 6.0))
+        process.kill()
+        process.communicate()
+        active = board.active()
+        assert active is None or active in board.installed(), number
+        if active is not None:
+            subprocess.run([board.root / "active" / "start", "verify", "-q"], check=True, stdout=subprocess.DEVNULL)
+    found = ended(deploy(artifact, ("kill",), *tuning(data, 20)))["kill"]
+    assert found["result"]["zeros_kept"] is True
+    assert board.installed() == [found["active"]]
+    assert len(list((board.root / "jobs").iterdir())) == 1
+
+
+def test_a_reset_of_the_board(deploy, server: Sshd, artifact: Path, data: Path, tmp_path: Path) -> None:
+    """Everything of ours on the board dies at once; the next call continues the run, to the same weights."""
+    words = tuning(data, 90, "--save-every", 10)
+    process = deploy(artifact, ("reset",), *words)
+    jobs = server.homes["reset"] / ".mest" / "jobs"
+    wait_for(lambda: any("epoch 5:" in path.read_text() for path in jobs.glob("*/said.log")), process)
+    process.kill()
+    process.communicate()
+    for pid in processes_in(server.homes["reset"]):
+        os.kill(pid, signal.SIGKILL)
+    (folder,) = jobs.iterdir()
+    assert Job(board_of(server, "reset"), folder.name).ended() is None
+    found = ended(deploy(artifact, ("reset",), *words))["reset"]
+    assert any(line.endswith(": continued") for line in found["said"])
+    assert found["result"]["steps"] == 90 * 12
+    alone = [sys.executable, "-m", "mest", "finetune", artifact, "--out", tmp_path / "alone", "-q", *words[2:]]
+    subprocess.run([str(word) for word in alone], check=True, stdout=subprocess.DEVNULL)
+    tensors = [next(place.glob("tensors-*.bin")).read_bytes() for place in (tmp_path / "alone", folder / "state")]
+    assert tensors[0] == tensors[1]
+
+
+def processes_in(home: Path) -> list[int]:
+    """The processes that were started with something of this home in their words."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes()
+        except OSError:
+            continue
+        if os.fsencode(home / ".mest") in words:
+            found.append(int(path.parent.name))
+    return found
+
+
+def test_versions_go_up_and_back(
+    deploy, server: Sshd, artifact: Path, data: Path, wheels: Path, tmp_path: Path
+) -> None:
+    """A second version, a first run of it that fails, which makes the first active again; and older bundles."""
+    board = board_of(server, "back")
+    first = ended(deploy(artifact, ("back",), *tuning(data)))["back"]
+    bundle = [sys.executable, "-m", "mest", "bundle", artifact, "--target", HERE, "--wheels", wheels, "-q"]
+    subprocess.run([*bundle, "--out", tmp_path / "old.bundle"], check=True)
+    failed = ended(deploy(rewritten(artifact), ("back",), *tuning(data, 2, "--lr", "1e30")), 2)["back"]
+    assert failed["version"] == 2
+    assert failed["ended"] == {**failed["ended"], "code": 2, "back": first["active"]}
+    assert failed["active"] == board.active() == first["active"]
+    assert any("is active again" in line for line in failed["said"])
+    second = ended(deploy(artifact, ("back",), *tuning(data)))["back"]
+    assert (second["version"], second["active"]) == (2, board.active())
+    older = ended(deploy(tmp_path / "old.bundle", ("back",)), 4)["back"]
+    assert "version 2 was active here already" in older["refused"]
+    assert ended(deploy(artifact, ("back",), "--rollback"))["back"]["active"] == first["active"] == board.active()
+
+
+def test_what_does_not_fit_is_not_activated(deploy, server: Sshd, artifact: Path, data: Path) -> None:
+    """By the plan that is made there, with the least that would do; and a budget that the board does not have."""
+    words = ["--", "finetune", "--data", data, "--memory-budget"]
+    found = ended(deploy(artifact, ("small",), *words, "1MiB"), 3)["small"]
+    assert "nothing was activated" in found["refused"]
+    assert found["plan"]["smallest_budget_bytes"] > 2**20
+    assert board_of(server, "small").active() is None
+    found = ended(deploy(artifact, ("small",), *words, "64TiB"), 3)["small"]
+    assert "does not fit: the board has" in found["refused"]
+
+
+def test_a_version_that_fails_its_check_is_not_activated(deploy, server: Sshd, artifact: Path) -> None:
+    """The one before stays active."""
+    first = ended(deploy(artifact, ("health",)))["health"]["active"]
+    _spoil(artifact)
+    found = ended(deploy(artifact, ("health",)), 4)["health"]
+    assert "was not activated" in found["refused"]
+    assert board_of(server, "health").active() == first
+
+
+def test_data_go_along_or_lie_there(deploy, server: Sshd, artifact: Path, data: Path, tmp_path: Path) -> None:
+    """A folder with odd names arrives as it is; board:PATH is read where it lies."""
+    from PIL import Image
+
+    images, labels = digits(60, shift=1)
+    for number, (pixels, label) in enumerate(zip(images, labels, strict=True)):
+        place = tmp_path / "photos" / str(label)
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.astype(np.uint8)).save(place / f"ä photo '{number}'.png")
+    found = ended(deploy(artifact, ("sent",), *tuning(tmp_path / "photos")))["sent"]
+    assert found["result"]["samples_train"] + found["result"]["samples_held_out"] == 60
+    (sent,) = (server.homes["sent"] / ".mest" / "data").iterdir()
+    names = {path.relative_to(sent).as_posix() for path in sent.rglob("*.png")}
+    assert names == {path.relative_to(tmp_path / "photos").as_posix() for path in (tmp_path / "photos").rglob("*.png")}
+    there = shutil.copyfile(data, server.homes["sent"] / "there.npz")
+    found = ended(deploy(artifact, ("sent",), *tuning(f"board:{there}")))["sent"]
+    assert found["result"]["samples_train"] > 60
+    assert len(list((server.homes["sent"] / ".mest" / "data").iterdir())) == 1
+
+
+def test_a_board_without_python(deploy, artifact: Path) -> None:
+    """It is said so, and what to do."""
+    found = ended(deploy(artifact, ("one",), "--board-python", "python2.9"), 2)["one"]
+    assert "has no python2.9" in found["refused"]
