@@ -1,0 +1,73 @@
+"""A deployment as a user would do it, against a real sshd on 127.0.0.1, with real wheels and an emulated board.
+
+usage: deploy.py BOARD_PYTHON ARTIFACT DATA.npz WORK     BOARD_PYTHON runs on 64-bit ARM; needs sshd, pip and ziglang
+
+Bundle, deploy, fine-tune, report home; the same again; a second version; back to the first.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "builders"))
+
+from loopback_sshd import MISSING, loopback_sshd  # noqa: E402
+
+
+def mest(*words: object, then: tuple[object, ...] = ()) -> dict:
+    """The JSON object of a command, `then` follows its options; its messages go where ours go."""
+    command = [sys.executable, "-m", "mest", *map(str, words), "--json", *map(str, then)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}")
+    found: dict = json.loads(done.stdout)
+    return found
+
+
+def main() -> None:
+    """Walk the whole way and hold every answer to what it should be."""
+    python, artifact, data, work = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4])
+    if MISSING is not None:
+        print(f"LEFT OUT: {MISSING}")
+        return
+    work.mkdir()
+    bundle, home = work / "digits.bundle", work / "boards"
+    made = mest("bundle", artifact, "--target", "linux-aarch64", "--python", "3.11", "--out", bundle)
+    assert mest("bundle", "--check", bundle) == made
+    tuning = ("--", "finetune", "--data", data, "--epochs", 1, "--memory-budget", "64MiB")
+    with loopback_sshd(work / "sshd", ("pi",)) as server:
+
+        def deploy(*words: object, then: tuple[object, ...] = ()) -> dict:
+            given = ("--ssh-config", server.config, "--board-python", python, "--out", home)
+            found: dict = mest("deploy", bundle, "pi", *given, *words, then=then)["boards"]["pi"]
+            return found
+
+        first = deploy(then=tuning)
+        assert first["machine"] == "aarch64", first
+        assert first["result"]["zeros_kept"] is True, first
+        again = deploy(then=tuning)
+        assert (again["copied_bytes"], again["result"]) == (0, first["result"]), again
+        accuracy = mest("eval", home / "pi" / "state", "--data", data)["accuracy"]
+        other = Path(shutil.copytree(artifact, work / "artifact"))
+        manifest = other / "manifest.json"
+        manifest.write_text(manifest.read_text() + "\n")  # the same network, and other bytes
+        mest("bundle", other, "--target", "linux-aarch64", "--python", "3.11", "--out", bundle)
+        second = deploy()
+        assert second["version"] == 2, second
+        assert second["copied_bytes"] < 100_000, second  # the wheels are there
+        back = deploy("--rollback")
+        assert back["active"] == first["active"] != second["active"], back
+    result = first["result"]
+    print(
+        f"emulated {first['machine']}: {first['copied_bytes']} bytes copied, then {second['copied_bytes']}; accuracy"
+        f" {result['accuracy_before']:.3f} -> {result['accuracy_after']:.3f} there, {accuracy:.3f} of its state here"
+    )
+
+
+if __name__ == "__main__":
+    main()
