@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import compileall
 import hashlib
 import os
+import re
 import shutil
 import sys
 import sysconfig
@@ -18,6 +20,7 @@ from edge.install.bundle import Bundle
 from edge.install.store import Store
 from edge.install.wheel import unpack_wheel
 
+_NEVER_IMPORTED = re.compile(r"/tests/")
 _WHOLE = "whole"  # written last: an environment without it was cut and is made again
 
 
@@ -52,6 +55,8 @@ def environment(folder: Path, wheels: Sequence[Member], store: Store) -> Path:
     site = place / "lib" / "python{}.{}".format(*sys.version_info[:2]) / "site-packages"
     for wheel in wheels:
         unpack_wheel(store.place(wheel.sha256), wheel.nbytes, wheel.name, site)
+    # Now, so that no run compiles them within its memory budget.
+    compileall.compile_dir(site, quiet=2, rx=_NEVER_IMPORTED)
     os.sync()  # thousands of files at once; then the one that vouches for them
     write_durably(place / _WHOLE, listed.encode())
     sync_folder(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import threading
+from contextvars import copy_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,7 +170,12 @@ def _each(channels: list[Channel], order: Order, rollback: bool, context: Contex
     def one(channel: Channel) -> None:
         found[channel.board] = _one(channel, order, rollback, lambda text: context.say(f"{channel.board}: {text}"))
 
-    threads = [threading.Thread(target=one, args=(channel,), daemon=True) for channel in channels]
+    # Each in a copy of this context: messages are spelled there as they are here.
+    contexts = [copy_context() for _ in channels]
+    threads = [
+        threading.Thread(target=here.run, args=(one, channel), daemon=True)
+        for here, channel in zip(contexts, channels, strict=True)
+    ]
     for thread in threads:
         thread.start()
     stopped = False
@@ -213,7 +219,7 @@ def _shown(one: dict[str, Any]) -> str:
         ("would install", one.get("would_install")),
         ("to copy", size(one["to_copy_bytes"]) if one.get("would_install") else None),
         ("copied", size(one["copied_bytes"]) if "copied_bytes" in one else None),
-        ("planned peak", size(plan["planned_peak_bytes"]) if "planned_peak_bytes" in plan else None),
+        ("planned peak", None if "refused" in plan or not plan else size(plan["planned_peak_bytes"])),
         ("measured peak", size(result.get("measured_peak_bytes"), result.get("measured_reason")) if result else None),
         ("accuracy", accuracy),
         ("home", one.get("home")),

@@ -149,11 +149,10 @@ def test_a_connection_cut_while_copying(deploy, server: Sshd, artifact: Path, he
     """Copying goes on by itself where it was cut, and what arrives is whole."""
     store = board_of(server, "cut").store
     process = deploy(artifact, ("cut",), wheels=heavy_wheels)
-    cuts = []
-    for least in (1, 40 * 2**20):
+    for more in (5 * 2**20, 20 * 2**20):
+        least = part_bytes(store.folder) + more
         wait_for(lambda least=least: part_bytes(store.folder) >= least, process)  # type: ignore[misc]
         assert server.cut() > 0
-        cuts.append(part_bytes(store.folder))
     found = ended(process)["cut"]
     assert board_of(server, "cut").active() == found["active"]
     tries = [line for line in found["said"] if line.startswith("copying")]
@@ -295,6 +294,12 @@ def test_data_go_along_or_lie_there(deploy, server: Sshd, artifact: Path, data: 
     found = ended(deploy(artifact, ("sent",), *tuning(f"board:{there}")))["sent"]
     assert found["result"]["samples_train"] > 60
     assert len(list((server.homes["sent"] / ".mest" / "data").iterdir())) == 1
+
+
+def test_messages_of_a_board_speak_of_options(deploy, artifact: Path, tmp_path: Path) -> None:
+    """What goes wrong beside the others is told as the command line spells it."""
+    found = ended(deploy(artifact, ("one",), wheels=tmp_path / "nowhere"), 2)["one"]
+    assert found["refused"].startswith("--wheels ")
 
 
 def test_a_board_without_python(deploy, artifact: Path) -> None:
