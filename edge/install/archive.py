@@ -1,9 +1,10 @@
 """The one file of a bundle: a zip archive with a single right spelling, so that reading it is comparing it.
 
 A manifest comes first, then the members that it lists, in its order, stored as they are, with no date, no attribute,
-no comment and no extra field; then the directory. Whatever differs in one byte from what `write_archive` would have
-written for that manifest and those contents is refused: another name, a link, a second header, a size that lies, bytes
-between or behind. Any unzip opens it, and Python runs it (`python3 FILE`), since `__main__.py` is among its members.
+no comment and no extra field; then a signature of the manifest, if there is one, and the directory. Whatever differs in
+one byte from what `write_archive` would have written for that manifest and those contents is refused: another name, a
+link, a second header, a size that lies, bytes between or behind. Any unzip opens it, and Python runs it
+(`python3 FILE`), since `__main__.py` is among its members.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from edge.files.digest import sha256
 from edge.files.durable import write_all
 
 MANIFEST = "bundle.json"
+SIGNATURE = "bundle.json.sig"  # of the manifest; the only member that it does not list
+MAX_SIGNATURE_BYTES = 8192
 MAX_MANIFEST_BYTES = 4 * 2**20
 MAX_MEMBERS = 10_000
 MAX_ARCHIVE_BYTES = 2**32 - 1  # what a zip archive without extensions can address
@@ -58,7 +61,9 @@ class Place:
                 yield piece
 
 
-def write_archive(file: FileIO, manifest: bytes, members: Sequence[tuple[Member, Place]]) -> None:
+def write_archive(
+    file: FileIO, manifest: bytes, members: Sequence[tuple[Member, Place]], signature: bytes = b""
+) -> None:
     """Write the archive; the same manifest and contents give the same bytes.
 
     Raises InputError for more than a zip archive holds, DamagedError if a content changed since it was listed.
@@ -80,13 +85,16 @@ def write_archive(file: FileIO, manifest: bytes, members: Sequence[tuple[Member,
         write_all(file, directory.header(member.name, checksum, member.nbytes))
         for piece in place.read(member.nbytes):
             write_all(file, piece)
+    if signature:
+        write_all(file, directory.header(SIGNATURE, crc32(signature), len(signature)))
+        write_all(file, signature)
     write_all(file, directory.end())
 
 
 def check_archive(
     path: Path, read_members: Callable[[bytes], Sequence[Member]]
-) -> tuple[bytes, tuple[tuple[Member, Place], ...]]:
-    """The manifest of an archive and where each of its members lies, after every byte was looked at.
+) -> tuple[bytes, bytes, tuple[tuple[Member, Place], ...]]:
+    """The manifest of an archive, its signature (or none) and where each member lies, after every byte was looked at.
 
     `read_members` gives the members that a manifest lists. Nothing is written and nothing is allocated that the file's
     own size does not bear out. Raises DamagedError naming what differs, InputError if there is no such file.
@@ -102,15 +110,17 @@ def check_archive(
         members = read_members(manifest)
         names = [MANIFEST, *(member.name for member in members)]
         listed = _archive_bytes([len(manifest), *(member.nbytes for member in members)], names)
-        if listed != size:
+        signature_bytes = size - listed - _archive_bytes([0], [SIGNATURE]) + _END.size
+        if listed != size and not 0 < signature_bytes <= MAX_SIGNATURE_BYTES:
             _refuse(path, f"is {size} bytes long, its manifest lists {listed}")
         found = []
         for member in members:
             found.append((member, Place(path, _checked(file, path, directory, member))))
+        signature = b"" if listed == size else _read_signature(file, path, directory, signature_bytes)
         end = directory.end()
         if file.read(len(end) + 1) != end:
             _refuse(path, "its directory of members is not the one that belongs to its manifest")
-    return manifest, tuple(found)
+    return manifest, signature, tuple(found)
 
 
 def _read_manifest(file: FileIO, path: Path, directory: _Directory) -> bytes:
@@ -126,6 +136,14 @@ def _read_manifest(file: FileIO, path: Path, directory: _Directory) -> bytes:
     if len(manifest) != nbytes or crc32(manifest) != checksum:
         _refuse(path, "its manifest is cut or altered")
     return manifest
+
+
+def _read_signature(file: FileIO, path: Path, directory: _Directory, nbytes: int) -> bytes:
+    header = file.read(_LOCAL.size + len(SIGNATURE))
+    signature = file.read(nbytes)
+    if header != directory.header(SIGNATURE, crc32(signature), nbytes):
+        _refuse(path, "has something else where a signature would be")
+    return signature
 
 
 def _checked(file: FileIO, path: Path, directory: _Directory, member: Member) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -126,13 +127,22 @@ def _members(source: Fields) -> tuple[Member, ...]:
     return tuple(members)
 
 
-def open_bundle(path: Path) -> tuple[Bundle, dict[str, Place]]:
-    """A bundle's manifest and where its members lie, by name, after all of it was checked, its wheels too.
+@dataclass(frozen=True)
+class Opened:
+    """A bundle that was checked: its manifest, where its members lie by name, and a signature that was not."""
+
+    bundle: Bundle
+    places: Mapping[str, Place]
+    signature: bytes
+
+
+def open_bundle(path: Path) -> Opened:
+    """A bundle after all of it was compared with its manifest, its wheels looked through too.
 
     Raises DamagedError, with nothing written anywhere, for whatever `mest bundle` would not have written.
     """
-    text, found = check_archive(path, lambda text: decode(text, str(path)).members)
+    text, signature, found = check_archive(path, lambda text: decode(text, str(path)).members)
     for member, place in found:
         if member.name.startswith(f"{WHEELS}/"):
             check_wheel(place, member.nbytes, f"{path}: {member.name}")
-    return decode(text, str(path)), {member.name: place for member, place in found}
+    return Opened(decode(text, str(path)), {member.name: place for member, place in found}, signature)

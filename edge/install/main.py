@@ -37,12 +37,13 @@ def _run(command: str, board: Board, file: Path) -> str:
     if command == "back":
         with board.changing():
             return f"{board.back()} is active again"
-    bundle, sources = open_bundle(file)
+    opened = open_bundle(file)
+    bundle = opened.bundle
     if command == "check":
         return f"version {bundle.version} for {bundle.machine}, {len(bundle.members)} files as its manifest lists them"
     board.refuse_older(bundle, str(file))
     with board.changing():
-        name = board.install(bundle.encode(), str(file), sources)
+        name = board.install(bundle.encode(), str(file), opened.places, opened.signature)
         refuse_unhealthy(board, name)
         board.activate(name)
         board.tidy(set())

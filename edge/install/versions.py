@@ -5,6 +5,7 @@
        environments/ID/        virtual environments, by their wheels
        versions/N-ID/          bundle.json, artifact/, start, environment -> ../../environments/ID
        active -> versions/N-ID
+       allowed_signers        if its owner put it there: whose signatures are asked for
        newest.json             the highest version that was ever active here: older ones are refused
        data/ID/, jobs/ID/      what was sent to train on, and the runs
 ```
@@ -26,6 +27,7 @@ from edge.files.lock import holding
 from edge.install.archive import MANIFEST, Place
 from edge.install.bundle import ARTIFACT, START, WHEELS, Bundle, decode
 from edge.install.environment import environment, refuse_other_machine
+from edge.install.signature import ALLOWED, refuse_unsigned
 from edge.install.store import Store
 from edge.install.wheel import check_wheel
 
@@ -92,12 +94,17 @@ class Board:
                 "grow: make the bundle again with a higher one, or go back to the one before"
             )
 
-    def install(self, text: bytes, file: str, sources: Mapping[str, Place] | None = None) -> str:
+    def install(
+        self, text: bytes, file: str, sources: Mapping[str, Place] | None = None, signature: bytes = b""
+    ) -> str:
         """Install what a manifest lists and give the version's name; it is whole then, and not yet active.
 
         Contents come from `sources`, by member's name, or from the store, where they must have arrived. Raises
-        DamagedError or InputError, before anything is written, for a bundle that is not for this board.
+        DamagedError or InputError, before anything is written, for a bundle that is not for this board. With a file
+        `allowed_signers` in its folder the board takes only what one of those has signed.
         """
+        if (self.root / ALLOWED).is_file():
+            refuse_unsigned(text, signature, self.root / ALLOWED, file)
         bundle = decode(text, file)
         bundle.refuse_expired(file)
         refuse_other_machine(bundle, file)

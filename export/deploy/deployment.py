@@ -208,7 +208,11 @@ class Deployment:
                 self._ask("lay", {"number": one.number, "files": files})
 
     def _install(self, package: Package) -> str:
-        answer = self._again(lambda: self._channel.call("install", feed=[package.bundle.encode()]))
+        given = {
+            "manifest": package.bundle.encode().decode(),
+            "signature": package.signature.decode("ascii", "replace"),
+        }
+        answer = self._ask("install", given)
         self.facts["installed"] = str(answer["version"])
         agreement = answer["verified"].get("agreement", {})
         self._say(f"{answer['version']} is installed and verifies ({', '.join(agreement) or 'files'})")

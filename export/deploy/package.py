@@ -12,6 +12,7 @@ from edge.files.durable import replaced
 from edge.handover.manifest import MANIFEST, read_manifest
 from edge.install.archive import Member, Place, write_archive
 from edge.install.bundle import ARTIFACT, START, WHEELS, Bundle, decode, open_bundle
+from edge.install.signature import sign
 from edge.spelling import named
 from export.deploy.program import program
 from export.deploy.targets import Target
@@ -38,22 +39,27 @@ class Package:
 
     bundle: Bundle
     places: Mapping[str, Place]
+    signature: bytes = b""
 
     def of_version(self, version: int, expires: str | None = None) -> Package:
         """The same as another version."""
-        return replace(self, bundle=replace(self.bundle, version=version, expires=expires))
+        return replace(self, bundle=replace(self.bundle, version=version, expires=expires), signature=b"")
+
+    def signed(self, key: Path) -> Package:
+        """The same with a signature of its manifest by an OpenSSH key."""
+        return replace(self, signature=sign(self.bundle.encode(), key))
 
     def write(self, path: Path) -> None:
         """Write the bundle, whole or not at all; the same package gives the same bytes."""
         with replaced(path) as file:
             members = [(member, self.places[member.name]) for member in self.bundle.members]
-            write_archive(file, self.bundle.encode(), members)
+            write_archive(file, self.bundle.encode(), members, self.signature)
 
 
 def read_package(path: Path) -> Package:
     """The package in a file that `mest bundle` wrote; raises DamagedError for whatever it would not have written."""
-    bundle, places = open_bundle(path)
-    return Package(bundle, places)
+    opened = open_bundle(path)
+    return Package(opened.bundle, opened.places, opened.signature)
 
 
 def make_package(artifact: Path, target: Target, python: str, wheels: Path | None, scratch: Path) -> Package:
@@ -83,7 +89,7 @@ def next_version(path: Path, package: Package) -> int:
     if not path.exists():
         return 1
     try:
-        before, _ = open_bundle(path)
+        before = open_bundle(path).bundle
     except DamagedError:
         raise InputError(
             f"{named('out')} {path}: is there already and no bundle that could be read; give another"

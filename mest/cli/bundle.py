@@ -14,8 +14,11 @@ from mest.cli.command import Command as Base
 from mest.cli.command import Context
 from mest.cli.effects import Effect, refuse_idle
 
-MAKING = ("target", "out", "python", "wheels", "bundle_version", "expires")
-EFFECTS = (Effect(MAKING, lambda args: args.check is None, "makes a bundle, and --check only reads one; leave it out"),)
+MAKING = ("target", "out", "python", "wheels", "bundle_version", "expires", "sign")
+EFFECTS = (
+    Effect(MAKING, lambda args: args.check is None, "makes a bundle, and --check only reads one; leave it out"),
+    Effect(("allowed_signers",), lambda args: args.check is not None, "is for --check; leave it out"),
+)
 
 
 class Command(Base):
@@ -45,6 +48,10 @@ class Command(Base):
             metavar="N",
             help="boards refuse lower ones (default: 1, or one more than the other bundle that is at --out)",
         )
+        parser.add_argument("--sign", type=Path, metavar="KEY", help="sign it with this OpenSSH key, by ssh-keygen")
+        parser.add_argument(
+            "--allowed-signers", type=Path, metavar="FILE", help="with --check: it must be signed by one of these"
+        )
         parser.add_argument("--expires", metavar="YYYY-MM-DD", help="the last day on which boards install it")
 
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
@@ -54,15 +61,20 @@ class Command(Base):
         if args.check is not None:
             if args.artifact is not None:
                 raise InputError(f"{args.artifact}: --check takes one bundle and no artifact; leave one of them out")
-            return self._check(args.check)
+            return self._check(args.check, args.allowed_signers)
         if args.artifact is None or args.target is None or args.out is None:
             raise InputError("give ART, --target and --out to make a bundle, or --check FILE to check one")
         return self._make(args, context)
 
-    def _check(self, path: Path) -> dict[str, Any]:
+    def _check(self, path: Path, allowed: Path | None) -> dict[str, Any]:
+        from edge.install.signature import refuse_unsigned
         from export.deploy.package import read_package
 
-        return _facts(path, read_package(path).bundle)
+        package = read_package(path)
+        signer = None
+        if allowed is not None:
+            signer = refuse_unsigned(package.bundle.encode(), package.signature, allowed, str(path))
+        return {**_facts(path, package), "signer": signer}
 
     def _make(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
         from edge.errors import InputError
@@ -80,15 +92,17 @@ class Command(Base):
             package = make_package(args.artifact, TARGETS[args.target], python, args.wheels, Path(scratch))
             version = args.bundle_version or next_version(args.out, package)
             package = package.of_version(version, args.expires)
+            package = package if args.sign is None else package.signed(args.sign)
             args.out.parent.mkdir(parents=True, exist_ok=True)
             package.write(args.out)
-        return _facts(args.out, package.bundle)
+        return {**_facts(args.out, package), "signer": None}
 
     def show(self, result: dict[str, Any]) -> str:
         rows: list[tuple[str, Any]] = [
             ("bundle", f"{result['bundle']}, {within_budget.size(result['bytes'])}"),
             ("version", f"{result['version']}" + (f", until {result['expires']}" if result["expires"] else "")),
             ("for", f"{result['target']}, Python {result['python']}"),
+            ("signed by", result["signer"] or ("not looked at" if result["signed"] else None)),
             ("wheels", ", ".join(result["wheels"])),
             ("files", f"{result['files']}, as the manifest lists them"),
         ]
@@ -107,14 +121,16 @@ def _refuse_no_date(day: str | None) -> None:
         raise InputError(f"--expires {day}: is no day; give one as 2027-01-31") from None
 
 
-def _facts(path: Path, bundle: Any) -> dict[str, Any]:
+def _facts(path: Path, package: Any) -> dict[str, Any]:
     from export.deploy.targets import target_of
 
+    bundle = package.bundle
     return {
         "bundle": str(path),
         "bytes": path.stat().st_size,
         "version": bundle.version,
         "expires": bundle.expires,
+        "signed": bool(package.signature),
         "identity": bundle.identity(),
         "target": target_of(bundle.machine, bundle.library, 64).name,
         "python": bundle.python,

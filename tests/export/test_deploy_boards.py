@@ -34,7 +34,7 @@ BASE_PYTHON = str(Path(sys.base_prefix) / "bin" / f"python{PYTHON}")
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Sshd]:
     """One server for the whole module; every test has a board of its own."""
-    names = ("one", "two", "cut", "run", "kill", "back", "reset", "small", "check", "health", "sent")
+    names = ("one", "two", "cut", "run", "kill", "back", "reset", "small", "check", "health", "sent", "signed")
     with loopback_sshd(tmp_path_factory.mktemp("sshd"), names) as server:
         yield server
 
@@ -294,6 +294,23 @@ def test_data_go_along_or_lie_there(deploy, server: Sshd, artifact: Path, data: 
     found = ended(deploy(artifact, ("sent",), *tuning(f"board:{there}")))["sent"]
     assert found["result"]["samples_train"] > 60
     assert len(list((server.homes["sent"] / ".mest" / "data").iterdir())) == 1
+
+
+def test_a_board_that_asks_for_signatures(deploy, server: Sshd, artifact: Path, wheels: Path, tmp_path: Path) -> None:
+    """It takes what its allowed signer signed, and nothing else becomes active."""
+    for name in ("anna", "eve"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / name], check=True)
+    board = board_of(server, "signed")
+    board.root.mkdir()
+    (board.root / "allowed_signers").write_text(f'anna namespaces="mest" {(tmp_path / "anna.pub").read_text()}')
+    bundle = [sys.executable, "-m", "mest", "bundle", artifact, "--target", HERE, "--wheels", wheels, "-q"]
+    for name in ("anna", "eve"):
+        subprocess.run([*bundle, "--sign", tmp_path / name, "--out", tmp_path / f"{name}.bundle"], check=True)
+    for source in (artifact, tmp_path / "eve.bundle"):
+        found = ended(deploy(source, ("signed",)), 4)["signed"]
+        assert "sign" in found["refused"]
+        assert (board.active(), board.installed()) == (None, [])
+    assert ended(deploy(tmp_path / "anna.bundle", ("signed",)))["signed"]["active"] == board.active()
 
 
 def test_messages_of_a_board_speak_of_options(deploy, artifact: Path, tmp_path: Path) -> None:

@@ -141,6 +141,26 @@ def _spoil(artifact: Path) -> None:
     manifest.write_text(json.dumps(content))
 
 
+def test_signed_by_an_allowed_key(artifact: Path, wheels: Path, tmp_path: Path, capsys) -> None:
+    """Who signed is told; an unsigned bundle and a stranger's end with exit code 4."""
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("needs ssh-keygen (Debian: openssh-client)")
+    for name in ("anna", "eve"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / name], check=True)
+    allowed = tmp_path / "allowed_signers"
+    allowed.write_text(f"anna@lab {(tmp_path / 'anna.pub').read_text()}")
+    for name in ("anna", "eve"):
+        made = bundled(artifact, wheels, tmp_path / f"{name}.bundle", "--sign", tmp_path / name, capsys=capsys)
+        assert made["signed"] is True
+    bundled(artifact, wheels, tmp_path / "none.bundle", capsys=capsys)
+    found = mest("bundle", "--check", tmp_path / "anna.bundle", "--allowed-signers", allowed, capsys=capsys)
+    assert found["signer"] == "anna@lab"
+    for name in ("eve", "none"):
+        words = ["bundle", "--check", str(tmp_path / f"{name}.bundle"), "--allowed-signers", str(allowed)]
+        assert cli.main(words) == 4
+        assert "sign" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("altered", ["bit", "cut", "text"])
 def test_damaged_bundles_end_with_4(artifact: Path, wheels: Path, tmp_path: Path, altered: str, capsys) -> None:
     """On the workstation and on the board, with one line, and nothing is written."""
