@@ -130,7 +130,7 @@ def _spoil(artifact: Path) -> None:
 
     path = artifact / "reference.npz"
     with np.load(path) as file:
-        arrays = {name: array + 1 if array.dtype.kind == "f" else array for name, array in file.items()}
+        arrays = {name: array + 1 if name == "logits" else array for name, array in file.items()}
     np.savez(path, **arrays)
     manifest = artifact / "manifest.json"
     content = json.loads(manifest.read_text())
