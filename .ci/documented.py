@@ -33,7 +33,7 @@ LEFT_OUT = {
     "python3 -m venv": "left to the environment of this very run",
     "ruff check": "left to the step for lint and types",
     "mest export mine.pt": "not run: it takes a reader's own checkpoint; test_export_checkpoint.py walks it",
-    "mest deploy artifact pi": "not run: it takes boards; test_deploy_boards.py and .ci/deploy.py walk it",
+    "mest deploy artifact pi lab": "not run: it takes boards; test_deploy_boards.py and .ci/deploy.py walk it",
     "mest eval boards/": "not run: it takes what a board sent home",
     "bench.budget": "not run: it takes CIFAR-10 images and minutes of a machine with nothing else to do",
 }
