@@ -17,7 +17,7 @@ from edge.install.archive import Member, Place
 from edge.install.bundle import ARTIFACT, START, WHEELS
 from export.deploy.channel import Channel, LostError, RefusedError
 from export.deploy.data import THERE, Data
-from export.deploy.home import draw_report, fetch, listed, put_artifact, read_answer
+from export.deploy.home import draw_report, fetch, folder_of, listed, put_artifact, read_answer
 from export.deploy.package import Package
 from export.deploy.targets import Target, target_of
 from mest.errors import InputError
@@ -278,7 +278,7 @@ class Deployment:
         return ended, offset
 
     def _bring_home(self, package: Package) -> None:
-        number, into = self.facts["job"], self._order.out / _plain(self._channel.board)
+        number, into = self.facts["job"], self._order.out / folder_of(self._channel.board)
         into.mkdir(parents=True, exist_ok=True)
 
         def bring() -> dict[str, Any]:
@@ -349,8 +349,3 @@ def _unpacked(place: Place, nbytes: int) -> int:
     """How many bytes a wheel holds once it is unpacked."""
     with ZipFile(BytesIO(b"".join(place.read(nbytes)))) as archive:
         return sum(info.file_size for info in archive.infolist())
-
-
-def _plain(board: str) -> str:
-    """The name of a board as that of a folder."""
-    return "".join(char if char.isalnum() or char in ".-_@" else "_" for char in board).lstrip(".") or "board"

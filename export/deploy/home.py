@@ -104,3 +104,8 @@ def draw_report(into: Path) -> Path | None:
     if not record.is_file():
         return None
     return Path(write_report(read_record(record), into / "report")["report.html"])
+
+
+def folder_of(board: str) -> str:
+    """The name of a board as that of the folder for what it brings home."""
+    return "".join(char if char.isalnum() or char in ".-_@" else "_" for char in board).lstrip(".") or "board"

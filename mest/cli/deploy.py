@@ -69,10 +69,13 @@ class Command(Base):
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
         from edge.errors import InputError
         from export.deploy.channel import Channel
+        from export.deploy.home import folder_of
 
         refuse_idle(args, EFFECTS)
         if len(set(args.boards)) < len(args.boards):
             raise InputError("a board is named twice; name each once")
+        if len({folder_of(board) for board in args.boards}) < len(args.boards):
+            raise InputError("two boards would bring home into one folder; give one of them another name, as ssh can")
         ssh = ["ssh", *(["-F", str(args.ssh_config)] if args.ssh_config else [])]
         channels = [Channel(board, args.place, args.board_python, ssh) for board in args.boards]
         with tempfile.TemporaryDirectory(prefix="mest-deploy-") as scratch:

@@ -24,6 +24,7 @@ from mest.errors import DamagedError, InputError
         (["--", "finetune", "--data", "nowhere"], "data nowhere: no such folder or file; give board:PATH"),
         (["--check", "--rollback"], "--check: says what a deployment would do"),
         (["board"], "named twice"),
+        (["pi:2", "pi_2"], "two boards would bring home into one folder"),
     ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path: Path, words: list[str], said: str, capsys) -> None:
