@@ -1,4 +1,4 @@
-"""Finds profiles, recipes and rankings by their path in the repository, installed or not."""
+"""What comes with the package: data sets by name, profiles, recipes and rankings by their path in the repository."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import difflib
 from pathlib import Path
 
 from mest.errors import InputError
+
+#: data sets that come with the package, by their names
+DATA_SETS = {name: Path(__file__).parent / "data" / f"{name}.npz" for name in ("digits", "watch")}
+OF_NUMBERS = frozenset({"watch"})  # those that hold windows of numbers, not images
 
 
 def resolve_packaged(path: str | Path) -> Path:

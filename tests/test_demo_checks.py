@@ -14,6 +14,7 @@ from mest.cli import main
 from mest.demo import walk as walking
 from mest.demo.checks import checks, failure
 from mest.demo.commands import Interrupted
+from mest.demo.scenario import SENSORS
 from mest.demo.walk import MIB
 
 
@@ -93,6 +94,22 @@ def test_the_command_ends_in_a_report_and_a_json_object(
     ):
         assert fact in page
     assert "<script" not in page
+
+
+def test_the_sensors_demo_shows_signals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Windows are drawn as curves, a line for each channel, and the words are of wrists, not of digits."""
+    make_folder(tmp_path, scenario=SENSORS)
+    assert main(["demo", "sensors", "--page", "--out", str(tmp_path), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["scenario"] == "sensors"
+    assert "the other wrist's windows went from 50.0 % to 90.0 %" in said["won"]
+    page = (tmp_path / "report.html").read_text()
+    pictures = page.split("<h2>")[1]
+    assert pictures.startswith("What the other wrist gives")
+    assert pictures.count("<svg") == 20
+    assert pictures.count("<path") == 20 * 6
+    assert "mest demo sensors --page --out ." in page
+    assert "digit" not in page
 
 
 def test_a_broken_promise_ends_with_one_line_and_exit_code_1(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mest.cli.road import picture
+from mest.demo import material, wrist
 from mest.demo.commands import CommandFailed, Commands, Interrupted, read, split_log
-from mest.demo.material import DIGITS, drawn, make_material, picture
 from mest.demo.script import module
 from mest.demo.sensor import Sensor, blurred, turned
 from mest.demo.walk import least_budget
 from mest.errors import DamagedError
+from mest.packaged import DATA_SETS
 
 
 def never() -> bool:
@@ -52,25 +56,42 @@ def test_the_sensor_is_the_same_for_a_seed_and_another_for_another() -> None:
 
 def test_what_is_learnt_from_and_what_is_tested_on_are_the_fixed_parts(tmp_path: Path) -> None:
     """The test part of the digits is the new sensor's test part, in order, and samples come from it alone."""
-    material = make_material(tmp_path, Sensor(), 0)
-    with np.load(DIGITS) as digits, np.load(material.learn) as learn, np.load(material.test) as held:
-        np.testing.assert_array_equal(held["labels"], digits["labels"][digits["test"]])
-        assert len(learn["labels"]) + len(held["labels"]) == len(digits["labels"])
-        assert learn["images"].dtype == np.uint8
-        assert all((sample.new == held["images"]).all(axis=(1, 2)).any() for sample in material.samples)
-    assert sorted(sample.label for sample in material.samples) == [str(digit) for digit in range(10)]
-    np.testing.assert_array_equal(np.asarray(Image.open(material.samples[0].file)), material.samples[0].new)
-    for one, again in zip(material.samples, drawn(tmp_path, 0), strict=True):
-        assert (one.label, one.file) == (again.label, again.file)
-        np.testing.assert_array_equal(one.old, again.old)
-        np.testing.assert_array_equal(one.new, again.new)
+    learn, held, *pictures = material.make_material(tmp_path, 0)
+    samples = material.drawn(tmp_path, 0)
+    with np.load(DATA_SETS["digits"]) as digits, np.load(learn) as new, np.load(held) as test:
+        np.testing.assert_array_equal(test["labels"], digits["labels"][digits["test"]])
+        assert len(new["labels"]) + len(test["labels"]) == len(digits["labels"])
+        assert new["images"].dtype == np.uint8
+        assert all((sample.new == test["images"]).all(axis=(1, 2)).any() for sample in samples)
+        assert all((sample.old == digits["images"][digits["test"]]).all(axis=(1, 2)).any() for sample in samples)
+    assert sorted(sample.label for sample in samples) == [str(digit) for digit in range(10)]
+    np.testing.assert_array_equal(np.asarray(Image.open(pictures[0])), samples[0].new)
+
+
+def test_the_wrists_have_the_same_classes_and_share_no_person_between_training_and_test(tmp_path: Path) -> None:
+    """A sample of the left wrist stands beside one of the same exercise on the right, both of the test parts."""
+    learn, held, picked = wrist.make_material(tmp_path, 3, samples=9)
+    samples = wrist.drawn(tmp_path, 3, samples=9)
+    with np.load(DATA_SETS["watch"]) as right, np.load(learn) as new, np.load(held) as test, np.load(picked) as chosen:
+        assert new["inputs"].dtype == right["inputs"].dtype == np.int16
+        assert new["inputs"].shape[1:] == test["inputs"].shape[1:] == right["inputs"].shape[1:] == (6, 100)
+        assert list(new["class_names"]) == list(right["class_names"])
+        assert set(right["labels"][right["test"]]) == set(test["labels"]) == set(range(7))
+        assert [sample.label for sample in samples] == [str(chosen["class_names"][k]) for k in chosen["labels"]]
+        for sample in samples:
+            assert (sample.new == test["inputs"]).all(axis=(1, 2)).any()
+            beside = (sample.old == right["inputs"]).all(axis=(1, 2))
+            assert right["test"][beside].all()
+            assert str(right["class_names"][right["labels"][beside][0]]) == sample.label
 
 
 def test_a_picture_is_an_enlarged_png() -> None:
-    """Every pixel becomes a square, unsmoothed."""
-    pixels = np.array([[0, 255], [255, 0]], np.uint8)
-    shown = np.asarray(Image.open(io.BytesIO(picture(pixels))))
-    np.testing.assert_array_equal(shown, np.kron(pixels, np.ones((32, 32), np.uint8)))
+    """Every pixel becomes a square, unsmoothed, and the page carries it."""
+    markup = picture(np.array([[0, 255], [255, 0]], np.uint8), "a chequer")
+    data = re.search(r'base64,([^"]+)" alt="a chequer"', markup)
+    assert data is not None
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(data[1]))))
+    np.testing.assert_array_equal(shown, np.kron([[0, 255], [255, 0]], np.ones((32, 32), np.uint8)))
 
 
 def test_a_log_is_told_apart_from_the_imports_in_it() -> None:

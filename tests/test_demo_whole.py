@@ -12,12 +12,14 @@ import pytest
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("scenario", ["digits", "sensors"])
 @pytest.mark.parametrize("seed", range(5))
-def test_the_demo_keeps_its_promises(tmp_path: Path, seed: int) -> None:
+def test_the_demo_keeps_its_promises(tmp_path: Path, seed: int, scenario: str) -> None:
     """It ends with exit code 0 and a report, whatever the seed; its commands in an empty folder make the page again."""
     pytest.importorskip("torch", reason="the demo trains in torch")
     pytest.importorskip("onnxscript", reason="the demo exports with onnxscript")
-    command = [sys.executable, "-m", "mest", "demo", "--out", str(tmp_path / "demo"), "--seed", str(seed), "--json"]
+    where = ["--out", str(tmp_path / "demo"), "--seed", str(seed), "--json"]
+    command = [sys.executable, "-m", "mest", "demo", scenario, *where]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)

@@ -186,6 +186,18 @@ def curves(
     return Drawing(width, 264, title, description, "".join(parts))
 
 
+def signals(channels: Sequence[Sequence[float]], title: str) -> Drawing:
+    """A window of samples, a small curve for each channel, one below the other, each on a scale of its own."""
+    width, row = 120, 20
+    parts = []
+    for place, values in enumerate(channels):
+        low, high = min(values), max(values)
+        frame = Frame(3, place * row + 3, width - 3, (place + 1) * row - 1, (0, len(values) - 1), (low, high))
+        path = "".join(f"{'L' if at else 'M'}{frame.x(at):.1f} {frame.y(value):.1f}" for at, value in enumerate(values))
+        parts.append(tag("path", d=path, class_=f"line{place % 3}", style="stroke-width:1"))
+    return Drawing(width, row * len(channels) + 2, title, f"{len(channels)} channels over time", "".join(parts))
+
+
 def share_axis(value: float) -> str:
     """A share on an axis: "90.0 %" without a superfluous zero."""
     return percent_text(value).replace(".0 %", " %")

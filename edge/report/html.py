@@ -51,6 +51,7 @@ summary{cursor:pointer;font-weight:600}
 dt{font-weight:600;margin-top:.7rem}dd{margin:0}
 .pairs{display:grid;grid-template-columns:repeat(auto-fill,minmax(130px,1fr));gap:14px;padding:0;list-style:none}
 .pairs li{display:grid;grid-template-columns:1fr 1fr;gap:4px}.pairs span{grid-column:1/3;text-align:center}
+.pairs svg{width:100%;height:auto;border-radius:6px;border:1px solid var(--rule)}
 .pairs img{width:100%;display:block;image-rendering:pixelated;border-radius:6px;border:1px solid var(--rule)}
 code,pre{font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:.88em}
 pre{background:var(--card);padding:12px 14px;border-radius:10px;white-space:pre-wrap}
@@ -153,20 +154,21 @@ def definitions(words: Iterable[tuple[str, str]]) -> str:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two PNG pictures, each with the text that stands for it, and a line below them."""
+    """Two pictures as markup, and a line below them."""
 
-    left: tuple[bytes, str]
-    right: tuple[bytes, str]
+    left: str
+    right: str
     caption: str
 
 
 def pairs(found: Iterable[Pair]) -> str:
     """Pairs of pictures in a grid, carried inside the page."""
-    items = (f"<li>{_image(*p.left)}{_image(*p.right)}<span>{escape(p.caption)}</span></li>" for p in found)
+    items = (f"<li>{p.left}{p.right}<span>{escape(p.caption)}</span></li>" for p in found)
     return f'<ul class="pairs">{"".join(items)}</ul>'
 
 
-def _image(png: bytes, meaning: str) -> str:
+def image(png: bytes, meaning: str) -> str:
+    """A PNG picture carried inside the page, and the text that stands for it."""
     source = "data:image/png;base64," + base64.b64encode(png).decode()
     return f'<img src="{source}" alt="{escape(meaning)}">'
 

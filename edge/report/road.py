@@ -14,11 +14,11 @@ from edge.report.record import Record
 
 @dataclass(frozen=True)
 class Sample:
-    """One image as the old and the new sensor see it (PNG), and what was read from the new before and after."""
+    """A sample as it was learnt and as the board meets it, both as markup, and its class before and after."""
 
     label: str
-    old: bytes
-    new: bytes
+    old: str
+    new: str
     read_before: str
     read_after: str
 
@@ -76,10 +76,12 @@ class Road:
     lead: str  # what was won
     about: str  # what was done, in a clause or two
     promises: tuple[Fact, ...]
-    shift: str  # what the new sensor does to an image, one clause
+    heading: str  # what the board meets
+    shift: str  # how that differs from what was learnt, one clause
     samples: tuple[Sample, ...]
     training: tuple[Epoch, ...]
-    test_accuracy: float  # on the old sensor's test images
+    held_out: str  # the samples that the workstation tested on
+    test_accuracy: float  # on those
     layers: tuple[Layer, ...]
     contenders: tuple[Contender, ...]
     refusal: str  # what was said of a budget that is a little too small
@@ -112,20 +114,19 @@ def _pictures(road: Road) -> str:
     before = sum(sample.read_before != sample.label for sample in road.samples)
     after = sum(sample.read_after != sample.label for sample in road.samples)
     return html.section(
-        "What the new sensor sees",
+        road.heading,
         html.paragraph(
-            "Left of each pair is what the network learnt on, right what the new sensor gives of it: "
-            f"{road.shift}. Below stands what was read from the right one before fine-tuning, and after."
+            f"Left of each pair is what the network learnt on, right what the board meets: {road.shift}. Below stands "
+            "how the right one was classified before fine-tuning, and after."
         ),
         html.pairs(_pair(sample) for sample in road.samples),
-        html.paragraph(f"Of these {count}, {before} were misread before fine-tuning and {after} after."),
+        html.paragraph(f"Of these {count}, {before} were misclassified before fine-tuning and {after} after."),
     )
 
 
 def _pair(sample: Sample) -> html.Pair:
-    left, right = (f"{sample.label} as the {which} sensor sees it" for which in ("old", "new"))
     said = [f"{read} {'✓' if read == sample.label else '✗'}" for read in (sample.read_before, sample.read_after)]
-    return html.Pair((sample.old, left), (sample.new, right), " → ".join(said))
+    return html.Pair(sample.old, sample.new, " → ".join(said))
 
 
 def _comparison(contenders: tuple[Contender, ...], budget_bytes: int | None) -> str:
@@ -148,7 +149,7 @@ def _comparison(contenders: tuple[Contender, ...], budget_bytes: int | None) -> 
     return html.section(
         "The same fine-tuning, side by side",
         html.paragraph(
-            "Same images, same start, same schedule, each in a process of its own, measured by the kernel. At rest is "
+            "Same data, same start, same schedule, each in a process of its own, measured by the kernel. At rest is "
             "what a process holds before it loads the network: the interpreter and its libraries."
         ),
         html.paragraph(" ".join(_at_rest(one) for one in contenders)),
@@ -207,7 +208,7 @@ def _training(road: Road) -> str:
         parts.append(html.figure(draw, caption))
     said = (
         "The network is sparse from its first step: at each mutation the least important weights go and others grow. "
-        f"At the end it reads {percent_text(road.test_accuracy)} of the old sensor's test images."
+        f"At the end it classifies {percent_text(road.test_accuracy)} of {road.held_out} correctly."
     )
     return html.section("Sparse training on the workstation", html.paragraph(said), *parts)
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from edge.files.digest import file_sha256, sha256
 from edge.install.archive import Member, Place
 from mest.errors import InputError
+from mest.packaged import DATA_SETS
 
 THERE = "board:"  # before a path that lies on the board already
-BUILT_IN = ("digits",)  # names that every mest knows
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Data:
 
 def read_data(where: str) -> Data | None:
     """The data at a path; None for those that a board has. Raises InputError where there are none."""
-    if where in BUILT_IN or where.startswith(THERE):
+    if where in DATA_SETS or where.startswith(THERE):
         return None
     path = Path(where)
     if path.is_file():

@@ -46,7 +46,9 @@ class Command(Base):
         if not args.model.is_dir():
             raise InputError(f"{args.model}: no such directory; give an artifact, a state or a run")
         if args.data is None:
-            raise InputError("--data is needed: a folder with one folder of images per class, an .npz file, or digits")
+            raise InputError(
+                "--data is needed: a folder with one folder of images per class, an .npz file, digits or watch"
+            )
         from edge.run.evaluate import evaluate
 
         within_budget.say_unknown(args, context)

@@ -56,7 +56,7 @@ class Command(Base):
         )
         parser.add_argument("--out", type=Path, required=True, metavar="STATE", help="the state directory to write")
         parser.add_argument(
-            "--data", required=True, help="a folder with one folder of images per class, an .npz file, or digits"
+            "--data", required=True, help="a folder with one folder of images per class, an .npz file, digits or watch"
         )
         within_budget.add_unreadable(parser)
         parser.add_argument("--eval-data", help="data for the accuracy before and after, instead of a held-out part")

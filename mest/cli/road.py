@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from mest.demo import script
 
@@ -15,24 +18,28 @@ if TYPE_CHECKING:
     from mest.demo.checks import Check
     from mest.demo.walk import Walk
 
+PICTURE_SIDE = 64  # pixels
+
 
 def build_road(walked: Walk, found: tuple[Check, ...]) -> Road:
     """What the page shows."""
     from edge.report.facts import Fact
     from edge.report.road import Road, Stage
 
-    settings = walked.settings
+    scenario = walked.settings.scenario
     return Road(
         title="From sparse training to the board",
         lead=won(walked),
         about=(
-            f"Handwritten digits, {100 * settings.sparsity:.0f} % {settings.scheme} sparsity, seed {settings.seed}: "
-            "trained sparse, exported, and fine-tuned on what a new sensor sees."
+            f"{scenario.about}, {100 * scenario.sparsity:.0f} % {scenario.scheme} sparsity, "
+            f"seed {walked.settings.seed}: trained sparse, exported, and fine-tuned on {scenario.new}."
         ),
         promises=tuple(
             Fact(check.name, "Yes" if check.passed else "No", f"{check.said}.", check.passed) for check in found
         ),
-        shift=settings.sensor.describe(),
+        heading=scenario.heading,
+        shift=scenario.change,
+        held_out=scenario.old,
         samples=_samples(walked),
         training=_epochs(walked.path(script.RUN) / "metrics.jsonl"),
         test_accuracy=walked.result("train")["accuracy"],
@@ -40,7 +47,7 @@ def build_road(walked: Walk, found: tuple[Check, ...]) -> Road:
         contenders=_contenders(walked),
         refusal=walked.refusal,
         stages=tuple(Stage(step.line, walked.seconds.get(step.name)) for step in walked.commands),
-        page_command=script.page(settings),
+        page_command=script.page(walked.settings),
         record=_record(walked),
         notes=notes(walked),
     )
@@ -57,7 +64,7 @@ def won(walked: Walk) -> str:
     memory = f"{theirs / peak:.0f} times less memory ({bytes_text(peak)})" if peak else "memory that was not measured"
     return (
         f"Fine-tuned with {memory} and {faster:.1f} times faster than PyTorch on the same processor; "
-        f"accuracy on a new sensor's digits went from {percent_text(before)} to {percent_text(after)}."
+        f"accuracy on {walked.settings.scenario.new} went from {percent_text(before)} to {percent_text(after)}."
     )
 
 
@@ -94,15 +101,37 @@ def _record(walked: Walk) -> Record:
 
 def _samples(walked: Walk) -> tuple[Sample, ...]:
     from edge.report.road import Sample
-    from mest.demo.material import drawn, picture
 
     settings = walked.settings
-    samples = drawn(walked.path(script.DATA), settings.seed, settings.samples)
+    was, becomes = settings.scenario.was, settings.scenario.becomes
+    samples = settings.scenario.drawn(walked.path(script.DATA), settings.seed, settings.samples)
     before, after = (walked.result(name)["predictions"] for name in ("read_before", "read_after"))
     return tuple(
-        Sample(one.label, picture(one.old), picture(one.new), str(first["class"]), str(second["class"]))
+        Sample(
+            one.label,
+            picture(one.old, f"{one.label} {was}"),
+            picture(one.new, f"{one.label} {becomes}"),
+            str(first["class"]),
+            str(second["class"]),
+        )
         for one, first, second in zip(samples, before, after, strict=True)
     )
+
+
+def picture(values: np.ndarray, meaning: str) -> str:
+    """Pixels uint8 `(h, w)` enlarged without smoothing; signals of windows `(channels, length)` as curves."""
+    from edge.report import html
+    from edge.report.charts import signals
+
+    if values.dtype != np.uint8:
+        return signals(values.tolist(), meaning).inline()
+    from PIL import Image
+
+    height, width = values.shape
+    scale = max(1, PICTURE_SIDE // max(height, width))
+    file = io.BytesIO()
+    Image.fromarray(values).resize((width * scale, height * scale), Image.Resampling.NEAREST).save(file, "PNG")
+    return html.image(file.getvalue(), meaning)
 
 
 def _epochs(metrics: Path) -> tuple[Epoch, ...]:

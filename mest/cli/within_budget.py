@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mest.cli.command import Context
@@ -131,12 +130,10 @@ def judged(result: dict[str, Any], context: Context) -> dict[str, Any]:
 
 
 def data_path(where: str) -> str:
-    """The digits that come with the package by their name; anything else as it is."""
-    if where != "digits":
-        return where
-    import mest
+    """The file of a data set that comes with the package, by its name; anything else as it is."""
+    from mest.packaged import DATA_SETS
 
-    return str(Path(mest.__file__).parent / "data" / "digits.npz")
+    return str(DATA_SETS.get(where, where))
 
 
 def size(nbytes: int | None, reason: str | None = None) -> str:

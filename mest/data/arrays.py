@@ -1,4 +1,4 @@
-"""What comes as arrays: an npz file of images or numbers, the packaged digits, torchvision's small data sets."""
+"""What comes as arrays: an npz file of images or numbers, a packaged set, torchvision's small data sets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from mest.torchvision import load_torchvision
 
 IMAGES, INPUTS = "images", "inputs"  # the names of the array in an npz file
 NUMBERS = (("u", 1), ("i", 2), ("f", 4))  # kind and bytes of what `inputs` may hold: uint8, int16, float32
-DIGITS = Path(__file__).with_name("digits.npz")
 
 
 @dataclass(frozen=True)

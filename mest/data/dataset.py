@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mest.data.arrays import DIGITS, IMAGES, INPUTS, read_npz, read_torchvision, resized
+from mest.data.arrays import IMAGES, INPUTS, read_npz, read_torchvision, resized
 from mest.data.augment import Augment
 from mest.data.folder import normalised, only_readable, opened, read_parts, split_fifth
 from mest.data.images import Images, ImagesInMemory, NumbersInMemory
 from mest.data.preprocess import ARRAY, Preprocess, measured, measured_numbers, size_of
 from mest.data.survey import survey
 from mest.errors import InputError
+from mest.packaged import DATA_SETS, OF_NUMBERS
 
 TORCHVISION = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "fashion_mnist": "FashionMNIST"}
 # The constants that the published code normalises with.
@@ -26,7 +27,7 @@ NORMALISATION = {
 }
 MOST_OWN_SIDE = 256  # larger images of one size are photos, which networks take smaller
 MEASURED_IMAGES = 10_000
-ALLOWED = "digits, cifar10, cifar100, fashion_mnist, imagefolder:DIR or npz:FILE"
+ALLOWED = f"{', '.join(DATA_SETS)}, cifar10, cifar100, fashion_mnist, imagefolder:DIR or npz:FILE"
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def data_name(given: str) -> str:
 
     Names of data sets come first, whatever folders there are.
     """
-    if given.partition(":")[0] in ("digits", "imagefolder", "npz", *TORCHVISION):
+    if given.partition(":")[0] in (*DATA_SETS, "imagefolder", "npz", *TORCHVISION):
         return given
     return f"imagefolder:{given}" if Path(given).is_dir() else f"npz:{given}" if given.endswith(".npz") else given
 
@@ -104,11 +105,11 @@ def read_arrays(spec: DataSpec, wanted: str | None = None) -> tuple[Images, Imag
     kind, _, rest = spec.name.partition(":")
     if kind == "npz" and rest:
         return read_npz(Path(rest), wanted)
-    if spec.name == "digits":
-        return read_npz(DIGITS)
+    if spec.name in DATA_SETS:
+        return read_npz(DATA_SETS[spec.name], wanted)
     if spec.name in TORCHVISION:
         return (*read_torchvision(TORCHVISION[spec.name], spec.folder, spec.download), ())
-    near = get_close_matches(kind, ["digits", *TORCHVISION, "imagefolder", "npz"], 1)
+    near = get_close_matches(kind, [*DATA_SETS, *TORCHVISION, "imagefolder", "npz"], 1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise InputError(f"--data {spec.name}: no such data set; {hint}Allowed are {ALLOWED}")
 
@@ -116,7 +117,7 @@ def read_arrays(spec: DataSpec, wanted: str | None = None) -> tuple[Images, Imag
 def refuse_for_numbers(spec: DataSpec) -> None:
     """Raise InputError for data and options that are of images, where windows or vectors of numbers are trained on."""
     problems = []
-    if not spec.name.startswith("npz:"):
+    if not spec.name.startswith("npz:") and spec.name not in OF_NUMBERS:
         problems.append(f"--data {spec.name}: holds images; give an npz file with 'inputs' and 'labels'")
     if spec.image_size is not None:
         problems.append("--image-size: is for images; leave it out")

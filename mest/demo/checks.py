@@ -33,12 +33,13 @@ def failure(found: tuple[Check, ...]) -> str | None:
 def _accuracy(walk: Walk) -> Check:
     # What `mest eval` finds in the state that was left behind, not what the run said of itself.
     before, after = walk.result("finetune")["accuracy_before"], walk.result("eval")["accuracy"]
-    said = f"{100 * before:.1f} % of the new sensor's digits were read right before, {100 * after:.1f} % after"
+    new = walk.settings.scenario.new
+    said = f"{100 * before:.1f} % of {new} were classified correctly before, {100 * after:.1f} % after"
     return Check("Accuracy rises", after > before, said)
 
 
 def _zeros(walk: Walk) -> Check:
-    result, asked = walk.result("finetune"), walk.settings.sparsity
+    result, asked = walk.result("finetune"), walk.settings.scenario.sparsity
     share = f"{100 * result['sparsity']:.1f} % of the weights in the sparse layers are zero"
     said = f"{share}; the target is {100 * asked:.0f} %"
     # A layer never keeps more than its target, so the sparsity cannot fall below it.

@@ -44,14 +44,14 @@ def fine_tune(settings: FineTuning) -> dict[str, Any]:
     torch.manual_seed(settings.seed)
     torch.set_num_threads(settings.threads)
     run = load_run(settings.run)
-    images, labels = _read(Path(settings.learn))
-    held_images, held_labels = _read(Path(settings.test))
-    before = accuracy(run, held_images, held_labels)
-    steps = _train(run, images, labels, settings)
+    entries, labels = _read(Path(settings.learn))
+    held, held_labels = _read(Path(settings.test))
+    before = accuracy(run, held, held_labels)
+    steps = _train(run, entries, labels, settings)
     kept = all(bool((weight[~run.masks[name]] == 0).all()) for name, weight in _sparse(run))
     return {
         "accuracy_before": before,
-        "accuracy_after": accuracy(run, held_images, held_labels),
+        "accuracy_after": accuracy(run, held, held_labels),
         "step_ms_median": statistics.median(steps) * 1000,
         "steps": len(steps),
         "zeros_kept": kept,
@@ -63,16 +63,17 @@ def fine_tune(settings: FineTuning) -> dict[str, Any]:
 
 
 def _read(path: Path) -> tuple[Tensor, Tensor]:
-    """Pixels uint8 `(n, c, h, w)` and labels of an npz file."""
+    """Pixels uint8 `(n, 1, h, w)`, or windows of numbers as the file has them, and labels of an npz file."""
     with np.load(path, allow_pickle=False) as data:
-        return torch.from_numpy(data["images"])[:, None], torch.from_numpy(data["labels"].astype(np.int64))
+        entries = data["images"][:, None] if "images" in data.files else data["inputs"]
+        return torch.from_numpy(entries), torch.from_numpy(data["labels"].astype(np.int64))
 
 
 def _sparse(run: LoadedRun) -> list[tuple[str, Tensor]]:
     return [(name, weight) for name, weight in run.model.named_parameters() if name in run.masks]
 
 
-def _train(run: LoadedRun, images: Tensor, labels: Tensor, settings: FineTuning) -> list[float]:
+def _train(run: LoadedRun, entries: Tensor, labels: Tensor, settings: FineTuning) -> list[float]:
     """Train in place and return the seconds of each step."""
     model, preprocess = run.model, Preprocess.from_dict(run.preprocess)
     optimizer = torch.optim.SGD(
@@ -88,7 +89,7 @@ def _train(run: LoadedRun, images: Tensor, labels: Tensor, settings: FineTuning)
             progress = len(seconds) / (per_epoch * settings.epochs)
             for group in optimizer.param_groups:
                 group["lr"] = settings.lr * (1 + math.cos(math.pi * progress)) / 2
-            loss = functional.cross_entropy(model(preprocess.normalise(images[batch])), labels[batch])
+            loss = functional.cross_entropy(model(preprocess.normalise(entries[batch])), labels[batch])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -106,14 +107,14 @@ def _orders(count: int, settings: FineTuning) -> Iterable[Tensor]:
     return torch.from_numpy(np.load(settings.order).astype(np.int64))
 
 
-def accuracy(run: LoadedRun, images: Tensor, labels: Tensor) -> float:
+def accuracy(run: LoadedRun, entries: Tensor, labels: Tensor) -> float:
     """Return the share of samples classified correctly, in evaluation mode."""
     preprocess = Preprocess.from_dict(run.preprocess)
     run.model.eval()
     with torch.no_grad():
         hits = [
             int((run.model(preprocess.normalise(piece)).argmax(1) == truth).sum())
-            for piece, truth in zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True)
+            for piece, truth in zip(entries.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True)
         ]
     return sum(hits) / len(labels)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from mest.demo.sensor import Sensor
+from mest.demo.scenario import DIGITS, Scenario
 
 SAID = "said"  # the folder of what the commands print
 RUN, ARTIFACT, STATE, ORT_STATE, PROFILE, DATA = "run", "artifact", "state", "state_ort", "profile", "data"
-LEARN, TEST = f"{DATA}/new_sensor.npz", f"{DATA}/new_sensor_test.npz"
 TOO_SMALL = "1MiB"  # no process of Python fits: the refusal names the least budget that does
 
 
@@ -19,15 +18,23 @@ class Settings:
 
     seed: int = 0
     engine: str = "auto"
-    scheme: str = "block"
-    sparsity: float = 0.9
+    scenario: Scenario = DIGITS
     train_epochs: int = 25
     tune_epochs: int = 10
     batch_size: int = 32
     lr: float = 0.02
     threads: int = 1  # so small a network gains nothing from two
-    samples: int = 10  # pictures to look at
-    sensor: Sensor = field(default_factory=Sensor)
+    samples: int = 10  # to look at
+
+    @property
+    def learn(self) -> str:
+        """The file that is fine-tuned on, from the folder of the demo."""
+        return f"{DATA}/{self.scenario.learn}"
+
+    @property
+    def test(self) -> str:
+        """The file that is tested on."""
+        return f"{DATA}/{self.scenario.test}"
 
 
 @dataclass(frozen=True)
@@ -71,21 +78,22 @@ def mest(name: str, *words: object, called: str = "", exit_code: int = 0, traced
 
 
 def module(name: str, called: str, *words: object) -> Step:
-    """A step that is a module of the demo: what a user would have, the images of a sensor, or another tool."""
+    """A step that is a module of the demo: what a user would have, the data of a sensor, or another tool."""
     return Step(called, ("python", "-m", name, *(str(word) for word in words)))
 
 
 def workstation(settings: Settings) -> tuple[Step, ...]:
-    """Train, export, and see what the new sensor gives."""
+    """Train, export, and see what the board meets."""
+    scenario = settings.scenario
     return (
         mest(
-            "train", "--model", "digits", "--data", "digits", "--scheme", settings.scheme,
-            "--sparsity", settings.sparsity, "--method", "em", "--epochs", settings.train_epochs,
+            "train", "--model", scenario.model, "--data", scenario.data, "--scheme", scenario.scheme,
+            "--sparsity", scenario.sparsity, "--method", "em", "--epochs", settings.train_epochs,
             "--threads", settings.threads, "--out", RUN, "--seed", settings.seed,
         ),
         mest("export", RUN, "--out", ARTIFACT),
         module(
-            "mest.demo.material", "material", "--out", DATA, "--samples", settings.samples, "--seed", settings.seed
+            scenario.module, "material", "--out", DATA, "--samples", settings.samples, "--seed", settings.seed
         ),
     )  # fmt: skip
 
@@ -93,21 +101,21 @@ def workstation(settings: Settings) -> tuple[Step, ...]:
 def least(settings: Settings) -> Step:
     """The plan that is refused, so that it names the least budget for the very same result."""
     return mest(
-        "plan", ARTIFACT, "--memory-budget", TOO_SMALL, "--data", LEARN, *_same(settings, settings.engine), "--exact",
-        called="least", exit_code=3,
+        "plan", ARTIFACT, "--memory-budget", TOO_SMALL, "--data", settings.learn,
+        *_same(settings, settings.engine), "--exact", called="least", exit_code=3,
     )  # fmt: skip
 
 
 def tuning(settings: Settings, too_little: str, budget: str) -> tuple[Step, ...]:
-    """Read the new sensor's digits, and fine-tune on others of its digits: refused with too little, then within."""
+    """Classify what the board meets, and fine-tune on more of it: refused with too little, then within."""
     return (
-        mest("predict", ARTIFACT, *_pictures(settings), called="read_before"),
+        mest("predict", ARTIFACT, *_samples(settings), called="read_before"),
         mest(
-            "finetune", ARTIFACT, "--out", f"{STATE}_refused", "--data", LEARN, "--memory-budget", too_little,
+            "finetune", ARTIFACT, "--out", f"{STATE}_refused", "--data", settings.learn, "--memory-budget", too_little,
             *_same(settings, settings.engine), "--exact", *_course(settings), called="refused", exit_code=3,
         ),
         mest(
-            "finetune", ARTIFACT, "--out", STATE, "--data", LEARN, "--memory-budget", budget,
+            "finetune", ARTIFACT, "--out", STATE, "--data", settings.learn, "--memory-budget", budget,
             *_same(settings, settings.engine), "--exact", *_course(settings), traced=True,
         ),
     )  # fmt: skip
@@ -116,10 +124,10 @@ def tuning(settings: Settings, too_little: str, budget: str) -> tuple[Step, ...]
 def after(settings: Settings, budget: str, engine: str) -> tuple[Step, ...]:
     """Look at what came of it with the engine that trained, and see where memory and time went."""
     return (
-        mest("eval", STATE, "--data", TEST, "--engine", engine),
-        mest("predict", STATE, *_pictures(settings), "--engine", engine, called="read_after"),
+        mest("eval", STATE, "--data", settings.test, "--engine", engine),
+        mest("predict", STATE, *_samples(settings), "--engine", engine, called="read_after"),
         mest(
-            "profile", ARTIFACT, "--out", PROFILE, "--data", LEARN, "--memory-budget", budget,
+            "profile", ARTIFACT, "--out", PROFILE, "--data", settings.learn, "--memory-budget", budget,
             *_same(settings, engine), "--exact",
         ),
     )  # fmt: skip
@@ -128,12 +136,12 @@ def after(settings: Settings, budget: str, engine: str) -> tuple[Step, ...]:
 def others(settings: Settings, ort: bool) -> tuple[Step, ...]:
     """The same fine-tuning by PyTorch and, where it can be had, by onnxruntime-training."""
     pytorch = module(
-        "mest.demo.reference", "pytorch", "--run", RUN, "--learn", LEARN, "--test", TEST,
+        "mest.demo.reference", "pytorch", "--run", RUN, "--learn", settings.learn, "--test", settings.test,
         "--epochs", settings.tune_epochs, "--batch-size", settings.batch_size, "--lr", settings.lr,
         "--threads", settings.threads, "--seed", settings.seed,
     )  # fmt: skip
     same = mest(
-        "finetune", ARTIFACT, "--out", ORT_STATE, "--data", LEARN, *_same(settings, "ort"), *_course(settings),
+        "finetune", ARTIFACT, "--out", ORT_STATE, "--data", settings.learn, *_same(settings, "ort"), *_course(settings),
         called="ort",
     )  # fmt: skip
     return (pytorch, same) if ort else (pytorch,)
@@ -141,7 +149,8 @@ def others(settings: Settings, ort: bool) -> tuple[Step, ...]:
 
 def page(settings: Settings) -> str:
     """The command that makes the page from what the others left."""
-    return f"mest demo --page --out . --seed {settings.seed} --engine {settings.engine}"
+    named = "" if settings.scenario is DIGITS else f" {settings.scenario.name}"
+    return f"mest demo{named} --page --out . --seed {settings.seed} --engine {settings.engine}"
 
 
 def _same(settings: Settings, engine: str) -> tuple[object, ...]:
@@ -150,10 +159,10 @@ def _same(settings: Settings, engine: str) -> tuple[object, ...]:
 
 def _course(settings: Settings) -> tuple[object, ...]:
     return (
-        "--epochs", settings.tune_epochs, "--lr", settings.lr, "--lr-scheduler", "cosine", "--eval-data", TEST,
+        "--epochs", settings.tune_epochs, "--lr", settings.lr, "--lr-scheduler", "cosine", "--eval-data", settings.test,
         "--seed", settings.seed,
     )  # fmt: skip
 
 
-def _pictures(settings: Settings) -> tuple[str, ...]:
-    return tuple(f"{DATA}/sample_{place}.png" for place in range(settings.samples))
+def _samples(settings: Settings) -> tuple[str, ...]:
+    return tuple(f"{DATA}/{name}" for name in settings.scenario.looked_at(settings.samples))

@@ -59,11 +59,13 @@ class Walk:
 
 def walk(folder: Path, settings: Settings, commands: Commands, say: Callable[[str], None]) -> Walk:
     """Walk the road; raises CommandFailed where a command fails, Interrupted where the user stops it."""
+    scenario = settings.scenario
+    sparse = f"{100 * scenario.sparsity:.0f} % sparse"
     texts = {
-        "train": f"1/5 training the digits network {100 * settings.sparsity:.0f} % sparse from the first step",
+        "train": f"1/5 training the {scenario.model} network {sparse} from the first step",
         "export": "2/5 exporting it for the board",
         "least": "3/5 asking for the least budget",
-        "read_before": f"4/5 fine-tuning within it and a tenth, on digits {settings.sensor.describe()}",
+        "read_before": f"4/5 fine-tuning within it and a tenth, on {scenario.new}: {scenario.change}",
         "pytorch": "5/5 the same in other tools, for comparison",
     }
     seconds: dict[str, float] = {}

@@ -17,6 +17,7 @@ from mest.models.logits import classes_of
 from mest.models.probe import OutputError, Probe, probe
 from mest.models.resnet import resnet20, resnet32
 from mest.models.vgg import vgg16, vgg19
+from mest.models.windows import windows
 from mest.own import failure, import_own
 from mest.torchvision import load_torchvision
 
@@ -26,7 +27,9 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet32": resnet32,
     "vgg16": vgg16,
     "vgg19": vgg19,
+    "windows": windows,
 }
+OF_WINDOWS = frozenset({"windows"})  # those that take windows of numbers; the others take images
 ALLOWED = f"{', '.join(MODELS)}, torchvision:NAME or one's own module:factory"
 #: what a factory of one's own may call the number of classes and of the images' channels
 CLASSES = ("num_classes", "n_classes", "classes")
@@ -71,7 +74,7 @@ def _create(spec: ModelSpec) -> nn.Module:
             near = get_close_matches(kind, MODELS, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise InputError(f"--model {kind}: no such model{hint} Allowed are {ALLOWED}")
-        _refuse_numbers(spec)
+        _check_kind(spec, 2 if kind in OF_WINDOWS else 3)
         return MODELS[kind](spec.classes, in_channels=spec.input[0])
     if kind == "torchvision":
         return _torchvision(rest, spec)
@@ -83,7 +86,7 @@ def _torchvision(name: str, spec: ModelSpec) -> nn.Module:
     if name not in models.list_models(module=models):
         near = ", ".join(get_close_matches(name, models.list_models(module=models), 3)) or "see torchvision.models"
         raise InputError(f"--model torchvision:{name}: torchvision has no such classifier; near: {near}")
-    _refuse_numbers(spec)
+    _check_kind(spec, 3)
     if spec.input[0] != 3:
         raise InputError(
             f"--model torchvision:{name}: torchvision's models take 3 channels, the images have {spec.input[0]}; "
@@ -93,11 +96,15 @@ def _torchvision(name: str, spec: ModelSpec) -> nn.Module:
     return model
 
 
-def _refuse_numbers(spec: ModelSpec) -> None:
-    if len(spec.input) != 3:
-        what = "windows (channels, length)" if len(spec.input) == 2 else "vectors (features,)"
+_KINDS = {1: "vectors (features,)", 2: "windows (channels, length)", 3: "images"}
+
+
+def _check_kind(spec: ModelSpec, dimensions: int) -> None:
+    """Raise InputError if the data are no entries of so many dimensions."""
+    if len(spec.input) != dimensions:
+        takes, hold = (_KINDS[n] for n in (dimensions, len(spec.input)))
         raise InputError(
-            f"--model {spec.name}: takes images, the data hold {what} of {'x'.join(map(str, spec.input))}; "
+            f"--model {spec.name}: takes {takes}, the data hold {hold} of {'x'.join(map(str, spec.input))}; "
             "use a model of your own by package.module:factory"
         )
 

@@ -7,7 +7,7 @@ from torch import nn
 
 def initialise(module: nn.Module) -> None:
     """Give a module its first weights: He's normal over the fan-out for convolutions, N(0, 0.01) for linear layers."""
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, nn.Conv1d | nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         if module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mest.models.build import MODELS
+from mest.models.build import MODELS, OF_WINDOWS
 from mest.torchvision import load_torchvision
 
 PHOTOS = 224  # of nearly all classifiers of photos, and the guess for a model of one's own
-_OURS = {**dict.fromkeys(MODELS, 32), "digits": 8}
+_OURS = {**dict.fromkeys(MODELS.keys() - OF_WINDOWS, 32), "digits": 8}
 
 
 def usual_size(model: str) -> int:

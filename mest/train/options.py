@@ -132,16 +132,17 @@ MODEL_AND_DATA = (
     Option(
         "model",
         text,
-        "digits, resnet20, resnet32, vgg16, vgg19, torchvision:NAME or one's own module:factory, "
-        "called with num_classes (or n_classes, classes) and in_channels (of vectors in_features) where it takes them",
+        "digits, resnet20, resnet32, vgg16, vgg19, windows (of sensor samples), torchvision:NAME or one's own "
+        "module:factory, called with num_classes (or n_classes, classes) and in_channels (of vectors in_features) "
+        "where it takes them",
     ),
     Option("arch", one_of("resnet", "vgg"), "published: with --depth, the model"),
     Option("depth", whole(1), "published: 20 or 32 for resnet, 16 or 19 for vgg"),
     Option(
         "data",
         text,
-        "digits, cifar10, cifar100, fashion_mnist, imagefolder:DIR or npz:FILE, with images, or with inputs that are "
-        "windows or vectors of numbers (default digits)",
+        "digits, watch (windows of a smartwatch's signals), cifar10, cifar100, fashion_mnist, imagefolder:DIR or "
+        "npz:FILE, with images, or with inputs that are windows or vectors of numbers (default digits)",
         ("dataset",),
     ),
     Option("data-dir", text, "where torchvision's data sets are kept (default data)"),

@@ -8,7 +8,7 @@ from typing import Any
 
 from edge.report.record import Limit, Measured, Plan, Reading, Record, write_record
 from mest.demo import script
-from mest.demo.material import make_material
+from mest.demo.scenario import DIGITS, Scenario
 from mest.demo.script import Settings
 from mest.demo.walk import MIB, Walk, read_walk
 
@@ -56,10 +56,10 @@ REFUSED = "mest finetune: memory budget 40.1 MiB cannot be met; give --memory-bu
 TRACE = "import time:       120 |        340 |   numpy.linalg\nimport time:        10 |         10 | edge\n"
 
 
-def make_folder(out: Path, ort: bool = False, **changes: Any) -> Path:
+def make_folder(out: Path, ort: bool = False, scenario: Scenario = DIGITS, **changes: Any) -> Path:
     """A folder that holds what the commands of the road would have left; `changes` go into finetune's answer."""
-    settings = Settings()
-    labels = [{"class": sample.label} for sample in make_material(out / script.DATA, settings.sensor, 0).samples]
+    scenario.material.make_material(out / script.DATA, 0)
+    labels = [{"class": sample.label} for sample in scenario.drawn(out / script.DATA, 0, Settings().samples)]
     for folder in (script.RUN, script.ARTIFACT, script.STATE, script.PROFILE, script.SAID):
         (out / folder).mkdir(parents=True, exist_ok=True)
     epoch = {"epoch": 0, "train_accuracy": 0.5, "validation_accuracy": None, "weight_sparsity": 0.9, "churn": 0.2}

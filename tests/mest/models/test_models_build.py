@@ -7,6 +7,7 @@ import torch
 
 from mest.errors import InputError
 from mest.models import MODELS, ModelSpec, build_model
+from mest.models.build import OF_WINDOWS
 
 CIFAR = (3, 32, 32)
 
@@ -42,11 +43,21 @@ def test_vgg19_numbers_its_features_as_the_published_profile() -> None:
     assert convolutions == [0, 3, 7, 10, 14, 17, 20, 23, 27, 30, 33, 36, 40, 43, 46, 49]
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", sorted(MODELS.keys() - OF_WINDOWS))
 def test_every_model_takes_grey_and_colour(name: str) -> None:
     """Each model gives one row of logits for any number of channels and classes."""
     for channels, classes in ((1, 3), (3, 100)):
         build_model(ModelSpec(name, classes, (channels, 32, 32)), 0)
+
+
+def test_the_model_of_windows_takes_them_of_any_length_and_no_images() -> None:
+    """One row of logits for a window; images are refused with what they are, and windows by a model of images."""
+    for channels, length, classes in ((1, 9, 3), (6, 100, 7)):
+        build_model(ModelSpec("windows", classes, (channels, length)), 0)
+    with pytest.raises(InputError, match=r"takes windows \(channels, length\), the data hold images of 3x8x8"):
+        build_model(ModelSpec("windows", 2, (3, 8, 8)))
+    with pytest.raises(InputError, match=r"takes images, the data hold windows \(channels, length\) of 6x100"):
+        build_model(ModelSpec("resnet20", 2, (6, 100)))
 
 
 def test_digits_can_be_sparse_in_every_scheme() -> None:
@@ -216,7 +227,7 @@ def test_trying_a_model_leaves_it_as_it_was(tmp_path, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("resnet33", "did you mean resnet32.*vgg19, torchvision:NAME"),
+        ("resnet33", "did you mean resnet32.*vgg19, windows, torchvision:NAME"),
         ("no_such_module:f", r"no module no_such_module, neither in /.* nor on Python's path"),
     ],
 )
