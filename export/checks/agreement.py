@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -14,8 +15,10 @@ from export.kept import Kept, cut
 from mest.errors import MestError
 
 # What is judged: a batch of noise, and the step's learning rate; and the batches that an engine may be judged on before
-# it is refused.
-BATCH = 8
+# it is refused. A batch has as many samples as hold NUMBERS together, within bounds: large images decide by their
+# positions, and each more of them costs every judge its time and memory; but batch norm of a layer without positions
+# gives ±1 for two samples, whatever they are.
+FEWEST, MOST, NUMBERS = 3, 8, 1 << 18
 BATCHES = 3
 # The input of a ReLU near zero, and two neighbours of a max pooling that are nearly alike, change sides by rounding
 # alone and then move a gradient by more than any tolerance. A large network has such a place on every batch. So what
@@ -89,9 +92,10 @@ class Expected:
 
 def make_batch(input: tuple[int, ...], classes: int, kind: str, seed: int = 0) -> Batch:
     """A small batch of noise with labels, the same for the same seed."""
+    count = min(max(NUMBERS // math.prod(input), FEWEST), MOST)
     generator = np.random.default_rng(seed)
-    images = generator.standard_normal((BATCH, *input)).astype(np.float32)
-    return Batch(images, np.arange(BATCH, dtype=np.int64) % classes, LEARNING_RATE[kind])
+    images = generator.standard_normal((count, *input)).astype(np.float32)
+    return Batch(images, np.arange(count, dtype=np.int64) % classes, LEARNING_RATE[kind])
 
 
 def attempts() -> Iterator[tuple[int, int]]:
