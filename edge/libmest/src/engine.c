@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "check.h"
+#include "cpu.h"
 #include "isa.h"
 
 #if defined(__x86_64__)
@@ -22,11 +23,8 @@ enum { SETS = sizeof sets / sizeof *sets };
 
 static int runs_here(const char *name) {
 #if defined(__x86_64__)
-    __builtin_cpu_init();
-    if (!strcmp(name, "avx512"))
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (!strcmp(name, "avx2")) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (!strcmp(name, "avx512")) return cpu_runs(1);
+    if (!strcmp(name, "avx2")) return cpu_runs(0);
 #endif
     (void)name;
     return 1;
