@@ -27,7 +27,7 @@ static void op_prepend_grad(const Context *x, const MestStep *step) {
         const float *g = step->g.data + i * whole + front;
         float *out = step->out + i * n;
         if (step->accumulate) LANES(k, n) out[k] += g[k];
-        else memcpy(out, g, (size_t)n * 4);
+        else memmove(out, g, (size_t)n * 4);
     }
     for (long channel = own.begin; channel < own.end && r->stored_grad; channel++)
         for (long j = 0; j < r->count; j++) {

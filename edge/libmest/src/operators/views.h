@@ -25,7 +25,7 @@ MEST_INLINE void view_norm(float *restrict out, const float *restrict z, long n,
 static void view_read_fused(const MestView *v, long c, const float *z, float *out, long n) {
     if (!v->mean) {
         if (v->act == MEST_ACT_NONE || !fused(v->act)) {
-            memcpy(out, z, (size_t)n * 4);
+            memmove(out, z, (size_t)n * 4); /* a stranger's tensors may overlap */
             return;
         }
 #define READ(act) view_act(out, z, n, act)
@@ -63,7 +63,7 @@ static void grad_behind_function(const MestGrad *v, long c, const float *g, cons
     float u[STRIP];
     if (v->mean) view_norm(u, z, n, v->mean[c], v->scale[c], v->shift[c], MEST_ACT_NONE);
     else memcpy(u, z, (size_t)n * 4);
-    if (out != g) memcpy(out, g, (size_t)n * 4);
+    if (out != g) memmove(out, g, (size_t)n * 4);
     apply_gradient(out, u, n, v->act, v->alpha, v->beta);
 }
 
@@ -83,7 +83,7 @@ static void grad_read(const MestGrad *v, long c, const float *g, const float *z,
     }
     if (!v->mean) {
         if (v->act == MEST_ACT_NONE || !v->stored) {
-            if (out != g) memcpy(out, g, (size_t)n * 4);
+            if (out != g) memmove(out, g, (size_t)n * 4);
             return;
         }
 #define READ(act) grad_act(out, g, z, n, act)
