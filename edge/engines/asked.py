@@ -11,6 +11,7 @@ from edge.network import select_trainable
 from edge.plan.choices import Choices
 from edge.plan.footprint import Footprint
 from edge.plan.norms import lone_norms
+from edge.plan.process import PYTHON
 from edge.plan.search import Planned
 from edge.spelling import named
 
@@ -34,6 +35,8 @@ class Candidate(Planned[Opening], Protocol):
 
 class Asked:
     """What both engines answer alike, from the network and the baseline."""
+
+    surroundings = PYTHON
 
     def __init__(self, artifact: Artifact, baseline_bytes: int, held_bytes: int) -> None:
         self.artifact = artifact

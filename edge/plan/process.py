@@ -16,6 +16,22 @@ INTERPRETER_GROWTH_BYTES = 1 << 20
 MARGIN_BYTES = 1 << 19  # what measured peaks scatter by: heaps have gaps, and a busy machine maps files in other pieces
 RECORD_BYTES = 5 << 18  # the code of the record and what it says, in the memory that the engine has given back
 MUTATION_CODE_BYTES = 1 << 19  # and what it gains by mutating
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a process holds beside its network, its data and its threads, whatever the network, in bytes.
+
+    `record_bytes` are held at the end, in the memory that the engine has given back; `mutation_bytes` where it mutates.
+    """
+
+    code_bytes: int
+    margin_bytes: int
+    record_bytes: int = 0
+    mutation_bytes: int = 0
+
+
+PYTHON = Surroundings(INTERPRETER_GROWTH_BYTES, MARGIN_BYTES, RECORD_BYTES, MUTATION_CODE_BYTES)
 _PASSING = ("mutation", "saving")  # kinds that are held only while their phase runs, never at the same time
 
 
@@ -104,6 +120,7 @@ def make_plan(
     time_cost: float = 1.0,
     notes: tuple[str, ...] = (),
     frozen_norms: tuple[str, ...] = (),
+    surroundings: Surroundings = PYTHON,
 ) -> MemoryPlan:
     """The plan for given choices. `held_bytes` are resident already beside the baseline.
 
@@ -112,12 +129,12 @@ def make_plan(
     held += data.items(choices.batch_size)
     held.append(Item("runtime", "artifact and data index", held_bytes))
     held.append(Item("runtime", "threads", STACK_BYTES * (choices.threads - 1)))
-    held.append(Item("runtime", "code and records", INTERPRETER_GROWTH_BYTES))
-    held.append(Item("runtime", "margin", MARGIN_BYTES))
+    held.append(Item("runtime", "code and records", surroundings.code_bytes))
+    held.append(Item("runtime", "margin", surroundings.margin_bytes))
     if choices.densest_sparsity:
-        held.append(Item("runtime", "code of mutation", MUTATION_CODE_BYTES))
+        held.append(Item("runtime", "code of mutation", surroundings.mutation_bytes))
     passing: dict[str, int] = {"evaluation": evaluation_bytes} if evaluation_bytes else {}
-    record = RECORD_BYTES - sum(item.nbytes for item in footprint.items if item.kind not in _PASSING)
+    record = surroundings.record_bytes - sum(item.nbytes for item in footprint.items if item.kind not in _PASSING)
     if record > footprint.arena.nbytes:
         passing["record"] = record - footprint.arena.nbytes
     for item in footprint.items:

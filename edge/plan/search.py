@@ -12,7 +12,7 @@ from edge.host.limits import format_size, parse_size
 from edge.plan.choices import BatchNorm, Choices, OptimizerChoice, Recompute
 from edge.plan.footprint import Footprint
 from edge.plan.norms import frozen_note, lone_refusal
-from edge.plan.process import DataNeeds, MemoryPlan, make_plan
+from edge.plan.process import DataNeeds, MemoryPlan, Surroundings, make_plan
 from edge.ranges import check_ranges
 from edge.spelling import named
 
@@ -39,6 +39,7 @@ class Planned(Protocol[MadeOut]):
     name: str
     baseline_bytes: int  # interpreter and libraries
     held_bytes: int  # what the artifact's description and the data index hold already
+    surroundings: Surroundings  # what the process holds beside the network
     weight_layers: int  # trainable convolutions and linear layers as exported
     has_batch_norm: bool
     freezes_norms: bool  # True if it can leave single batch norms of a step frozen
@@ -172,6 +173,7 @@ def _plan(planned: Planned[Made], candidate: _Candidate, data: DataNeeds) -> Fou
         time_cost=candidate.time_cost,
         notes=_notes(candidate, planned),
         frozen_norms=candidate.lone,
+        surroundings=planned.surroundings,
     )
     return Found(plan, prepared)
 

@@ -9,7 +9,7 @@ import pytest
 from edge.errors import BudgetError, InputError
 from edge.plan.choices import Choices
 from edge.plan.footprint import ArenaPlan, Footprint, Item
-from edge.plan.process import DataNeeds, make_plan, phase_peaks
+from edge.plan.process import PYTHON, DataNeeds, make_plan, phase_peaks
 from edge.plan.search import Request, search
 
 MIB = 1 << 20
@@ -29,6 +29,7 @@ class Known:
 
     name = "known"
     baseline_bytes = 10 * MIB
+    surroundings = PYTHON
     held_bytes = 0
     weight_layers = 8
     has_batch_norm = True
