@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the native engine's tests, and altered networks and programs through its checks, under AddressSanitizer with
-# UndefinedBehaviorSanitizer, then the tests under ThreadSanitizer.
+# Runs the native engine's tests, altered networks and programs through its checks, and altered files through mest-run,
+# under AddressSanitizer with UndefinedBehaviorSanitizer, then the tests under ThreadSanitizer.
 # usage: tests/native_sanitizers.sh [--short] [PYTEST-ARGUMENTS...]   (PYTHON names the interpreter; needs gcc)
 # --short takes two instruction sets, the best one that a board has a like of and the plain reference, and fewer tests:
 # about a minute and a half. MEST_FUZZ_CASES and MEST_FUZZ_SEED say how many networks are altered, and where to begin.
@@ -12,6 +12,7 @@ cases=20000
 tests=(tests/edge/engines/native/test_native_operators.py tests/edge/engines/native/test_native_convolution.py tests/edge/engines/native/test_native_engine.py)
 tests+=(tests/edge/engines/native/test_native_arena.py)
 fuzz=(tests/edge/libmest/test_native_fuzz.py tests/edge/libmest/test_native_programs.py)
+fuzz+=(tests/edge/compiled/test_compiled_files.py)
 sets=
 if [ "${1:-}" = --short ]; then
   shift
@@ -29,7 +30,9 @@ cd "$work"
 # name, compiler options, runtime library, options of the sanitizer, then tests and arguments of pytest
 run() {
   echo "== $1"
-  MEST_CC=gcc MEST_CFLAGS="$2 -g1 -O1 -fno-omit-frame-pointer" MEST_ONLY_SETS=$sets "$python" -m edge.libmest.build
+  export MEST_CC=gcc MEST_CFLAGS="$2 -g1 -O1 -fno-omit-frame-pointer" MEST_ONLY_SETS=$sets MEST_RUNNER=$work/mest-run
+  "$python" -m edge.libmest.build
+  "$python" -m edge.libmest.build "$MEST_RUNNER" edge/libmest/libmest.so
   env LD_PRELOAD="$(gcc -print-file-name="$3")" "$4" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONMALLOC=malloc \
     "$python" -m pytest -q -p no:cacheprovider "${@:5}"
 }

@@ -1,5 +1,8 @@
 """Builds the native library with any gcc or clang: `python -m edge.libmest.build`, or setup.py on installation.
 
+`python -m edge.libmest.build FILE` builds the program `mest-run` instead, statically, or over the library that is named
+after it.
+
 `MEST_CC` (else `CC`, else the first of cc, gcc, clang) names the compiler, with options if need be; a cross-compiler
 decides the target: `MEST_CC="python -m ziglang cc -target aarch64-linux-gnu.2.28"`. `MEST_CFLAGS` adds options,
 `MEST_ONLY_SETS="avx2 scalar"` leaves other instruction sets out, for builds that are only tested.
@@ -19,12 +22,16 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 LIBRARY_NAME = "libmest.so"
 SOURCES = ("engine.c", "check.c", "threads.c")
+RUNNER = "runner"  # the folder of the program's sources
 
 # gcc and clang alike. Contraction gives fused multiply-adds; nothing here depends on errno or on trapping.
 FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-pthread", "-Wall", "-Wextra", "-fvisibility=hidden", "-ffp-contract=fast")
 FLAGS_MATH = ("-fno-math-errno", "-fno-trapping-math", "-fno-stack-protector")
 # 64 KiB pages and smaller ones: boards with 16 KiB pages load it too.
 LINK = ("-shared", "-pthread", "-lm", "-Wl,-z,max-page-size=65536")
+# Of the program itself: numpy rounds after every operation, and so must what stands in for it.
+FLAGS_RUNNER = ("-std=gnu11", "-O2", "-fPIC", "-pthread", "-Wall", "-Wextra", "-ffp-contract=off", "-fno-math-errno")
+LINK_RUNNER = ("-static", "-pthread", "-lm", "-Wl,-z,max-page-size=65536", "-Wl,--gc-sections")
 
 AVX512 = ("-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mavx2", "-mfma", "-mprefer-vector-width=512")
 # Instruction sets by machine: name, floats in a vector, compiler options. Best first, the plain reference last.
@@ -60,34 +67,69 @@ def machine_of(command: Sequence[str]) -> str:
 def build(target: Path, extra: Sequence[str] = ()) -> str:
     """Compile and link the library to `target`; the machine it is for. Raises BuildError with the compiler's words."""
     command = compiler()
+    flags, strip = _flags(extra)
+    with tempfile.TemporaryDirectory(prefix="mest-build-") as folder:
+        machine, objects = _library_objects(command, flags, Path(folder))
+        linked = Path(folder) / LIBRARY_NAME
+        _run([*command, *flags, *objects, *LINK, *strip, "-o", str(linked)])
+        _put(linked, target)
+    return machine
+
+
+def build_runner(target: Path, library: Path | None = None, command: Sequence[str] = ()) -> None:
+    """Compile and link the program `mest-run`, statically; or over a library that is there, for tests on this machine.
+
+    `command` is the compiler, else the one that the library is built with. Raises BuildError with the compiler's words.
+    """
+    command = command or compiler()
+    flags, strip = _flags(())
+    with tempfile.TemporaryDirectory(prefix="mest-build-") as folder:
+        if library is None:
+            link = [*_library_objects(command, flags, Path(folder))[1], *LINK_RUNNER]
+        else:
+            link = [str(library), f"-Wl,-rpath,{library.parent}", "-pthread", "-lm"]
+        own = [*FLAGS_RUNNER, *shlex.split(os.environ.get("MEST_CFLAGS", ""))]
+        sources = [str(path) for path in sorted((HERE / "src" / RUNNER).glob("*.c"))]
+        linked = Path(folder) / "mest-run"
+        _run([*command, *own, *sources, *link, *strip, "-o", str(linked)])
+        _put(linked, target)
+        target.chmod(0o755)
+
+
+def _flags(extra: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Compiler options of the library, and how it is stripped: names of inner functions are of no use on a board."""
+    flags = [*FLAGS, *FLAGS_MATH, *shlex.split(os.environ.get("MEST_CFLAGS", "")), *extra]
+    debugging = any(flag.startswith(("-g", "-fsanitize")) for flag in flags)
+    return flags, () if debugging else ("-s",)
+
+
+def _library_objects(command: Sequence[str], flags: Sequence[str], folder: Path) -> tuple[str, list[str]]:
+    """The machine that the compiler is for, and the library's object files in a folder."""
     machine = machine_of(command)
     only = os.environ.get("MEST_ONLY_SETS", "").split()
     sets = tuple(row for row in SETS[machine] if not only or row[0] in only)
     if not sets:
         raise BuildError(f"MEST_ONLY_SETS names no set of {machine}: {', '.join(row[0] for row in SETS[machine])}")
-    flags = [*FLAGS, *FLAGS_MATH, *shlex.split(os.environ.get("MEST_CFLAGS", "")), *extra]
-    debugging = any(flag.startswith(("-g", "-fsanitize")) for flag in flags)
-    strip = () if debugging else ("-s",)  # names of inner functions are of no use on a board
-    source = HERE / "src"
-    with tempfile.TemporaryDirectory(prefix="mest-build-") as folder:
-        objects = []
-        for name, lanes, options in sets:
-            out = str(Path(folder) / f"{name}.o")
-            unit = [*flags, *options, f"-DMEST_ISA={name}", f"-DMEST_VL={lanes}"]
-            _run([*command, *unit, "-c", str(source / "isa.c"), "-o", out])
-            objects.append(out)
-        listed = " ".join(f"X({name})" for name, _, _ in sets)
-        for file in SOURCES:
-            out = str(Path(folder) / f"{Path(file).stem}.o")
-            _run([*command, *flags, f"-DMEST_SETS={listed}", "-c", str(source / file), "-o", out])
-            objects.append(out)
-        linked = Path(folder) / LIBRARY_NAME
-        _run([*command, *flags, *objects, *LINK, *strip, "-o", str(linked)])
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(target.name + ".new")
-        shutil.copyfile(linked, beside)
-        beside.replace(target)  # a process that has the old one mapped keeps it
-    return machine
+    source, objects = HERE / "src", []
+    for name, lanes, options in sets:
+        out = str(folder / f"{name}.o")
+        unit = [*flags, *options, f"-DMEST_ISA={name}", f"-DMEST_VL={lanes}"]
+        _run([*command, *unit, "-c", str(source / "isa.c"), "-o", out])
+        objects.append(out)
+    listed = " ".join(f"X({name})" for name, _, _ in sets)
+    for file in SOURCES:
+        out = str(folder / f"{Path(file).stem}.o")
+        _run([*command, *flags, f"-DMEST_SETS={listed}", "-c", str(source / file), "-o", out])
+        objects.append(out)
+    return machine, objects
+
+
+def _put(built: Path, target: Path) -> None:
+    """Replace a file by what was built; a process that has the old one mapped keeps it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(target.name + ".new")
+    shutil.copyfile(built, beside)
+    beside.replace(target)
 
 
 def _run(command: Sequence[str]) -> str:
@@ -103,8 +145,12 @@ def _run(command: Sequence[str]) -> str:
 
 
 def main() -> int:
-    """Build beside this file; 0 if it worked."""
+    """Build beside this file, or the program that is named; 0 if it worked."""
     try:
+        if sys.argv[1:]:
+            build_runner(Path(sys.argv[1]), Path(sys.argv[2]).resolve() if sys.argv[2:] else None)
+            print(f"built {sys.argv[1]}")
+            return 0
         machine = build(HERE / LIBRARY_NAME)
     except BuildError as error:
         print(error, file=sys.stderr)

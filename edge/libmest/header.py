@@ -1,4 +1,7 @@
-"""Writes src/program.h from the declarations of `program.py`: `python -m edge.libmest.header`. No board needs it."""
+"""Writes src/program.h and src/runner/plan_file.h from what `program.py` and `plan_file.py` declare.
+
+`python -m edge.libmest.header`. No board needs it.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ import sys
 from ctypes import Structure
 from pathlib import Path
 
-from edge.libmest import program
+from edge.libmest import plan_file, program
 
 HEADER = Path(__file__).resolve().parent / "src" / "program.h"
+PLAN_FILE = HEADER.parent / "runner" / "plan_file.h"
 
 
 def _tables_named(twofold: set[str]) -> list[str]:
@@ -46,7 +50,12 @@ def header() -> str:
             "static inline void *mest_operand(const MestProgram *p, int32_t number) {",
             "    if (!number) return NULL;",
             "    const MestOperand *o = p->operands + number - 1;",
-            "    return (char *)(o->segment == MEST_SEGMENT_ARENA ? p->arena : NULL) + o->offset;",
+            "    switch (o->segment) {",
+            "    case MEST_SEGMENT_ARENA: return (char *)p->arena + o->offset;",
+            "    case MEST_SEGMENT_TENSORS: return (char *)p->tensors + o->offset;",
+            "    case MEST_SEGMENT_LISTS: return (char *)p->lists + o->offset;",
+            "    default: return (void *)(intptr_t)o->offset;",
+            "    }",
             "}\n",
             *(struct.resolver() for struct in program.STRUCTS if struct.twofold),
             "/* Whether a number is one of `count`, or none; the same of all that a row names, and of all rows. */",
@@ -62,6 +71,53 @@ def header() -> str:
     )
 
 
+def _program_opener() -> str:
+    """The C function that finds the tables of a compiled program in its part of a file, if they lie within it."""
+    tables = dict(plan_file.tables())
+    addresses = ("arena", "tensors", "lists")  # where they lie is for the caller to say
+    lines = []
+    for name, _ in program.Program._fields_:
+        if name in tables:
+            lines += [
+                f"    p->{name} = mest_table(part, s->part_bytes, s->{name}, s->{tables[name]}, sizeof *p->{name});",
+                f"    if (!p->{name}) return 0;",
+            ]
+        elif name not in addresses:
+            lines.append(f"    p->{name} = s->{name};")
+    head = "static inline int mest_program_of(const char *part, const MestPlanProgram *s, MestProgram *p) {"
+    return "\n".join([head, "    *p = (MestProgram){0};", *lines, "    return 1;", "}\n"])
+
+
+def plan_file_header() -> str:
+    """The text of src/runner/plan_file.h."""
+    constants = "".join(f"    MEST_{name} = {number},\n" for name, number in plan_file.CONSTANTS.items())
+    magics = ("PLAN_MAGIC", "DATA_MAGIC", "STATE_MAGIC")
+    return "\n".join(
+        [
+            "/* Written by python -m edge.libmest.header from edge/libmest/plan_file.py; change that. */",
+            '#ifndef MEST_PLAN_FILE_H\n#define MEST_PLAN_FILE_H\n\n#include "../program.h"\n',
+            f"#define MEST_FILES_DIGEST {plan_file.digest()}LL",
+            *(f"#define MEST_{name} {getattr(plan_file, name)}LL" for name in magics),
+            "",
+            *(enum.text() for enum in plan_file.ENUMS),
+            f"enum {{\n{constants}}};\n",
+            *(struct.text(set()) for struct in plan_file.STRUCTS),
+            "/* The table of `count` rows at an offset; NULL unless it lies within these bytes. */",
+            "static inline const void *mest_table(const char *part, int64_t nbytes, int64_t at, int64_t count, "
+            "size_t row) {",
+            "    const int64_t size = (int64_t)row;",
+            "    if (at < 0 || at % 8 || at > nbytes || count < 0 || count > (nbytes - at) / size) return NULL;",
+            "    return part + at;",
+            "}\n",
+            "/* Whether all tables of a program lie within its part; then `p` names them, but no memory yet. */",
+            _program_opener(),
+            *(struct.asserts(plan_file.CLASSES[struct.name]) for struct in plan_file.STRUCTS),
+            "#endif\n",
+        ]
+    )
+
+
 if __name__ == "__main__":
-    HEADER.write_text(header(), encoding="utf-8")
-    sys.stdout.write(f"wrote {HEADER}\n")
+    for path, text in ((HEADER, header()), (PLAN_FILE, plan_file_header())):
+        path.write_text(text, encoding="utf-8")
+        sys.stdout.write(f"wrote {path}\n")

@@ -28,9 +28,11 @@ KINDS = ("add", "sub", "mul", "div")  # of arithmetic between two operands
 LEFT, RIGHT, NEITHER = range(3)
 NO_ACT = ACTS.index("none")
 DENSE, CSR, BLOCK = range(3)
-ARENA, HERE = range(2)  # segments: the offset counts from the arena, or is an address in this process
+# Segments: an offset counts from the arena, is an address in this process, or counts from one of the two blocks of a
+# compiled plan: all that steps write beside the arena, and the lists that they only read.
+ARENA, HERE, TENSORS, LISTS = range(4)
 ENUMS = (
-    Enum("SEGMENT_", ("arena", "here"), count="SEGMENTS"),
+    Enum("SEGMENT_", ("arena", "here", "tensors", "lists"), count="SEGMENTS"),
     Enum("ACT_", ACTS, count="ACTS"),
     Enum("", ("dense", "csr", "block")),
     Enum("KIND_", KINDS, count="KINDS"),
@@ -239,7 +241,7 @@ _OPERAND = Struct(
     "Operand",
     "A piece of memory.",
     (
-        Field("int64_t", "offset", "from the arena, or an address: by segment"),
+        Field("int64_t", "offset", "from where the segment begins, or an address"),
         Field("int64_t", "nbytes"),
         Field("int32_t", "segment"),
         Field("int32_t", "writable", "0: lists that steps only read"),
@@ -251,6 +253,10 @@ _PROGRAM = Struct(
     (
         Field("&void", "arena"),
         Field("int64_t", "arena_bytes"),
+        Field("&void", "tensors", "of a compiled plan, else NULL"),
+        Field("int64_t", "tensors_bytes"),
+        Field("&void", "lists", "of a compiled plan, else NULL"),
+        Field("int64_t", "lists_bytes"),
         Field("&const Step", "steps"),
         Field("&const Operand", "operands"),
         Field("&const Conv", "convs"),

@@ -15,7 +15,6 @@ from mest.cli.effects import Effect, refuse_idle
 from mest.cli.spelling import setting
 
 if TYPE_CHECKING:
-    from edge.run.settings import Settings
     from edge.run.training import Moment
 
 _REFRESH_SECONDS = 0.2
@@ -106,7 +105,7 @@ class Command(Base):
         from edge.run.job import Job
 
         refuse_idle(args, EFFECTS)
-        settings = _settings(args)
+        settings = within_budget.settings(args, _stored_settings(args) if args.resume else {})
         job = Job(
             artifact=args.artifact,
             data=within_budget.data_path(args.data),
@@ -164,17 +163,6 @@ def _accuracies(result: dict[str, Any]) -> str:
         return "not measured: no sample was held out"
     shown = f"{before:.1%} before, {after:.1%} after, on {result['samples_held_out']:,} held-out samples"
     return f"{shown}; {result['samples_train']:,} trained on"
-
-
-def _settings(args: argparse.Namespace) -> Settings:
-    """The options given, over those of the state that is continued, over the defaults."""
-    from dataclasses import fields
-
-    from edge.run.settings import Settings
-
-    asked = {setting(name): value for name, value in {**vars(args), "seed": args.seed_given}.items()}
-    given = {each.name: asked[each.name] for each in fields(Settings) if asked[each.name] is not None}
-    return Settings(**{**(_stored_settings(args) if args.resume else {}), **given})
 
 
 def _stored_settings(args: argparse.Namespace) -> dict[str, Any]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from mest.cli.command import Context
+from mest.cli.spelling import setting
 
 if TYPE_CHECKING:
     from edge.handover.artifact import Artifact
     from edge.plan.choices import OptimizerChoice
     from edge.plan.search import Request
+    from edge.run.settings import Settings
     from mest.cli.command import Context
 
 
@@ -116,6 +120,17 @@ def taken(kind: str, given: dict[str, Any]) -> dict[str, Any]:
     if ignored:
         raise InputError(f"{' and '.join(ignored)}: only sgd has it, the optimizer is {kind}; leave it out")
     return given
+
+
+def settings(args: argparse.Namespace, stored: Mapping[str, Any] = MappingProxyType({})) -> Settings:
+    """How a run is trained: the options given, over what is stored of the run that is continued, over the defaults."""
+    from dataclasses import fields
+
+    from edge.run.settings import Settings
+
+    asked = {setting(name): value for name, value in {**vars(args), "seed": args.seed_given}.items()}
+    given = {each.name: asked[each.name] for each in fields(Settings) if asked.get(each.name) is not None}
+    return Settings(**{**stored, **given})
 
 
 def judged(result: dict[str, Any], context: Context) -> dict[str, Any]:

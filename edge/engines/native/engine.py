@@ -42,7 +42,7 @@ class NativeEngine:
     """`edge.engines.engine.Engine` over our own kernels. `snapshot` returns views of the living arrays.
 
     `arena`: the block that all buffers lie in (bytes); `training`: the program of a step, by samples of a
-    piece; `tensors`: what is trained, by name.
+    piece; `prediction`: that of a prediction; `tensors`: what is trained, by name.
     """
 
     name = "native"
@@ -75,7 +75,7 @@ class NativeEngine:
         self._steps_done = 0
         self.training = {size: self._lower(planned) for size, planned in blueprint.training.items()}
         self._unplanned: tuple[int, Lowered] | None = None  # the last piece of a size that was not planned
-        self._prediction = self._lower(blueprint.predict)
+        self.prediction = self._lower(blueprint.predict)
 
     @classmethod
     def of(cls, network: Network, choices: Choices, instruction_set: str = "") -> NativeEngine:
@@ -163,7 +163,7 @@ class NativeEngine:
 
     def _programs(self) -> tuple[Lowered, ...]:
         unplanned = () if self._unplanned is None else (self._unplanned[1],)
-        return (*self.training.values(), *unplanned, self._prediction)
+        return (*self.training.values(), *unplanned, self.prediction)
 
     def _lower(self, planned: Planned) -> Lowered:
         lowered = Lowered(
@@ -212,17 +212,17 @@ class NativeEngine:
         size, count = self.choices.micro_batch, len(images)
         logits = np.empty((count, self._model.network.classes), np.float32)
         whole = count // size
-        call = structs.Call(micro_batches=whole, end=self._prediction.end)
+        call = structs.Call(micro_batches=whole, end=self.prediction.end)
         call.body = call.end
         if whole:
             call.images, call.logits = images.ctypes.data, logits.ctypes.data
-            self._run(self._prediction, call)
+            self._run(self.prediction, call)
         if count % size:
             filled = np.zeros((size, *images.shape[1:]), np.float32)
             filled[: count % size] = images[whole * size :]
             rest = np.empty((size, logits.shape[1]), np.float32)
             call.micro_batches, call.images, call.logits = 1, filled.ctypes.data, rest.ctypes.data
-            self._run(self._prediction, call)
+            self._run(self.prediction, call)
             logits[whole * size :] = rest[: count % size]
         return logits
 
@@ -295,7 +295,7 @@ class NativeEngine:
         self._unplanned = None
         self.tensors.clear()
         self._params = ()
-        del self._prediction, self._update  # they lead to the arrays
+        del self.prediction, self._update  # they lead to the arrays
         self.arena = self._gradients = np.empty(0, np.uint8)
 
     def _checked_images(self, images: np.ndarray) -> np.ndarray:

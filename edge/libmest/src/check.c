@@ -11,13 +11,16 @@ enum { MOST_THREADS = 4096 };
 static void (*const checks[MEST_OP_COUNT])(Check *) = {MEST_OPERATORS(X)};
 #undef X
 
-/* Every operand lies within its segment, at a place that floats can be read from. */
+/* Every operand lies within its segment, at a place that floats can be read from. Lists of indices and what steps write
+ * are of different segments, so that no step changes a list after it was looked at. */
 static int operands_fit(const MestProgram *p) {
     for (int32_t i = 0; i < p->operand_count; i++) {
         const MestOperand *o = p->operands + i;
         if (o->segment < 0 || o->segment >= MEST_SEGMENTS || o->nbytes < 0 || o->offset < 0) return 0;
-        if (o->segment != MEST_SEGMENT_ARENA) continue;
-        if (o->offset % 4 || o->offset > p->arena_bytes || o->nbytes > p->arena_bytes - o->offset || !o->writable) return 0;
+        if (o->segment == MEST_SEGMENT_HERE) continue;
+        const int lists = o->segment == MEST_SEGMENT_LISTS;
+        const int64_t held = lists ? p->lists_bytes : o->segment == MEST_SEGMENT_TENSORS ? p->tensors_bytes : p->arena_bytes;
+        if (o->offset % 4 || o->offset > held || o->nbytes > held - o->offset || !o->writable != lists) return 0;
     }
     return 1;
 }

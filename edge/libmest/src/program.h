@@ -5,10 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MEST_DIGEST "ad0a78141de3dbaa"
+#define MEST_DIGEST "b893f3851757c2dc"
 
 enum {
-    MEST_SEGMENT_ARENA, MEST_SEGMENT_HERE, MEST_SEGMENTS
+    MEST_SEGMENT_ARENA, MEST_SEGMENT_HERE, MEST_SEGMENT_TENSORS, MEST_SEGMENT_LISTS, MEST_SEGMENTS
 };
 
 enum {
@@ -52,7 +52,7 @@ enum {
 
 /* A piece of memory. */
 typedef struct {
-    int64_t offset;                /* from the arena, or an address: by segment */
+    int64_t offset;                /* from where the segment begins, or an address */
     int64_t nbytes;
     int32_t segment;
     int32_t writable;              /* 0: lists that steps only read */
@@ -303,6 +303,10 @@ typedef struct {
 typedef struct {
     void *arena;
     int64_t arena_bytes;
+    void *tensors;                 /* of a compiled plan, else NULL */
+    int64_t tensors_bytes;
+    void *lists;                   /* of a compiled plan, else NULL */
+    int64_t lists_bytes;
     const MestPlannedStep *steps;
     const MestOperand *operands;
     const MestPlannedConv *convs;
@@ -340,7 +344,12 @@ typedef struct {
 static inline void *mest_operand(const MestProgram *p, int32_t number) {
     if (!number) return NULL;
     const MestOperand *o = p->operands + number - 1;
-    return (char *)(o->segment == MEST_SEGMENT_ARENA ? p->arena : NULL) + o->offset;
+    switch (o->segment) {
+    case MEST_SEGMENT_ARENA: return (char *)p->arena + o->offset;
+    case MEST_SEGMENT_TENSORS: return (char *)p->tensors + o->offset;
+    case MEST_SEGMENT_LISTS: return (char *)p->lists + o->offset;
+    default: return (void *)(intptr_t)o->offset;
+    }
 }
 
 static inline MestView mest_view(const MestProgram *p, const MestPlannedView *s) {
@@ -857,34 +866,38 @@ _Static_assert(sizeof(MestPlannedStep) == 296, "MestPlannedStep");
 #if __SIZEOF_POINTER__ == 8
 _Static_assert(offsetof(MestProgram, arena) == 0, "MestProgram");
 _Static_assert(offsetof(MestProgram, arena_bytes) == 8, "MestProgram");
-_Static_assert(offsetof(MestProgram, steps) == 16, "MestProgram");
-_Static_assert(offsetof(MestProgram, operands) == 24, "MestProgram");
-_Static_assert(offsetof(MestProgram, convs) == 32, "MestProgram");
-_Static_assert(offsetof(MestProgram, norms) == 40, "MestProgram");
-_Static_assert(offsetof(MestProgram, pools) == 48, "MestProgram");
-_Static_assert(offsetof(MestProgram, arithmetics) == 56, "MestProgram");
-_Static_assert(offsetof(MestProgram, updates) == 64, "MestProgram");
-_Static_assert(offsetof(MestProgram, samplenorms) == 72, "MestProgram");
-_Static_assert(offsetof(MestProgram, attentions) == 80, "MestProgram");
-_Static_assert(offsetof(MestProgram, tokenss) == 88, "MestProgram");
-_Static_assert(offsetof(MestProgram, params) == 96, "MestProgram");
-_Static_assert(offsetof(MestProgram, count) == 104, "MestProgram");
-_Static_assert(offsetof(MestProgram, operand_count) == 108, "MestProgram");
-_Static_assert(offsetof(MestProgram, conv_count) == 112, "MestProgram");
-_Static_assert(offsetof(MestProgram, norm_count) == 116, "MestProgram");
-_Static_assert(offsetof(MestProgram, pool_count) == 120, "MestProgram");
-_Static_assert(offsetof(MestProgram, arithmetic_count) == 124, "MestProgram");
-_Static_assert(offsetof(MestProgram, update_count) == 128, "MestProgram");
-_Static_assert(offsetof(MestProgram, samplenorm_count) == 132, "MestProgram");
-_Static_assert(offsetof(MestProgram, param_count) == 136, "MestProgram");
-_Static_assert(offsetof(MestProgram, attention_count) == 140, "MestProgram");
-_Static_assert(offsetof(MestProgram, tokens_count) == 144, "MestProgram");
-_Static_assert(offsetof(MestProgram, groups) == 148, "MestProgram");
-_Static_assert(offsetof(MestProgram, samples) == 152, "MestProgram");
-_Static_assert(offsetof(MestProgram, in_channels) == 156, "MestProgram");
-_Static_assert(offsetof(MestProgram, in_h) == 160, "MestProgram");
-_Static_assert(offsetof(MestProgram, in_w) == 164, "MestProgram");
-_Static_assert(sizeof(MestProgram) == 168, "MestProgram");
+_Static_assert(offsetof(MestProgram, tensors) == 16, "MestProgram");
+_Static_assert(offsetof(MestProgram, tensors_bytes) == 24, "MestProgram");
+_Static_assert(offsetof(MestProgram, lists) == 32, "MestProgram");
+_Static_assert(offsetof(MestProgram, lists_bytes) == 40, "MestProgram");
+_Static_assert(offsetof(MestProgram, steps) == 48, "MestProgram");
+_Static_assert(offsetof(MestProgram, operands) == 56, "MestProgram");
+_Static_assert(offsetof(MestProgram, convs) == 64, "MestProgram");
+_Static_assert(offsetof(MestProgram, norms) == 72, "MestProgram");
+_Static_assert(offsetof(MestProgram, pools) == 80, "MestProgram");
+_Static_assert(offsetof(MestProgram, arithmetics) == 88, "MestProgram");
+_Static_assert(offsetof(MestProgram, updates) == 96, "MestProgram");
+_Static_assert(offsetof(MestProgram, samplenorms) == 104, "MestProgram");
+_Static_assert(offsetof(MestProgram, attentions) == 112, "MestProgram");
+_Static_assert(offsetof(MestProgram, tokenss) == 120, "MestProgram");
+_Static_assert(offsetof(MestProgram, params) == 128, "MestProgram");
+_Static_assert(offsetof(MestProgram, count) == 136, "MestProgram");
+_Static_assert(offsetof(MestProgram, operand_count) == 140, "MestProgram");
+_Static_assert(offsetof(MestProgram, conv_count) == 144, "MestProgram");
+_Static_assert(offsetof(MestProgram, norm_count) == 148, "MestProgram");
+_Static_assert(offsetof(MestProgram, pool_count) == 152, "MestProgram");
+_Static_assert(offsetof(MestProgram, arithmetic_count) == 156, "MestProgram");
+_Static_assert(offsetof(MestProgram, update_count) == 160, "MestProgram");
+_Static_assert(offsetof(MestProgram, samplenorm_count) == 164, "MestProgram");
+_Static_assert(offsetof(MestProgram, param_count) == 168, "MestProgram");
+_Static_assert(offsetof(MestProgram, attention_count) == 172, "MestProgram");
+_Static_assert(offsetof(MestProgram, tokens_count) == 176, "MestProgram");
+_Static_assert(offsetof(MestProgram, groups) == 180, "MestProgram");
+_Static_assert(offsetof(MestProgram, samples) == 184, "MestProgram");
+_Static_assert(offsetof(MestProgram, in_channels) == 188, "MestProgram");
+_Static_assert(offsetof(MestProgram, in_h) == 192, "MestProgram");
+_Static_assert(offsetof(MestProgram, in_w) == 196, "MestProgram");
+_Static_assert(sizeof(MestProgram) == 200, "MestProgram");
 _Static_assert(offsetof(MestCall, images) == 0, "MestCall");
 _Static_assert(offsetof(MestCall, labels) == 8, "MestCall");
 _Static_assert(offsetof(MestCall, logits) == 16, "MestCall");

@@ -1,0 +1,118 @@
+"""`mest compile` without its command line: open, plan for a process without Python, write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edge.compiled.plan import Facts, write_plan
+from edge.compiled.planned import CompiledPlanned, with_pieces
+from edge.data.open import open_source
+from edge.engines.choice import supports
+from edge.engines.native.engine import NativeEngine
+from edge.errors import BudgetError, InputError
+from edge.handover.artifact import Artifact, open_artifact
+from edge.handover.state import stored_tensors
+from edge.host.limits import format_size
+from edge.plan.process import DataNeeds, MemoryPlan
+from edge.plan.search import Request, search
+from edge.run.continuation import Start
+from edge.run.session import HARNESS
+from edge.run.settings import Settings
+from edge.run.training_data import TrainingData
+from edge.spelling import named
+
+ENGINE = "native"
+_FIXED = {"augment": "none", "mutate": "none", "patience": 0, "drop_after": 0, "gradient_weight": 0.0}
+
+
+@dataclass(frozen=True)
+class CompileJob:
+    """What to compile into which file, under which budget. `data` is what it will be trained on, where that is known.
+
+    `request` says what the planner is asked once the artifact is known, whose optimizer is the default.
+    """
+
+    artifact: Path
+    out: Path
+    settings: Settings
+    request: Callable[[Artifact], Request]
+    budget_bytes: int | None = None
+    data: str | None = None
+
+
+@dataclass(frozen=True)
+class CompileResult:
+    """The plan that was compiled, and the size of its file."""
+
+    out: Path
+    plan: MemoryPlan
+    sizes: tuple[int, ...]  # of the pieces that there are programs for
+    nbytes: int
+
+
+def compile_plan(job: CompileJob) -> CompileResult:
+    """Plan for a process without Python and write the compiled plan; the weights are an artifact's or a state's.
+
+    Raises InputError for what such a process cannot do, BudgetError where nothing fits.
+    """
+    _refuse_unfit(job.settings)
+    artifact = open_artifact(job.artifact)
+    start = Start.of(artifact, None, job.settings.mutate)
+    state = artifact.state
+    if start is not None:
+        artifact = start.defaults(artifact)
+    holds, reason = supports(ENGINE, artifact)
+    if not holds:
+        raise InputError(reason)
+    request = job.request(artifact)
+    if start is not None:
+        request = start.request(request)
+    samples, last_batch = _counted(job, artifact, request.batch_size)
+    request = replace(request, last_batch=last_batch)
+    found = search(CompiledPlanned(artifact, samples), request, DataNeeds(), job.budget_bytes)
+    plan, blueprint = found.plan, found.prepared.blueprint
+    if job.data is None:  # whatever an epoch ends in, and whatever is collected later
+        blueprint = with_pieces(blueprint, range(1, plan.choices.micro_batch))
+        plan = replace(plan, footprint=replace(plan.footprint, arena=blueprint.footprint.arena))
+        if job.budget_bytes is not None and plan.peak_bytes > job.budget_bytes:
+            raise BudgetError(
+                f"memory budget {format_size(job.budget_bytes)}: pieces of some size need "
+                f"{format_size(plan.peak_bytes)}; give that, or {named('data')}, so that only those that it has are "
+                "compiled"
+            )
+    engine = NativeEngine(blueprint)
+    try:
+        if state is not None:
+            engine.restore_weights(stored_tensors(state).without(HARNESS))
+        facts = Facts(
+            artifact.identity(ENGINE),
+            artifact.class_names,
+            artifact.preprocess,
+            artifact.shape,
+            artifact.sparsity(engine.sparsity()),
+        )
+        head = write_plan(job.out, engine, plan, job.settings, job.budget_bytes, facts)
+    finally:
+        engine.close()
+    return CompileResult(job.out, plan, tuple(sorted(blueprint.training)), head.nbytes)
+
+
+def _refuse_unfit(settings: Settings) -> None:
+    """Raise InputError for settings of a run that only `mest finetune` has."""
+    for name, only in _FIXED.items():
+        if getattr(settings, name) != only:
+            raise InputError(f"{named(name)} {getattr(settings, name)}: a compiled plan has {only}; leave it out")
+
+
+def _counted(job: CompileJob, artifact: Artifact, batch_size: int) -> tuple[int, int]:
+    """Samples of the data, and of the smaller batch that ends an epoch; of unknown data none, and a batch but one."""
+    if job.data is None:
+        return 0, batch_size - 1
+    source = open_source(job.data, artifact.class_names, job.out.parent, artifact.preprocess)
+    try:
+        split = TrainingData.of(source, None, job.settings).split
+        return len(source.labels), len(split.train) % batch_size
+    finally:
+        source.close()

@@ -1,0 +1,74 @@
+"""`mest compile`: a plan, its weights and its steps in one file, for a process without Python."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from mest.cli import within_budget
+from mest.cli.command import Command as Base
+from mest.cli.command import Context
+
+
+class Command(Base):
+    """Plan for a process without Python and write the plan, weights included, as one file for mest-run.
+
+    The memory budget is that of mest-run. Without --data, programs for every size of smaller last batch are compiled.
+    """
+
+    name = "compile"
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("artifact", type=Path, metavar="ART|STATE", help="an artifact, or a state for its weights")
+        parser.add_argument("--out", type=Path, required=True, metavar="FILE.mest", help="the file to write")
+        parser.add_argument("--data", help="what it will be trained on, counted for the plan")
+        parser.add_argument(
+            "--memory-budget", metavar="SIZE", help="the most resident memory that mest-run may ever have, such as 8MiB"
+        )
+        parser.add_argument("--threads", type=int, default=1, help="threads of mest-run (default 1)")
+        within_budget.add_pins(parser)
+        run = parser.add_argument_group("the run")
+        run.add_argument("--epochs", type=int, help="default 5")
+        run.add_argument("--lr", type=float, help="learning rate at its highest (default 0.01)")
+        run.add_argument("--lr-scheduler", choices=("constant", "linear", "cosine"), help="default cosine")
+        run.add_argument("--warmup", type=float, metavar="SHARE", help="share of the run in which the rate rises")
+        run.add_argument("--hold-out", type=float, metavar="SHARE", help="share kept for accuracy (default 0.1)")
+        run.add_argument("--save-every", type=int, metavar="STEPS", help="steps between states (default 100)")
+
+    def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
+        from edge.compiled.compiling import CompileJob, compile_plan
+
+        job = CompileJob(
+            artifact=args.artifact,
+            out=args.out,
+            settings=within_budget.settings(args),
+            request=lambda artifact: within_budget.request(args, artifact),
+            budget_bytes=within_budget.budget_bytes(args),
+            data=None if args.data is None else within_budget.data_path(args.data),
+        )
+        done = compile_plan(job)
+        plan = done.plan
+        return {
+            "file": str(done.out),
+            "bytes": done.nbytes,
+            "budget_bytes": job.budget_bytes,
+            "planned_peak_bytes": plan.peak_bytes,
+            "arena_bytes": plan.footprint.arena.nbytes,
+            "batch_size": plan.choices.batch_size,
+            "pieces": list(done.sizes),
+            "plan": plan.chosen(),
+            "contributors": [{"name": name, "bytes": nbytes} for name, nbytes in plan.contributors()],
+        }
+
+    def show(self, result: dict[str, Any]) -> str:
+        size, chosen, budget = within_budget.size, result["plan"], result["budget_bytes"]
+        rows: list[tuple[str, Any]] = [
+            ("file", f"{result['file']}, {size(result['bytes'])}"),
+            ("planned peak", size(result["planned_peak_bytes"]) + (f" of {size(budget)}" if budget else "")),
+            ("batch", f"{result['batch_size']}, in pieces of {chosen['micro_batch']}"),
+            ("recompute", chosen["recompute"]),
+            ("trained", f"{chosen['trainable']}, batch norm {chosen['batch_norm']}, {chosen['optimizer']}"),
+            *((f"  {part['name']}", size(part["bytes"])) for part in result["contributors"]),
+        ]
+        return "\n".join([within_budget.table(rows), *chosen["notes"]])

@@ -1,0 +1,209 @@
+"""The program without Python against the same run in Python: the same weights, bit for bit, however it is planned."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from compiled_example import Compiled, compiled, different, mest_run, run  # noqa: F401 - a fixture
+from native_artifact import write_artifact, write_images
+from native_guards import mixed
+from native_networks import resnet
+
+from edge.errors import InputError
+from edge.host.counters import untrusted_reason
+from edge.libmest import library
+from edge.plan.choices import OptimizerChoice
+from edge.plan.search import Request
+
+pytestmark = pytest.mark.skipif(not library.available()[0], reason=f"needs the library: {library.available()[1]}")
+SMALL = {"blocks": 1, "width": 8, "size": 8, "classes": 5}
+REQUESTS = {
+    "whole batches": Request(batch_size=8, micro_batch=8),
+    "pieces, two threads": Request(batch_size=8, micro_batch=3, recompute="blocks", threads=2, label_smoothing=0.1),
+    "adamw, the last layers": Request(
+        batch_size=7, micro_batch=7, optimizer=OptimizerChoice("adamw"), trainable="last:2"
+    ),
+    "no momentum, frozen norms": Request(batch_size=5, optimizer=OptimizerChoice(momentum=0.0), batch_norm="frozen"),
+}
+
+
+def made(folder: Path, request: Request, network=None, samples: int = 43, **settings) -> Compiled:
+    """A plan for a network and random images."""
+    network = network or resnet("block", 0.75, **SMALL)
+    artifact = write_artifact(folder / "artifact", network)
+    return compiled(folder, artifact, write_images(folder / "images.npz", network, samples), request, **settings)
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_the_weights_are_those_of_python(mest_run: Path, tmp_path: Path, name: str) -> None:  # noqa: F811
+    """Values, gradients and optimizer state, after an epoch that ends in a smaller batch, and the accuracies."""
+    example = made(tmp_path, REQUESTS[name])
+    ours = example.run(mest_run, "train", "--state", tmp_path / "run.state")
+    python = example.finetune(tmp_path / "state")
+    assert different(example.plan, tmp_path / "run.state", tmp_path / "state") == []
+    same = (
+        "steps",
+        "epochs",
+        "samples_train",
+        "samples_held_out",
+        "accuracy_before",
+        "accuracy_after",
+        "sparsity",
+        "saved",
+    )
+    assert {key: ours[key] for key in same} == {key: getattr(python, key) for key in same}
+    assert ours["plan"] == python.plan | {key: ours["plan"][key] for key in ("time_cost", "notes")}
+
+
+def test_every_operator_and_format_is_compiled(mest_run: Path, tmp_path: Path) -> None:  # noqa: F811
+    """Nothing of the file knows what it is that steps do."""
+    example = made(
+        tmp_path, Request(batch_size=6, micro_batch=4, threads=2), mixed(), learning_rate=0.01, schedule="linear"
+    )
+    example.run(mest_run, "train", "--state", tmp_path / "run.state")
+    example.finetune(tmp_path / "state")
+    assert different(example.plan, tmp_path / "run.state", tmp_path / "state") == []
+
+
+def test_the_json_has_every_key_of_python(mest_run: Path, tmp_path: Path) -> None:  # noqa: F811
+    """Whoever reads the one reads the other; and the same of an evaluation."""
+    example = made(tmp_path, REQUESTS["whole batches"], epochs=1)
+    ours = example.run(mest_run, "train", "--state", tmp_path / "run.state")
+    assert example.finetune(tmp_path / "state").to_json().keys() == ours.keys()
+    accuracy = example.run(mest_run, "eval", "--state", tmp_path / "run.state")
+    assert {"accuracy", "samples", "images", "skipped", "measured_peak_bytes"} < accuracy.keys()
+    assert accuracy["samples"] == 43
+
+
+def test_predictions_are_those_of_the_engine(mest_run: Path, tmp_path: Path) -> None:  # noqa: F811
+    """Classes of the artifact's own weights, likeliest first; as many as were asked for."""
+    from edge.run.model import load
+
+    example = made(tmp_path, REQUESTS["whole batches"], samples=11)
+    found = example.run(mest_run, "predict", "--top", 3)["predictions"]
+    with load(example.artifact, engine="native", request=REQUESTS["whole batches"]) as model:
+        with np.load(example.source) as source:
+            pixels = source["images"].transpose(0, 3, 1, 2).astype(np.float32)
+        logits = model.predict((pixels / 255 - 0.5) / 0.25)
+    exp = np.exp(logits - logits.max(axis=1, keepdims=True))
+    wanted = exp / exp.sum(axis=1, keepdims=True)
+    for number, one in enumerate(found):
+        order = np.argsort(-wanted[number], kind="stable")[:3]
+        assert [entry["class"] for entry in one["classes"]] == [f"class {k}" for k in order]
+        np.testing.assert_allclose([entry["score"] for entry in one["classes"]], wanted[number][order], rtol=1e-4)
+        assert one["image"] == f"{example.data}[{number}]"
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_data_that_mark_what_to_test(mest_run: Path, tmp_path: Path, counted: bool) -> None:  # noqa: F811
+    """What is marked is held out; a plan for unknown data has a program for whatever an epoch ends in."""
+    network = resnet("csr", 0.75, **SMALL)
+    artifact, source = write_artifact(tmp_path / "artifact", network), tmp_path / "marked.npz"
+    with np.load(write_images(tmp_path / "images.npz", network, 30)) as images:
+        np.savez(source, **images, test=np.arange(30) % 4 == 1)
+    example = compiled(tmp_path, artifact, source, Request(batch_size=8), counted)
+    assert example.run(mest_run, "train", "--state", tmp_path / "run.state")["samples_held_out"] == 8
+    example.finetune(tmp_path / "state")
+    assert different(example.plan, tmp_path / "run.state", tmp_path / "state") == []
+    assert example.run(mest_run, "eval", "--state", tmp_path / "run.state")["samples"] == 8
+
+
+def test_a_state_comes_home(mest_run: Path, tmp_path: Path) -> None:  # noqa: F811
+    """As a state directory that evaluates to what the program said, and that a new run and a new plan begin from."""
+    from edge.compiled.plan import read_plan
+    from edge.compiled.state import bring_home
+    from edge.handover.state import read_state
+    from edge.run.evaluate import evaluate
+
+    example = made(tmp_path, REQUESTS["adamw, the last layers"])
+    state, home = tmp_path / "run.state", tmp_path / "home"
+    example.run(mest_run, "train", "--state", state)
+    assert bring_home(read_plan(example.plan), state, home) == {"steps": 10, "epochs": 2}
+    example.finetune(tmp_path / "state")
+    ours, python = read_state(home).tensors, read_state(tmp_path / "state").tensors
+    assert {name: array.tobytes() for name, array in ours.items()} == {
+        name: array.tobytes() for name, array in python.items()
+    }
+    accuracy = evaluate(home, str(example.source), "native").accuracy
+    assert accuracy == example.run(mest_run, "eval", "--state", state)["accuracy"]
+    with pytest.raises(InputError, match="holds a state already"):
+        bring_home(read_plan(example.plan), state, home)
+    (again := tmp_path / "again").mkdir()
+    other = compiled(again, home, example.source, REQUESTS["whole batches"])
+    assert other.run(mest_run, "eval")["accuracy"] == accuracy
+    with pytest.raises(InputError, match="another plan"):
+        bring_home(read_plan(other.plan), state, tmp_path / "other")
+
+
+def test_a_signal_ends_it_with_a_state_that_goes_on(mest_run: Path, tmp_path: Path) -> None:  # noqa: F811
+    """Stopped by SIGTERM in its midst and continued, it ends with the state of a run that nobody stopped."""
+    example = made(tmp_path, REQUESTS["whole batches"], epochs=120, save_every=1000)
+    states = [tmp_path / name for name in ("stopped.state", "whole.state")]
+    command = [str(mest_run), "train", example.plan, "--data", example.data, "--state", states[0], "--quiet"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not states[0].exists():
+        time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 143, said
+    assert "continue with --resume" in said
+    example.run(mest_run, "train", "--state", states[0], "--resume", "--quiet")
+    example.run(mest_run, "train", "--state", states[1], "--quiet")
+    assert states[0].read_bytes() == states[1].read_bytes()
+
+
+def test_a_kill_leaves_a_whole_state(mest_run: Path, tmp_path: Path) -> None:  # noqa: F811
+    """Killed again and again at any moment, it ends with the very same state."""
+    example = made(tmp_path, REQUESTS["whole batches"], epochs=8, save_every=1)
+    states = [tmp_path / name for name in ("killed.state", "whole.state")]
+    words = ["train", example.plan, "--data", example.data, "--quiet", "--state"]
+    kills = 0
+    for number in range(12):
+        more = ["--resume"] if states[0].exists() else []
+        process = subprocess.Popen([str(mest_run), *map(str, words), states[0], *more], stderr=subprocess.DEVNULL)
+        try:
+            process.wait(timeout=0.01 + 0.004 * number)
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            kills += process.wait() == -signal.SIGKILL
+    assert kills
+    example.run(mest_run, "train", "--state", states[0], "--quiet", *(["--resume"] if states[0].exists() else []))
+    example.run(mest_run, "train", "--state", states[1], "--quiet")
+    assert states[0].read_bytes() == states[1].read_bytes()
+
+
+def test_a_finished_run_takes_more_epochs(mest_run: Path, tmp_path: Path) -> None:  # noqa: F811
+    """As in Python: more than it has behind it; its other settings stay."""
+    example = made(tmp_path, REQUESTS["whole batches"], schedule="constant", warmup=0.0)
+    state = tmp_path / "run.state"
+    words = ("train", example.plan, "--data", example.data, "--state", state)
+    example.run(mest_run, "train", "--state", state)
+    for more, wrong in {("--epochs", 2): None, ("--epochs", 1): "has 2 behind it", ("--lr", 0.5): "begun with"}.items():
+        done = run(mest_run, *words, "--resume", *more)
+        assert (done.returncode, wrong is None or wrong in done.stderr) == (0 if wrong is None else 2, True)
+    assert example.run(mest_run, "train", "--state", state, "--resume", "--epochs", 4)["epochs"] == 4
+    example.run(mest_run, "train", "--state", tmp_path / "whole.state", "--epochs", 4)
+    head = 64 + 64  # of files that differ in nothing but the digest and how their epochs were asked for
+    assert state.read_bytes()[head:] == (tmp_path / "whole.state").read_bytes()[head:]
+
+
+@pytest.mark.skipif(untrusted_reason() is not None, reason=f"needs true counters: {untrusted_reason()}")
+def test_planned_beside_measured(mest_run: Path, tmp_path: Path) -> None:  # noqa: F811
+    """The network and its data are counted to the byte; the program's own pages are those of this build."""
+    peaks = {}
+    for width in (8, 48):
+        network = resnet("csr", 0.75, **(SMALL | {"width": width, "size": 16}))
+        (folder := tmp_path / str(width)).mkdir()
+        found = made(folder, REQUESTS["whole batches"], network, epochs=1).run(
+            mest_run, "train", "--state", folder / "run.state"
+        )
+        peaks[width] = found["planned_peak_bytes"], found["measured_peak_bytes"]
+    planned, measured = (peaks[48][which] - peaks[8][which] for which in (0, 1))
+    assert planned > 1 << 20
+    assert abs(planned - measured) < 1 << 18
