@@ -22,6 +22,7 @@ from export.operators.patterns import match_of
 from export.operators.registry import RULES, rule_of
 from export.passes.channels_first import put_channels_first
 from export.passes.sample_norm import join_sample_norms
+from export.passes.stored_vectors import read_stored_vectors
 from export.passes.windows import images_of_windows
 from mest.errors import InputError
 
@@ -58,6 +59,7 @@ def _of_images(model: onnx.ModelProto) -> onnx.ModelProto:
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
     join_sample_norms(copied)
+    read_stored_vectors(copied)
     images_of_windows(copied)
     return copied
 

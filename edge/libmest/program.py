@@ -22,9 +22,10 @@ OPS = (
 FUSED_ACTS = ("none", "relu", "relu6", "hard_swish")
 FUNCTIONS = (
     "sigmoid", "hard_sigmoid", "silu", "tanh", "gelu", "gelu_tanh", "leaky_relu", "elu", "softplus", "clip", "mish",
+    "celu",
 )  # fmt: skip
 ACTS = (*FUSED_ACTS, *FUNCTIONS)
-KINDS = ("add", "sub", "mul", "div")  # of arithmetic between two operands
+KINDS = ("add", "sub", "mul", "div", "prelu")  # of arithmetic between two operands
 LEFT, RIGHT, NEITHER = range(3)
 NO_ACT = ACTS.index("none")
 DENSE, CSR, BLOCK = range(3)

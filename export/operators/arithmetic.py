@@ -14,6 +14,7 @@ from export.operators.lowering import Lowering
 from export.operators.relation import CHANNELWISE, UNKNOWN, Channels, Relation
 from export.operators.rule import Rule
 
+ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "PRelu"})
 FEATURES_LAST = "features_last"  # attribute of a node in lowering's graph: the stored operand has its channels last
 
 

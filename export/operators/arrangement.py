@@ -12,7 +12,17 @@ from edge.network.operators.arrangement import Reshape
 from edge.network.operators.concatenation import Concat
 from export.graph import attributes
 from export.operators.lowering import Lowering
-from export.operators.relation import CHANNELS, CHANNELWISE, UNKNOWN, Channels, Flattening, Joining, Picking, Relation
+from export.operators.relation import (
+    CHANNELS,
+    CHANNELWISE,
+    SPREADING,
+    UNKNOWN,
+    Channels,
+    Flattening,
+    Joining,
+    Picking,
+    Relation,
+)
 from export.operators.rule import Rule
 
 RESHAPE = "PositionsReshape"  # a node in lowering's graph
@@ -50,10 +60,12 @@ class UnsqueezeRule(Rule):
         return Reshape(node.output[0], lowering.inputs(node), shape, height=1)
 
     def relation(self, node: onnx.NodeProto, graph: Channels) -> Relation:
-        """Each channel by itself, where the new axes are behind them."""
-        rank = len(graph.sizes.get(node.output[0], ()))
-        behind = node.input[0] not in graph.weights and _behind_channels(node, graph.weights, rank)
-        return CHANNELWISE if behind else UNKNOWN
+        """Each channel by itself, where the new axes are behind them; so a stored vector along the channels."""
+        source, size = node.input[0], graph.sizes.get(node.output[0], ())
+        if source in graph.weights:
+            vector = graph.weights[source].ndim == 1 and size[1:2] == graph.weights[source].shape
+            return SPREADING if vector else UNKNOWN
+        return CHANNELWISE if _behind_channels(node, graph.weights, len(size)) else UNKNOWN
 
 
 class GatherRule(Rule):

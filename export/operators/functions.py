@@ -19,6 +19,7 @@ from onnx.reference import ReferenceEvaluator
 from edge.engines.reference.operators.registry import RULES as REFEREE
 from edge.network import Operator, Relu, Relu6
 from edge.network.operators.activation_functions import (
+    Celu,
     Clip,
     Elu,
     Gelu,
@@ -42,7 +43,10 @@ from export.operators.registry import rule_of
 MOST_NODES = 12  # between the two values; GELU by tanh has nine
 TOLERANCE = 1e-6  # relative to the value or to 1: constants such as the root of 2 are float32
 NEAR, FAR = 1e-3, 1e4
+BENT = 13.0  # where softplus is still further than the tolerance from a straight line
+EXACT = 1e-9
 Function = Callable[[float], float]
+Evaluation = Callable[[np.ndarray], np.ndarray]
 Numbers = Mapping[str, float]
 
 _CORE = np.concatenate([np.linspace(-12, 12, 202), [-60, -30, -20.5, -15, 15, 20.5, 30, 60, -1, -NEAR, 0, NEAR, 1]])
@@ -68,9 +72,28 @@ def _exponential(function: Function) -> Numbers:
     return {"alpha": -function(-60) / scale if scale else 0.0, "beta": scale}
 
 
+def _width(function: Function) -> Numbers:
+    below = -function(-FAR)
+    return {"alpha": below if below > 0 else np.nan}
+
+
 def _sharpness(function: Function) -> Numbers:
     middle = function(0)
-    return {"beta": np.log(2) / middle if middle > 0 else np.nan}
+    if middle <= 0:
+        return {"beta": np.nan}
+    beta = float(np.log(2) / middle)
+    return {"beta": beta, "threshold": _threshold(function, beta)}
+
+
+def _threshold(function: Function, beta: float) -> float:
+    """The beta · x from which on a softplus is x itself, found by halves; out of sight where that is no matter."""
+    low, high = 0.0, BENT / beta
+    if function(high) != high:
+        return UNBOUNDED
+    while high - low > EXACT * high:
+        middle = (low + high) / 2
+        low, high = (low, middle) if function(middle) == middle else (middle, high)
+    return high * beta
 
 
 def _bounds(function: Function) -> Numbers:
@@ -95,6 +118,7 @@ ACTIVATIONS: Mapping[type[Operator], Callable[[Function], Numbers]] = MappingPro
         Clip: _bounds,
         HardSigmoid: _middle,
         Elu: _exponential,
+        Celu: _width,
     }
 )
 
@@ -122,7 +146,7 @@ class WrittenOut(Pattern):
             nodes = _between(source, node, lowering)
             if nodes is None or (len(nodes) == 1 and rule_of(node) is not None):
                 continue
-            found = _recognised(_values(nodes, source, lowering))
+            found = _recognised(_evaluation(nodes, source, lowering))
             if found is not None:
                 return Activation((source,), *found)
         return None
@@ -167,32 +191,38 @@ def _between(source: str, last: onnx.NodeProto, lowering: Lowering) -> list[onnx
     return None
 
 
-def _values(nodes: Sequence[onnx.NodeProto], source: str, lowering: Lowering) -> np.ndarray:
-    """What the nodes make of `POINTS`, float64."""
+def _evaluation(nodes: Sequence[onnx.NodeProto], source: str, lowering: Lowering) -> Evaluation:
+    """What the nodes make of numbers `(n,)`, float64."""
     stored = {name: lowering.constants[name] for node in nodes for name in node.input if name in lowering.constants}
     kinds = {name: np.float64 if array.dtype.kind == "f" else array.dtype for name, array in stored.items()}
     exact = {name: array.astype(kinds[name]) for name, array in stored.items()}
     graph = helper.make_graph(
         nodes,
         "function",
-        [helper.make_tensor_value_info(source, onnx.TensorProto.DOUBLE, [len(POINTS)])],
+        [helper.make_tensor_value_info(source, onnx.TensorProto.DOUBLE, ["n"])],
         [helper.make_tensor_value_info(nodes[-1].output[0], onnx.TensorProto.DOUBLE, None)],
         [numpy_helper.from_array(array, name) for name, array in exact.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
-    with np.errstate(all="ignore"):
-        (found,) = ReferenceEvaluator(model).run(None, {source: POINTS})
-    return np.broadcast_to(np.asarray(found, np.float64).reshape(-1), POINTS.shape)
+    evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)]))
+
+    def evaluate(points: np.ndarray) -> np.ndarray:
+        with np.errstate(all="ignore"):
+            (found,) = evaluator.run(None, {source: points})
+        return np.broadcast_to(np.asarray(found, np.float64).reshape(-1), points.shape)
+
+    return evaluate
 
 
-def _recognised(values: np.ndarray) -> tuple[type[Operator], Numbers] | None:
-    """The activation that has these values at `POINTS`."""
+def _recognised(evaluate: Evaluation) -> tuple[type[Operator], Numbers] | None:
+    """The activation that has the same values at `POINTS`."""
+    values = evaluate(POINTS)
     known = np.isfinite(values)
     if not known[: len(_CORE)].all():
         return None
 
     def function(x: float) -> float:
-        return float(values[int(np.flatnonzero(x == POINTS)[0])])
+        place = np.flatnonzero(x == POINTS)
+        return float(values[place[0]] if len(place) else evaluate(np.array([x]))[0])
 
     for kind, numbers_of in ACTIVATIONS.items():
         numbers = {name: decimal(number) for name, number in numbers_of(function).items()}

@@ -8,6 +8,7 @@ from types import MappingProxyType
 import onnx
 
 from edge.network import Add, Div, Mul, Sub
+from edge.network.operators.arithmetic import PRelu
 from export.operators.activation import ClipRule, ReluRule
 from export.operators.arithmetic import ArithmeticRule, NegRule, PowRule, ReciprocalRule
 from export.operators.arrangement import (
@@ -42,6 +43,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "Sub": ArithmeticRule(Sub),
         "Mul": ArithmeticRule(Mul),
         "Div": ArithmeticRule(Div),
+        "PRelu": ArithmeticRule(PRelu),
         "Neg": NegRule(),
         "Reciprocal": ReciprocalRule(),
         "Pow": PowRule(),

@@ -180,6 +180,23 @@ class Picking(Relation):
         return []
 
 
+class Spreading(Relation):
+    """A stored vector along the channels of what it stands beside."""
+
+    def ask(self, node: onnx.NodeProto, graph: Channels, wanted: np.ndarray) -> None:
+        """Nothing of any value."""
+
+    def written(self, node: onnx.NodeProto, graph: Channels, wanted: np.ndarray) -> np.ndarray:
+        """Those that are wanted."""
+        return np.flatnonzero(wanted)
+
+    def shrink(self, node: onnx.NodeProto, graph: Channels) -> list[onnx.NodeProto]:
+        """The vector loses the others."""
+        graph.cut(node.input[0], graph.kept[node.output[0]])
+        return []
+
+
 UNKNOWN = Relation()
 CHANNELWISE = Channelwise()
 LAYER = Layer()
+SPREADING = Spreading()

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 from export.graph import attributes
-from export.operators.arithmetic import FEATURES_LAST
+from export.operators.arithmetic import ARITHMETIC, FEATURES_LAST
 from export.operators.elementwise import is_elementwise
 from export.operators.tokens import PREPEND
 from export.passes.attention import scored
@@ -246,6 +246,10 @@ def _spread(self: Rewriting, layout: Layout, result: Layout, node: onnx.NodeProt
 
 def _check_beside(node: onnx.NodeProto, result: Layout, stored: np.ndarray) -> None:
     """Raise LayoutError unless a stored tensor's axes are the positions, if it varies along them, and the features."""
+    if attributes(node).get(FEATURES_LAST):
+        if not result.all_of(1, FEATURES):
+            raise LayoutError(f"its stored operand of {stored.size} numbers is along something else than the features")
+        return
     last, positions = len(result.axes) - 1, result.axes_of(POSITIONS)
     in_order = result.batch_first and positions == list(range(1, last)) and len(positions) < 3
     along_features = stored.size == stored.shape[-1]
@@ -336,7 +340,6 @@ def _concat(self: Rewriting, node: onnx.NodeProto) -> None:
     self.layouts[output] = Layout(output, joined).over(output)
 
 
-ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div"})
 HANDLERS: dict[str, Handler] = {
     "Transpose": _transpose,
     "Reshape": _reshape,

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from edge.network import Operator, Relu, Relu6
 from edge.network.operators.activation_functions import (
+    Celu,
     Clip,
     Elu,
     Gelu,
@@ -47,7 +48,8 @@ ACTIVATIONS: dict[type[Operator], ActivationCase] = {
     GeluTanh: ActivationCase(lambda x: F.gelu(x, approximate="tanh")),
     LeakyRelu: ActivationCase(lambda x: F.leaky_relu(x, 0.1), bends=(0.0,)),
     Elu: ActivationCase(lambda x: 0.9 * F.elu(x, 0.7), bends=(0.0,)),
-    Softplus: ActivationCase(lambda x: F.softplus(x, 1.5)),
+    Celu: ActivationCase(lambda x: F.celu(x, 0.5), bends=(0.0,)),
+    Softplus: ActivationCase(lambda x: F.softplus(x, 1.5, 3.0), bends=(2.0,)),
     Clip: ActivationCase(lambda x: F.hardtanh(x, -0.5, 1.5), bends=(-0.5, 1.5)),
     Mish: ActivationCase(F.mish),
 }

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from edge.network import Operator
-from edge.network.operators.activation_functions import Clip, Elu, HardSigmoid, LeakyRelu, Softplus
+from edge.network.operators.activation_functions import Celu, Clip, Elu, HardSigmoid, LeakyRelu, Softplus
 
 NUMBERS: dict[type[Operator], Mapping[str, float]] = {
     HardSigmoid: {"alpha": 1 / 6, "beta": 0.5},
     LeakyRelu: {"alpha": 0.1},
     Elu: {"alpha": 0.7, "beta": 0.9},
-    Softplus: {"beta": 1.5},
+    Celu: {"alpha": 0.5},
+    Softplus: {"beta": 1.5, "threshold": 3.0},
     Clip: {"low": -0.5, "high": 1.5},
 }
 

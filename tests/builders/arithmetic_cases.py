@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 
 from edge.network import Add, Arithmetic, Div, Mul, Sub
+from edge.network.operators.arithmetic import PRelu
 
 ARITHMETIC: dict[type[Arithmetic], Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     Add: torch.add,
     Sub: torch.sub,
     Mul: torch.mul,
     Div: torch.div,
+    PRelu: lambda x, slope: torch.where(x > 0, x, slope * x),
 }
 
 

@@ -16,7 +16,7 @@ import export
 import mest
 from edge.engines.reference import Reference
 from edge.network import read_network
-from edge.network.operators.activation_functions import Clip, Elu, HardSigmoid, LeakyRelu
+from edge.network.operators.activation_functions import Celu, Clip, Elu, HardSigmoid, LeakyRelu, Softplus
 from export.capture import capture
 from export.checks.observe import native_missing
 from export.lower import describe, lower
@@ -53,7 +53,14 @@ SPELLINGS: dict[str, list[Function]] = {
     ],
     "leaky_relu": [nn.LeakyReLU(0.1), lambda x: torch.where(x > 0, x, 0.3 * x), lambda x: F.relu(x) - 0.2 * F.relu(-x)],
     "elu": [nn.ELU(0.7), F.elu, nn.SELU(), nn.CELU()],
-    "softplus": [nn.Softplus(), nn.Softplus(2.0), nn.Softplus(0.3), lambda x: torch.log(1 + torch.exp(x))],
+    "celu": [nn.CELU(0.5), lambda x: 2.5 * F.elu(x / 2.5)],
+    "softplus": [
+        nn.Softplus(),
+        nn.Softplus(2.0),
+        nn.Softplus(0.3),
+        lambda x: torch.log(1 + torch.exp(x)),
+        nn.Softplus(1.5, 5.0),
+    ],
     "clip": [nn.Hardtanh(), nn.Hardtanh(-2, 0.5), lambda x: x.clamp(-1, 2), lambda x: x.clamp(max=1)],
     "mish": [nn.Mish(), F.mish, lambda x: x * torch.tanh(F.softplus(x))],
 }
@@ -106,8 +113,9 @@ def test_each_spelling_is_one_operator(op: str) -> None:
 def test_numbers_are_the_decimals_that_the_model_has() -> None:
     """0.1 rather than the float32 nearest to it."""
     functions = [nn.LeakyReLU(0.1), nn.ELU(0.7), nn.Hardtanh(-0.3, 0.6), nn.Hardsigmoid(), lambda x: x.clamp(min=-0.7)]
+    functions += [nn.CELU(0.3), nn.Softplus(1.5, 5.1), nn.Softplus(1.5)]
     captured = capture(Chain(functions), INPUT)
-    leaky, elu, clip, hard, low = lower(captured.model, captured.trainable).operators[1:10:2]
+    leaky, elu, clip, hard, low, celu, bent, smooth = lower(captured.model, captured.trainable).operators[1:16:2]
     assert isinstance(leaky, LeakyRelu)
     assert leaky.alpha == 0.1
     assert isinstance(elu, Elu)
@@ -118,6 +126,11 @@ def test_numbers_are_the_decimals_that_the_model_has() -> None:
     assert (hard.alpha, hard.beta) == (pytest.approx(1 / 6, rel=1e-7), 0.5)
     assert isinstance(low, Clip)
     assert (low.low, low.high) == (-0.7, 1e30)
+    assert isinstance(celu, Celu)
+    assert celu.alpha == 0.3
+    assert isinstance(bent, Softplus)
+    assert isinstance(smooth, Softplus)
+    assert (bent.beta, bent.threshold, smooth.threshold) == (1.5, 5.1, 1e30)
 
 
 class LearnedSwish(nn.Module):
@@ -137,10 +150,9 @@ NEAR_MISSES: dict[str, Function] = {
     "a sigmoid of another value": lambda x: x * torch.sigmoid(x.flip(2)),
     "a learned factor": LearnedSwish(),
     "a softplus of another height": lambda x: 2 * F.softplus(x),
-    "a softplus that is straight early": nn.Softplus(1.0, 5.0),
     "the absolute value, whose gradient at 0 is 0": torch.abs,
     "a jump": nn.Hardshrink(),
-    "another exponential": nn.CELU(0.5),
+    "another exponential": lambda x: 2 * F.celu(x, 0.5),
 }
 
 

@@ -87,6 +87,18 @@ class Otherwise(nn.Module):
         return -x * x + 2 / (x * x + 1) + self.shift
 
 
+class Viewed(nn.Module):
+    """A branch times a vector that is given axes of one entry, and one of them on the left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gamma, self.shift = nn.Parameter(torch.rand(WIDTH) + 0.5), nn.Parameter(torch.rand(WIDTH))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """shift - x · gamma."""
+        return self.shift[:, None, None] - x * self.gamma.view(1, -1, 1, 1)
+
+
 class Model(nn.Module):
     """Normalisation by buffers, a stem, the part, and a head."""
 
@@ -120,6 +132,10 @@ PARTS: dict[str, Callable[[], nn.Module]] = {
     "scale of one": lambda: Scaled(1),
     "full scale": lambda: Scaled(WIDTH, 6, 6),
     "cell scale": lambda: Scaled(1, 6, 6),
+    "channel vectors": Viewed,
+    "slopes": lambda: nn.Sequential(
+        nn.Conv2d(WIDTH, WIDTH, 1), nn.PReLU(WIDTH), nn.Conv2d(WIDTH, WIDTH, 1), nn.PReLU()
+    ),
     "arithmetic": Otherwise,
 }
 

@@ -72,11 +72,21 @@ class Elu(Operator):
 
 
 @dataclass(frozen=True)
+class Celu(Operator):
+    """x from 0 on, alpha · (exp(x / alpha) - 1) below (Barron, "Continuously Differentiable Exponential Linear Units",
+    equation 2)."""
+
+    op = "celu"
+    alpha: float = field(metadata=holds(Number(1e-30, 1e30)))
+
+
+@dataclass(frozen=True)
 class Softplus(Operator):
-    """log(1 + exp(beta · x)) / beta."""
+    """log(1 + exp(beta · x)) / beta; x itself where beta · x is above the threshold."""
 
     op = "softplus"
     beta: float = field(default=1.0, metadata=holds(Number(1e-30, 1e30, default=1.0)))
+    threshold: float = field(default=1e30, metadata=holds(Number(-1e30, 1e30, default=1e30)))
 
 
 @dataclass(frozen=True)

@@ -103,3 +103,10 @@ class Div(Multiplying):
     """The left one by the right one."""
 
     op = "div"
+
+
+@dataclass(frozen=True)
+class PRelu(Arithmetic):
+    """The left one above 0, times the right one from there down (He et al., "Delving Deep into Rectifiers")."""
+
+    op = "prelu"

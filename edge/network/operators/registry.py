@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from edge.network.operators.activation import Relu, Relu6
 from edge.network.operators.activation_functions import (
+    Celu,
     Clip,
     Elu,
     Gelu,
@@ -18,7 +19,7 @@ from edge.network.operators.activation_functions import (
     Softplus,
     Tanh,
 )
-from edge.network.operators.arithmetic import Add, Div, Mul, Sub
+from edge.network.operators.arithmetic import Add, Div, Mul, PRelu, Sub
 from edge.network.operators.arrangement import Flatten, Reshape, Select
 from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
@@ -48,6 +49,7 @@ _KINDS: tuple[type[Operator], ...] = (
     GeluTanh,
     LeakyRelu,
     Elu,
+    Celu,
     Softplus,
     Clip,
     Mish,
@@ -55,6 +57,7 @@ _KINDS: tuple[type[Operator], ...] = (
     Sub,
     Mul,
     Div,
+    PRelu,
     MaxPool,
     AvgPool,
     GlobalAvgPool,

@@ -26,6 +26,7 @@ READS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "sub": ((), ()),
     "mul": ((RIGHT,), (LEFT,)),
     "div": ((RIGHT,), (LEFT, RIGHT)),
+    "prelu": ((LEFT, RIGHT), (LEFT,)),
 }
 
 

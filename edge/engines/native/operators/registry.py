@@ -36,6 +36,7 @@ from edge.network import (
     Sub,
 )
 from edge.network.operators.activation_functions import (
+    Celu,
     Clip,
     Elu,
     Gelu,
@@ -48,6 +49,7 @@ from edge.network.operators.activation_functions import (
     Softplus,
     Tanh,
 )
+from edge.network.operators.arithmetic import PRelu
 from edge.network.operators.arrangement import Reshape
 from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
@@ -73,13 +75,15 @@ RULES: MappingProxyType[type[Operator], Rule] = MappingProxyType(
         GeluTanh: Activation("gelu_tanh"),
         LeakyRelu: Activation("leaky_relu", "alpha"),
         Elu: Activation("elu", "alpha", "beta"),
-        Softplus: Activation("softplus", "beta"),
+        Celu: Activation("celu", "alpha"),
+        Softplus: Activation("softplus", "beta", "threshold"),
         Clip: Activation("clip", "low", "high"),
         Mish: Activation("mish"),
         Add: Addition(),
         Sub: Broadcasting("sub"),
         Mul: Broadcasting("mul"),
         Div: Broadcasting("div"),
+        PRelu: Broadcasting("prelu"),
         MaxPool: MaxPooling(),
         AvgPool: AveragePooling(),
         GlobalAvgPool: GlobalPooling(),

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge.engines.reference.operators.rule import Gradients, Rule, Tensors
 from edge.network import Operator
-from edge.network.operators.activation_functions import Clip, Elu, HardSigmoid, LeakyRelu, Softplus
+from edge.network.operators.activation_functions import Celu, Clip, Elu, HardSigmoid, LeakyRelu, Softplus
 
 Function = Callable[[np.ndarray, Any], np.ndarray]  # of the input and the operator
 
@@ -120,14 +120,24 @@ def elu_slope(x: np.ndarray, op: Elu) -> np.ndarray:
     return op.beta * np.where(x > 0, 1, op.alpha * np.exp(np.minimum(x, 0)))
 
 
+def celu(x: np.ndarray, op: Celu) -> np.ndarray:
+    """x, or alpha · (exp(x / alpha) - 1) below 0."""
+    return np.where(x < 0, op.alpha * np.expm1(np.minimum(x, 0) / op.alpha), x)
+
+
+def celu_slope(x: np.ndarray, op: Celu) -> np.ndarray:
+    """exp(x / alpha) below 0."""
+    return np.exp(np.minimum(x, 0) / op.alpha)
+
+
 def softplus(x: np.ndarray, op: Softplus) -> np.ndarray:
-    """log(1 + exp(beta · x)) / beta."""
-    return np.logaddexp(0, op.beta * x) / op.beta
+    """log(1 + exp(beta · x)) / beta, and x above the threshold."""
+    return np.where(op.beta * x > op.threshold, x, np.logaddexp(0, op.beta * x) / op.beta)
 
 
 def softplus_slope(x: np.ndarray, op: Softplus) -> np.ndarray:
-    """sigmoid(beta · x)."""
-    return sigmoid(op.beta * x)
+    """sigmoid(beta · x), and 1 above the threshold."""
+    return np.where(op.beta * x > op.threshold, 1, sigmoid(op.beta * x))
 
 
 def clip(x: np.ndarray, op: Clip) -> np.ndarray:

@@ -94,6 +94,18 @@ class DivRule(ArithmeticRule):
         return grad / right, -grad * left / (right * right)
 
 
+class PReluRule(ArithmeticRule):
+    """x, or x · y from 0 down."""
+
+    def value(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """x above 0, x · y elsewhere."""
+        return np.where(left > 0, left, left * right)
+
+    def gradients(self, left: np.ndarray, right: np.ndarray, grad: np.ndarray) -> Pair:
+        """That of the lower side at 0 itself, as in PyTorch."""
+        return np.where(left > 0, grad, grad * right), np.where(left > 0, 0, grad * left)
+
+
 def _operands(op: Arithmetic, inputs: Sequence[np.ndarray], tensors: Tensors) -> Pair:
     left, right = (*(_turned(op, value) for value in inputs), *tensors.values())
     return (right, left) if op.stored_first else (left, right)

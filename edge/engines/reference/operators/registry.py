@@ -9,7 +9,7 @@ from typing import Any
 from edge.engines.reference.operators import activation_functions as functions
 from edge.engines.reference.operators.activation import Relu6Rule, ReluRule
 from edge.engines.reference.operators.activation_functions import FunctionRule
-from edge.engines.reference.operators.arithmetic import AddRule, DivRule, MulRule, SubRule
+from edge.engines.reference.operators.arithmetic import AddRule, DivRule, MulRule, PReluRule, SubRule
 from edge.engines.reference.operators.arrangement import ReshapeRule, SelectRule
 from edge.engines.reference.operators.attention import AttentionRule
 from edge.engines.reference.operators.concatenation import ConcatRule
@@ -38,6 +38,7 @@ from edge.network import (
     Sub,
 )
 from edge.network.operators.activation_functions import (
+    Celu,
     Clip,
     Elu,
     Gelu,
@@ -50,6 +51,7 @@ from edge.network.operators.activation_functions import (
     Softplus,
     Tanh,
 )
+from edge.network.operators.arithmetic import PRelu
 from edge.network.operators.arrangement import Reshape
 from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
@@ -75,6 +77,7 @@ RULES: Mapping[type[Operator], Rule[Any]] = MappingProxyType(
         GeluTanh: FunctionRule(functions.gelu_tanh, functions.gelu_tanh_slope),
         LeakyRelu: FunctionRule(functions.leaky_relu, functions.leaky_relu_slope),
         Elu: FunctionRule(functions.elu, functions.elu_slope),
+        Celu: FunctionRule(functions.celu, functions.celu_slope),
         Softplus: FunctionRule(functions.softplus, functions.softplus_slope),
         Clip: FunctionRule(functions.clip, functions.clip_slope),
         Mish: FunctionRule(functions.mish, functions.mish_slope),
@@ -82,6 +85,7 @@ RULES: Mapping[type[Operator], Rule[Any]] = MappingProxyType(
         Sub: SubRule(),
         Mul: MulRule(),
         Div: DivRule(),
+        PRelu: PReluRule(),
         MaxPool: MaxPoolRule(),
         AvgPool: AvgPoolRule(),
         GlobalAvgPool: GlobalAvgPoolRule(),

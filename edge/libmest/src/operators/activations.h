@@ -30,10 +30,12 @@
     X(with, LEAKY_RELU, choose(u < all(0), u * alpha, u), choose(u > all(0), g, g * alpha))         \
     X(with, ELU, beta * choose(u < all(0), alpha * exponential_less_one(at_most(u, 0)), u),         \
       g * beta * choose(u > all(0), all(1), alpha * exponential(at_most(u, 0))))                    \
-    X(with, SOFTPLUS, log_one_more(exponential(-size_of(u * alpha))) / alpha + at_least(u, 0),      \
-      g * logistic(u * alpha))                                                                      \
+    X(with, SOFTPLUS, choose(u * alpha > all(beta), u, log_one_more(exponential(-size_of(u * alpha))) / alpha + at_least(u, 0)), \
+      g * choose(u * alpha > all(beta), all(1), logistic(u * alpha)))                               \
     X(with, CLIP, at_most(at_least(u, alpha), beta), keep((u > all(alpha)) & (u < all(beta)), g))   \
-    X(with, MISH, u * mish_factor(u), g * (mish_factor(u) + u * mish_factor_slope(u)))
+    X(with, MISH, u * mish_factor(u), g * (mish_factor(u) + u * mish_factor_slope(u)))              \
+    X(with, CELU, choose(u < all(0), alpha * exponential_less_one(at_most(u, 0) / alpha), u),       \
+      g * choose(u > all(0), all(1), exponential(at_most(u, 0) / alpha)))
 
 #define MEST_ACT_ROW(with, NAME, value, gradient) ACT_ROW_##NAME,
 enum { MEST_FUSED(MEST_ACT_ROW, ) FUSED_ROWS };

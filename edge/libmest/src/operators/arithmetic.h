@@ -1,4 +1,4 @@
-/* Sums, differences, products and quotients of two operands that are broadcast to one shape. */
+/* Sums, differences, products, quotients and parametric ReLUs of two operands that are broadcast to one shape. */
 #ifndef MEST_ARITHMETIC_H
 #define MEST_ARITHMETIC_H
 
@@ -87,6 +87,7 @@ static void op_arithmetic(const Context *x, const MestStep *step) {
             case MEST_KIND_SUB: LANES(k, m) out[k] = u[k] - v[k]; break;
             case MEST_KIND_MUL: LANES(k, m) out[k] = u[k] * v[k]; break;
             case MEST_KIND_DIV: LANES(k, m) out[k] = u[k] / v[k]; break;
+            case MEST_KIND_PRELU: LANES(k, m) out[k] = u[k] > 0 ? u[k] : u[k] * v[k]; break;
             }
             store_act(out, m, step->act);
             if (step->norm) sums_add(sums_of(step->norm, x->thread, i % a.row->channels), out, m);
@@ -112,6 +113,10 @@ static void gradient_read(const Arithmetic *a, const MestStep *step, int side, l
     case MEST_KIND_DIV:
         if (side == MEST_LEFT) LANES(k, m) g[k] /= v[k];
         else LANES(k, m) g[k] *= -u[k] / (v[k] * v[k]);
+        break;
+    case MEST_KIND_PRELU: /* at 0 itself that of the lower side */
+        if (side == MEST_LEFT) LANES(k, m) g[k] = u[k] > 0 ? g[k] : g[k] * v[k];
+        else LANES(k, m) g[k] = u[k] > 0 ? 0 : g[k] * u[k];
         break;
     }
 }

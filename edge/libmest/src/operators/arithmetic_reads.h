@@ -7,6 +7,7 @@
 /* Whether the gradient of `side` reads the operand on the left or right. */
 static int gradient_reads(const MestArithmetic *r, int side, int operand) {
     if (r->kind == MEST_KIND_MUL) return operand != side;
+    if (r->kind == MEST_KIND_PRELU) return operand == MEST_LEFT || side == MEST_LEFT;
     return r->kind == MEST_KIND_DIV && (operand == MEST_RIGHT || side == MEST_RIGHT);
 }
 

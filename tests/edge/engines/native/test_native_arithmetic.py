@@ -12,11 +12,12 @@ from edge.engines.native.blueprint import draw
 from edge.engines.native.engine import NativeEngine
 from edge.libmest.library import available
 from edge.network import Add, Arithmetic, Div, Mul, Network, Sub
+from edge.network.operators.arithmetic import PRelu
 from edge.plan.choices import Choices
 
 pytestmark = pytest.mark.skipif(not available()[0], reason=f"needs the native engine: {available()[1]}")
 IMAGE = (6, 7, 5)
-KINDS = (Add, Sub, Mul, Div)
+KINDS = (Add, Sub, Mul, Div, PRelu)
 
 
 def gated(gates: int = 1, made_of: str = "pooled") -> Network:
@@ -30,10 +31,15 @@ def gated(gates: int = 1, made_of: str = "pooled") -> Network:
     return b.head(b.arithmetic(Mul, x, x))
 
 
+def beside(b: Builder, kind: type[Arithmetic], value: str) -> str:
+    """A value of both signs for PReLU, which tells them apart; for the others one that can be divided by."""
+    return value if kind is PRelu else b.stored(Add, b.relu(value), np.array(1.0), trained=False)
+
+
 def with_stored(kind: type[Arithmetic], shape: tuple[int, ...], first: bool, trained: bool) -> Network:
-    """A stored tensor beside a convolution's value, which is positive."""
+    """A stored tensor beside a convolution's value."""
     b = Builder((3, 7, 5), 4)
-    x = b.stored(Add, b.relu(b.norm(b.conv("input", IMAGE[0]))), np.array(1.0), trained=False)
+    x = beside(b, kind, b.norm(b.conv("input", IMAGE[0])))
     x = b.stored(kind, x, b.random.uniform(0.5, 1.5, shape), first, trained)
     return b.head(b.norm(b.conv(x, 5)))
 
@@ -62,7 +68,7 @@ def test_a_value_that_is_broadcast_agrees_with_the_reference(kind: type[Arithmet
     """On either side: pooled to what remains, then broadcast again."""
     for swapped in (False, True):
         b = Builder((3, 7, 5), 4)
-        x = b.stored(Add, b.relu(b.norm(b.conv("input", 6))), np.array(1.0), trained=False)
+        x = beside(b, kind, b.norm(b.conv("input", 6)))
         kernel = (8 - small[1], 6 - small[2])
         other = b.stored(Add, b.relu(b.conv(x, small[0], kernel, 1, 0)), np.full((small[0], 1, 1), 1.5))
         assert b.shapes[other] == small
