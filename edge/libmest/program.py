@@ -17,6 +17,7 @@ OPS = (
     "sample_norm_grad", "add", "copy", "push_grad", "arithmetic", "arithmetic_grad", "stored_grad", "max_pool",
     "max_pool_grad", "avg_pool", "avg_pool_grad", "select", "select_grad", "concat", "concat_grad", "loss", "zero",
     "update", "output", "attention", "attention_grad", "prepend", "prepend_grad", "positions", "positions_grad",
+    "select_positions", "select_positions_grad",
 )  # fmt: skip
 # Activations that have loops of their own wherever tensors are read or written; the others take a pass of their own.
 FUSED_ACTS = ("none", "relu", "relu6", "hard_swish")
@@ -168,11 +169,19 @@ _SAMPLE_NORM = Struct(
 )
 _ATTENTION = Struct(
     "Attention",
-    "Attention: the channels of `a` are the queries of all heads, as many of the keys, and the values.",
+    "Attention: the channels of `a` are the queries of all heads, as many of the keys, and the values. Its "
+    "positions are windows of L that follow one another.",
     (
+        Field("*const float", "bias", "added to the scores, or NULL"),
+        Field("*float", "bias_grad"),
+        Field("*const int32_t", "places", "[head][L][L]: which number of the bias"),
+        Field("*const float", "mask", "[mask_windows][L][L], or NULL"),
         Field("int32_t", "heads"),
         Field("int32_t", "features", "of the values of all heads"),
         Field("float", "scale"),
+        Field("int32_t", "windows"),
+        Field("int32_t", "mask_windows", "1 or as many as windows"),
+        Field("int32_t", "bias_count"),
     ),
 )
 _TOKENS = Struct(
@@ -232,7 +241,7 @@ _STEP = Struct(
         Field("@SampleNorm", "samplenorm"),
         Field("@Attention", "attention"),
         Field("@Tokens", "tokens"),
-        Field("*const int32_t", "channel_list"),
+        Field("*const int32_t", "channel_list", "SELECT: channels; SELECT_POSITIONS: positions"),
         Field("*float", "scratch", "threads x scratch_floats"),
         Field("int64_t", "scratch_floats"),
         Field("*float", "partial_grads", "threads x conv values (+ rows for the bias)"),

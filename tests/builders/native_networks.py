@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 from activation_numbers import numbers_of
 
@@ -25,7 +27,7 @@ from edge.network.operators.arrangement import Reshape
 from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
-from edge.network.operators.tokens import Positions, Prepend
+from edge.network.operators.tokens import Positions, Prepend, SelectPositions
 from edge.weight.formats import PATTERNS, find_format
 from edge.weight.parameter import Parameter
 
@@ -185,9 +187,23 @@ class Builder:
         """The positions in another number of rows."""
         return self._add(Reshape, (value,), height=height)
 
-    def attention(self, value: str, heads: int, scale: float = 1.0) -> str:
-        """Attention over channels that are a third each of queries, keys and values."""
-        return self._add(Attention, (value,), heads=heads, features=self.shapes[value][0] // 3, scale=scale)
+    def attention(
+        self, value: str, heads: int, scale: float = 1.0, windows: int = 1, bias: int = 0, masks: int = 0
+    ) -> str:
+        """Attention over channels that are a third each of queries, keys and values, with so many numbers of a bias."""
+        channels, *positions = self.shapes[value]
+        number, length = len(self.operators), prod(positions) // windows
+        beside = {}
+        if bias:
+            beside["bias"] = self.vector(f"b{number}", self.random.normal(size=bias).astype(np.float32))
+            places = self.random.integers(0, bias, (heads, length, length)).astype(np.int32)
+            beside["places"] = f"p{number}"
+            self.parameters[f"p{number}"] = Parameter(f"p{number}", places.shape, {"values": places}, trainable=False)
+        if masks:
+            mask = np.where(self.random.random((masks, length, length)) < 0.3, -100, 0).astype(np.float32)
+            beside["mask"] = self.vector(f"m{number}", mask, False)
+        values = {"heads": heads, "features": channels // 3, "scale": scale, "windows": windows}
+        return self._add(Attention, (value,), **values, **beside)
 
     def prepend(self, value: str, count: int = 1) -> str:
         """Stored tokens in front of the positions."""
@@ -197,6 +213,12 @@ class Builder:
     def positions(self, value: str, first: int, count: int = 1) -> str:
         """Some positions."""
         return self._add(Positions, (value,), first=first, count=count)
+
+    def select_positions(self, value: str, listed: np.ndarray) -> str:
+        """The listed positions."""
+        name = f"l{len(self.operators)}"
+        self.parameters[name] = Parameter(name, listed.shape, {"values": listed.astype(np.int32)}, trainable=False)
+        return self._add(SelectPositions, (value,), listed=name)
 
     def transformer(self, value: str, heads: int = 2, fmt: str = "dense") -> str:
         """Attention and a hidden layer, each behind a layer norm and around a shortcut."""

@@ -37,7 +37,7 @@ from edge.network.operators.arrangement import Reshape
 from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
-from edge.network.operators.tokens import Positions, Prepend
+from edge.network.operators.tokens import Positions, Prepend, SelectPositions
 
 Draw = Callable[[st.SearchStrategy], int]
 Torch = Callable[[list[torch.Tensor], Mapping[str, torch.Tensor]], torch.Tensor]
@@ -244,12 +244,20 @@ def concat(draw: Draw, rng: np.random.Generator) -> Case:
 def attention(draw: Draw, rng: np.random.Generator) -> Case:
     heads, keys, values = size(draw, 1, 3), size(draw, 1, 3), size(draw, 1, 3)
     scale = draw(st.sampled_from([1.0, 0.5, -0.3]))
-    shape = (heads * (2 * keys + values), size(draw), size(draw))
+    windows, length = size(draw, 1, 3), size(draw)
+    beside: dict[str, np.ndarray] = {}
+    if draw(st.booleans()):
+        beside["bias"] = rng.normal(size=(size(draw), 2))
+        beside["places"] = rng.integers(0, beside["bias"].size, (heads, length, length)).astype(np.int32)
+    if draw(st.booleans()):
+        beside["mask"] = rng.normal(size=(draw(st.sampled_from([1, windows])), length, length))
     return Case(
-        lambda found: Attention("y", ("x",), found, heads, heads * values, scale),
-        {},
-        (shape,),
-        lambda x, t: attended(x[0], heads, heads * values, scale),
+        lambda found: Attention(
+            "y", ("x",), found, heads, heads * values, scale, windows, **{role: role for role in beside}
+        ),
+        beside,
+        ((heads * (2 * keys + values), windows, length),),
+        lambda x, t: attended(x[0], heads, heads * values, scale, windows, t),
     )
 
 
@@ -276,6 +284,18 @@ def positions(draw: Draw, rng: np.random.Generator) -> Case:
     )
 
 
+def select_positions(draw: Draw, rng: np.random.Generator) -> Case:
+    shape = image(draw, size(draw))
+    positions = shape[1] * shape[2]
+    listed = rng.permutation(positions)[: size(draw, 1, positions)].astype(np.int32)
+    return Case(
+        lambda found: SelectPositions("y", ("x",), found, "l"),
+        {"listed": listed},
+        (shape,),
+        lambda x, t: x[0].flatten(2)[:, :, None, t["listed"].long()],
+    )
+
+
 DESCRIPTIONS: dict[type[Operator], Callable[[Draw, np.random.Generator], Case]] = {
     Conv: conv,
     Linear: linear,
@@ -294,4 +314,5 @@ DESCRIPTIONS: dict[type[Operator], Callable[[Draw, np.random.Generator], Case]] 
     Attention: attention,
     Prepend: prepend,
     Positions: positions,
+    SelectPositions: select_positions,
 }

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MEST_DIGEST "ffb9c25adf3da2d0"
+#define MEST_DIGEST "a9302d0408fb3331"
 
 enum {
     MEST_SEGMENT_ARENA, MEST_SEGMENT_HERE, MEST_SEGMENT_TENSORS, MEST_SEGMENT_LISTS, MEST_SEGMENTS
@@ -36,7 +36,7 @@ enum {
     MEST_OP_MAX_POOL_GRAD, MEST_OP_AVG_POOL, MEST_OP_AVG_POOL_GRAD, MEST_OP_SELECT, MEST_OP_SELECT_GRAD, MEST_OP_CONCAT,
     MEST_OP_CONCAT_GRAD, MEST_OP_LOSS, MEST_OP_ZERO, MEST_OP_UPDATE, MEST_OP_OUTPUT, MEST_OP_ATTENTION,
     MEST_OP_ATTENTION_GRAD, MEST_OP_PREPEND, MEST_OP_PREPEND_GRAD, MEST_OP_POSITIONS, MEST_OP_POSITIONS_GRAD,
-    MEST_OP_COUNT
+    MEST_OP_SELECT_POSITIONS, MEST_OP_SELECT_POSITIONS_GRAD, MEST_OP_COUNT
 };
 
 enum {
@@ -197,11 +197,31 @@ typedef struct {
     int32_t per_cell;              /* 1: gamma and beta have a number for each cell, not for each channel */
 } MestSampleNorm;
 
-/* Attention: the channels of `a` are the queries of all heads, as many of the keys, and the values. */
+/* Attention: the channels of `a` are the queries of all heads, as many of the keys, and the values. Its positions are
+ * windows of L that follow one another. */
 typedef struct {
+    int32_t bias;
+    int32_t bias_grad;
+    int32_t places;
+    int32_t mask;
     int32_t heads;
     int32_t features;              /* of the values of all heads */
     float scale;
+    int32_t windows;
+    int32_t mask_windows;          /* 1 or as many as windows */
+    int32_t bias_count;
+} MestPlannedAttention;
+typedef struct {
+    const float *bias;             /* added to the scores, or NULL */
+    float *bias_grad;
+    const int32_t *places;         /* [head][L][L]: which number of the bias */
+    const float *mask;             /* [mask_windows][L][L], or NULL */
+    int32_t heads;
+    int32_t features;              /* of the values of all heads */
+    float scale;
+    int32_t windows;
+    int32_t mask_windows;          /* 1 or as many as windows */
+    int32_t bias_count;
 } MestAttention;
 
 /* Stored tokens in front of all positions, or a stretch of positions. */
@@ -293,7 +313,7 @@ typedef struct {
     const MestSampleNorm *samplenorm;
     const MestAttention *attention;
     const MestTokens *tokens;
-    const int32_t *channel_list;
+    const int32_t *channel_list;   /* SELECT: channels; SELECT_POSITIONS: positions */
     float *scratch;                /* threads x scratch_floats */
     int64_t scratch_floats;
     float *partial_grads;          /* threads x conv values (+ rows for the bias) */
@@ -315,7 +335,7 @@ typedef struct {
     const MestPlannedArithmetic *arithmetics;
     const MestUpdate *updates;
     const MestPlannedSampleNorm *samplenorms;
-    const MestAttention *attentions;
+    const MestPlannedAttention *attentions;
     const MestPlannedTokens *tokenss;
     const MestPlannedParam *params;
     int32_t count;                 /* of steps */
@@ -480,6 +500,21 @@ static inline MestSampleNorm mest_samplenorm(const MestProgram *p, const MestPla
     return r;
 }
 
+static inline MestAttention mest_attention(const MestProgram *p, const MestPlannedAttention *s) {
+    MestAttention r = {0};
+    r.bias = mest_operand(p, s->bias);
+    r.bias_grad = mest_operand(p, s->bias_grad);
+    r.places = mest_operand(p, s->places);
+    r.mask = mest_operand(p, s->mask);
+    r.heads = s->heads;
+    r.features = s->features;
+    r.scale = s->scale;
+    r.windows = s->windows;
+    r.mask_windows = s->mask_windows;
+    r.bias_count = s->bias_count;
+    return r;
+}
+
 static inline MestTokens mest_tokens(const MestProgram *p, const MestPlannedTokens *s) {
     MestTokens r = {0};
     r.stored = mest_operand(p, s->stored);
@@ -585,6 +620,13 @@ static inline int mest_samplenorm_named(const MestProgram *p, const MestPlannedS
            mest_listed(s->rstd, p->operand_count);
 }
 
+static inline int mest_attention_named(const MestProgram *p, const MestPlannedAttention *s) {
+    return mest_listed(s->bias, p->operand_count) &&
+           mest_listed(s->bias_grad, p->operand_count) &&
+           mest_listed(s->places, p->operand_count) &&
+           mest_listed(s->mask, p->operand_count);
+}
+
 static inline int mest_tokens_named(const MestProgram *p, const MestPlannedTokens *s) {
     return mest_listed(s->stored, p->operand_count) &&
            mest_listed(s->stored_grad, p->operand_count);
@@ -633,6 +675,8 @@ static inline int mest_tables_named(const MestProgram *p) {
     for (int32_t i = 0; i < p->samplenorm_count; i++)
         if (!mest_samplenorm_named(p, p->samplenorms + i)) return 0;
     if (p->attention_count < 0) return 0;
+    for (int32_t i = 0; i < p->attention_count; i++)
+        if (!mest_attention_named(p, p->attentions + i)) return 0;
     if (p->tokens_count < 0) return 0;
     for (int32_t i = 0; i < p->tokens_count; i++)
         if (!mest_tokens_named(p, p->tokenss + i)) return 0;
@@ -650,6 +694,7 @@ typedef struct {
     MestNorm sums_norm;
     MestArithmetic arithmetic;
     MestSampleNorm samplenorm;
+    MestAttention attention;
     MestTokens tokens;
 } MestPlacedStep;
 
@@ -677,7 +722,10 @@ static inline const MestStep *mest_place_step(const MestProgram *p, const MestPl
         placed->samplenorm = mest_samplenorm(p, p->samplenorms + s->samplenorm - 1);
         placed->step.samplenorm = &placed->samplenorm;
     }
-    if (s->attention) placed->step.attention = p->attentions + s->attention - 1;
+    if (s->attention) {
+        placed->attention = mest_attention(p, p->attentions + s->attention - 1);
+        placed->step.attention = &placed->attention;
+    }
     if (s->tokens) {
         placed->tokens = mest_tokens(p, p->tokenss + s->tokens - 1);
         placed->step.tokens = &placed->tokens;
@@ -809,10 +857,17 @@ _Static_assert(offsetof(MestPlannedSampleNorm, epsilon) == 24, "MestPlannedSampl
 _Static_assert(offsetof(MestPlannedSampleNorm, groups) == 28, "MestPlannedSampleNorm");
 _Static_assert(offsetof(MestPlannedSampleNorm, per_cell) == 32, "MestPlannedSampleNorm");
 _Static_assert(sizeof(MestPlannedSampleNorm) == 36, "MestPlannedSampleNorm");
-_Static_assert(offsetof(MestAttention, heads) == 0, "MestAttention");
-_Static_assert(offsetof(MestAttention, features) == 4, "MestAttention");
-_Static_assert(offsetof(MestAttention, scale) == 8, "MestAttention");
-_Static_assert(sizeof(MestAttention) == 12, "MestAttention");
+_Static_assert(offsetof(MestPlannedAttention, bias) == 0, "MestPlannedAttention");
+_Static_assert(offsetof(MestPlannedAttention, bias_grad) == 4, "MestPlannedAttention");
+_Static_assert(offsetof(MestPlannedAttention, places) == 8, "MestPlannedAttention");
+_Static_assert(offsetof(MestPlannedAttention, mask) == 12, "MestPlannedAttention");
+_Static_assert(offsetof(MestPlannedAttention, heads) == 16, "MestPlannedAttention");
+_Static_assert(offsetof(MestPlannedAttention, features) == 20, "MestPlannedAttention");
+_Static_assert(offsetof(MestPlannedAttention, scale) == 24, "MestPlannedAttention");
+_Static_assert(offsetof(MestPlannedAttention, windows) == 28, "MestPlannedAttention");
+_Static_assert(offsetof(MestPlannedAttention, mask_windows) == 32, "MestPlannedAttention");
+_Static_assert(offsetof(MestPlannedAttention, bias_count) == 36, "MestPlannedAttention");
+_Static_assert(sizeof(MestPlannedAttention) == 40, "MestPlannedAttention");
 _Static_assert(offsetof(MestPlannedTokens, stored) == 0, "MestPlannedTokens");
 _Static_assert(offsetof(MestPlannedTokens, stored_grad) == 4, "MestPlannedTokens");
 _Static_assert(offsetof(MestPlannedTokens, first) == 8, "MestPlannedTokens");

@@ -28,13 +28,20 @@ class FieldKind(ABC):
 
 @dataclass(frozen=True)
 class Integer(FieldKind):
-    """A whole number from `low` on."""
+    """A whole number from `low` on. One with a `default` is stated only where it differs."""
 
     low: int
+    default: int | None = None
 
     def read(self, source: Fields, name: str) -> int:
         """The number."""
+        if self.default is not None and not source.has(name):
+            return self.default
         return source.integer(name, self.low, MAX_DIMENSION)
+
+    def left_out(self, value: int) -> bool:
+        """True for the default."""
+        return self.default is not None and value == self.default
 
 
 @dataclass(frozen=True)

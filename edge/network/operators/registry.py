@@ -30,7 +30,7 @@ from edge.network.operators.norm import BatchNorm
 from edge.network.operators.operator import Operator
 from edge.network.operators.pooling import AvgPool, GlobalAvgPool, MaxPool
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
-from edge.network.operators.tokens import Positions, Prepend
+from edge.network.operators.tokens import Positions, Prepend, SelectPositions
 
 _KINDS: tuple[type[Operator], ...] = (
     Conv,
@@ -68,6 +68,7 @@ _KINDS: tuple[type[Operator], ...] = (
     Attention,
     Prepend,
     Positions,
+    SelectPositions,
     Foreign,
 )
 

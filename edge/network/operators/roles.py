@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar
 
 import numpy as np
@@ -99,17 +100,49 @@ class Constant(Operand):
 
 
 @dataclass(frozen=True)
-class ChannelList(Role):
-    """Different channels of the input, int32."""
+class IndexList(Role):
+    """A dense list of places, int32, that is not trained; not stated where it is optional and not there."""
 
     of_model: ClassVar[bool] = False
 
+    def read(self, source: Fields, name: str) -> str | None:
+        """The name, None where an optional one is left out."""
+        return source.text(name) if source.has(name) or not self.optional else None
+
+    def left_out(self, value: str | None) -> bool:
+        """True where there is none."""
+        return value is None
+
     def check(self, role: str, parameter: Parameter, source: Shape, written: Shape) -> None:
-        """A dense list that is not trained, each entry a channel and none twice."""
-        values, name = parameter.values, parameter.name
-        if values.dtype != np.int32 or parameter.format != "dense" or parameter.trainable or parameter.sparse:
-            raise RoleError(f"its {role} {name!r} must be a dense int32 list that is not trainable")
-        if int(values.min()) < 0 or int(values.max()) >= source[0]:
-            raise RoleError(f"its {role} {name!r} are not all from 0 to {source[0] - 1}")
-        if not np.diff(np.sort(values)).all():
-            raise RoleError(f"its {role} {name!r} list one twice")
+        """Whole numbers."""
+        if parameter.values.dtype != np.int32 or parameter.format != "dense" or parameter.trainable or parameter.sparse:
+            raise RoleError(f"its {role} {parameter.name!r} must be a dense int32 list that is not trainable")
+
+
+@dataclass(frozen=True)
+class ChannelList(IndexList):
+    """Different channels of the input."""
+
+    def check(self, role: str, parameter: Parameter, source: Shape, written: Shape) -> None:
+        """Each entry a channel and none twice."""
+        super().check(role, parameter, source, written)
+        check_different(role, parameter, source[0])
+
+
+@dataclass(frozen=True)
+class PositionList(IndexList):
+    """Different positions of the input, counted row by row."""
+
+    def check(self, role: str, parameter: Parameter, source: Shape, written: Shape) -> None:
+        """Each entry a position and none twice."""
+        super().check(role, parameter, source, written)
+        check_different(role, parameter, prod(source[1:]))
+
+
+def check_different(role: str, parameter: Parameter, count: int) -> None:
+    """Raise RoleError unless the entries of a list are from 0 to `count` - 1 and none is there twice."""
+    values, name = parameter.values, parameter.name
+    if int(values.min()) < 0 or int(values.max()) >= count:
+        raise RoleError(f"its {role} {name!r} are not all from 0 to {count - 1}")
+    if not np.diff(np.sort(values)).all():
+        raise RoleError(f"its {role} {name!r} list one twice")

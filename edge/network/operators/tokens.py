@@ -8,7 +8,7 @@ from math import prod
 
 from edge.network.operators.fields import Integer, holds
 from edge.network.operators.operator import Operator
-from edge.network.operators.roles import Operand, RoleError
+from edge.network.operators.roles import Operand, PositionList, RoleError
 from edge.network.operators.shapes import Shape, ShapeError, image
 from edge.weight.parameter import Parameter
 
@@ -69,6 +69,27 @@ class Positions(Operator):
         if self.first + self.count > height * width:
             raise ShapeError(f"positions {self.first} to {self.first + self.count} of {height * width}")
         return (channels, 1, self.count)
+
+    @property
+    def gradient_reads(self) -> None:
+        """Nothing."""
+        return None
+
+
+@dataclass(frozen=True)
+class SelectPositions(Operator):
+    """The listed positions in that order, `(c, 1, listed)`: windows of an image, a cyclic shift, every second one."""
+
+    op = "select_positions"
+    listed: str = field(metadata=holds(PositionList()))
+
+    def output_shape(self, *inputs: Shape, **parameters: Shape) -> Shape:
+        """`(c, 1, listed)`."""
+        channels, _, _ = image(inputs[0])
+        listed = parameters.get("listed", ())
+        if len(listed) != 1:
+            raise ShapeError(f"a list of positions has one dimension, not {list(listed)}")
+        return (channels, 1, listed[0])
 
     @property
     def gradient_reads(self) -> None:

@@ -30,6 +30,8 @@ def every_format() -> Network:
     x = b.sample_norm(b.sample_norm(x, 2), 0, "scale")
     tokens = b.stored(Sub, b.prepend(x, 2), b.random.normal(size=(1, 27, 8)), last=True)
     x = b.reshape(b.positions(b.transformer(tokens, 2, "csr"), 1, 25), 5)
+    x = b.reshape(b.select_positions(x, np.arange(24, 0, -1)), 4)
+    x = b.add(x, b.attention(b.linear(x, 24), 2, 1.0, 4, 5, 4))
     return b.head(b.max_pool(b.concat(b.select(x, [3, 1, 6, 2]), x), 2, 2))
 
 

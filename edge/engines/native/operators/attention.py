@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import prod
 
 from edge.engines.native.draft import Draft
 from edge.engines.native.forward import Forward
 from edge.engines.native.gradients import Backward
-from edge.engines.native.node import Image, Node, Value
+from edge.engines.native.node import Node, Value
 from edge.engines.native.operators.rule import Rule
 from edge.engines.native.operators.stored import stored
 from edge.engines.native.places import Places
@@ -22,13 +23,22 @@ from edge.network.operators.attention import Attention
 
 @dataclass(frozen=True, slots=True)
 class AttentionRow(Row):
-    """How the channels of the input are queries, keys and values."""
+    """How the channels of the input are queries, keys and values, and what stands beside the scores."""
 
     operator: Attention
 
     def made(self, places: Places) -> structs.Attention:
         """The row of the table."""
-        return structs.Attention(self.operator.heads, self.operator.features, self.operator.scale)
+        op, array = self.operator, places.operands.array
+        found = structs.Attention(heads=op.heads, features=op.features, scale=op.scale, windows=op.windows)
+        if op.bias is not None and op.places is not None:
+            bias = places.tensors[op.bias]
+            found.bias, found.bias_grad, found.bias_count = array(bias.values), array(bias.gradient), bias.count
+            found.places = places.channels(op.places)
+        if op.mask is not None:
+            found.mask = array(places.tensors[op.mask].values)
+            found.mask_windows = places.model.network.parameters[op.mask].shape[0]
+        return found
 
 
 class Attending(Rule):
@@ -47,7 +57,7 @@ class Attending(Rule):
 
     def forward(self, forward: Forward, node: Node, out: Slot, label: str, norm: NormSpec | None) -> None:
         """One step."""
-        a, floats = forward.value(node.inputs[0]), _scratch(forward, node.image, rows=1)
+        a, floats = forward.value(node.inputs[0]), _scratch(forward, node, rows=1)
         forward.steps.emit(
             Spec(
                 "attention",
@@ -62,12 +72,20 @@ class Attending(Rule):
         )
 
     def backward(self, backward: Backward, node: Node) -> None:
-        """One step for queries, keys and values."""
-        value, forward = node.inputs[0], backward.forward
-        if not backward.wanted(value):
+        """One step for queries, keys and values, and for the bias."""
+        value, forward, operator = node.inputs[0], backward.forward, _attention(node)
+        bias, wanted = backward.model.trained & {operator.bias}, backward.wanted(value)
+        if not wanted and not bias:
             return
-        gradient, floats = backward.grad_in_place(node), _scratch(forward, node.image, rows=2)
-        out, accumulate = backward.target(value)
+        gradient, floats = backward.grad_in_place(node), _scratch(forward, node, rows=2)
+        if bias:
+            floats += 2 * prod(backward.model.network.parameters[str(operator.bias)].shape)  # doubles
+            floats += floats % 2
+        if wanted:
+            out, accumulate = backward.target(value)
+        else:
+            nbytes = 4 * forward.floats(value.node.image)
+            out, accumulate = Slot(f"{node.name} unread gradient", "workspace", nbytes), 0
         backward.steps.emit(
             Spec(
                 "attention_grad",
@@ -84,9 +102,10 @@ class Attending(Rule):
         )
 
 
-def _scratch(forward: Forward, image: Image, rows: int) -> int:
+def _scratch(forward: Forward, node: Node, rows: int) -> int:
     """Floats of a thread: so many rows a query, of one number a position and sample, and two numbers a sample."""
-    return (rows * structs.QUERIES * image[1] * image[2] + 2) * forward.samples
+    length = prod(node.image[1:]) // _attention(node).windows
+    return (rows * structs.QUERIES * length + 2) * forward.samples
 
 
 def _attention(node: Node) -> Attention:

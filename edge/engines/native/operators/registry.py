@@ -16,7 +16,7 @@ from edge.engines.native.operators.norm import ReadNorm
 from edge.engines.native.operators.pooling import AveragePooling, GlobalPooling, MaxPooling
 from edge.engines.native.operators.rule import Rule
 from edge.engines.native.operators.sample_norm import Normalisation
-from edge.engines.native.operators.tokens import Picking, Prepending
+from edge.engines.native.operators.tokens import Listing, Picking, Prepending
 from edge.errors import InputError
 from edge.network import (
     Add,
@@ -55,7 +55,7 @@ from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
 from edge.network.operators.hard_swish import HardSwish
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
-from edge.network.operators.tokens import Positions, Prepend
+from edge.network.operators.tokens import Positions, Prepend, SelectPositions
 
 RULES: MappingProxyType[type[Operator], Rule] = MappingProxyType(
     {
@@ -94,6 +94,7 @@ RULES: MappingProxyType[type[Operator], Rule] = MappingProxyType(
         Attention: Attending(),
         Prepend: Prepending(),
         Positions: Picking(),
+        SelectPositions: Listing(),
     }
 )
 

@@ -13,7 +13,7 @@ from edge.engines.native.rows import NormSpec, Row
 from edge.engines.native.slots import GradSpec, Slot
 from edge.engines.native.steps import Spec
 from edge.libmest import program as structs
-from edge.network.operators.tokens import Positions, Prepend
+from edge.network.operators.tokens import Positions, Prepend, SelectPositions
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,35 @@ class Picking(Rule):
         backward.steps.emit(
             Spec("positions_grad", name, node, g=gradient, sums=shape, out=out, rows=rows, numbers=numbers)
         )
+
+
+class Listing(Rule):
+    """Listed positions of the input, each once."""
+
+    pushes_in_place = True
+
+    def forward(self, forward: Forward, node: Node, out: Slot, label: str, norm: NormSpec | None) -> None:
+        """One step."""
+        a, shape = forward.value(node.inputs[0]), GradSpec(None, node, node.image)
+        forward.steps.emit(Spec("select_positions", label, node, a=a, g=shape, out=out, channels=_listed(node)))
+
+    def backward(self, backward: Backward, node: Node) -> None:
+        """One step that adds to the positions listed; the others get nothing."""
+        value = node.inputs[0]
+        if not backward.wanted(value):
+            return
+        gradient = backward.grad_in_place(node)
+        out, accumulate = backward.target(value)
+        name, shape = f"{node.name} gradient", GradSpec(None, value.node, value.image)
+        lists, numbers = _listed(node), {"accumulate": accumulate}
+        backward.steps.emit(
+            Spec("select_positions_grad", name, node, g=gradient, sums=shape, out=out, channels=lists, numbers=numbers)
+        )
+
+
+def _listed(node: Node) -> str:
+    assert isinstance(node.operator, SelectPositions)
+    return node.operator.listed
 
 
 def _stored_tokens(node: Node) -> TokensRow:

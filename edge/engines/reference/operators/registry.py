@@ -19,7 +19,7 @@ from edge.engines.reference.operators.norm import BatchNormRule
 from edge.engines.reference.operators.pooling import AvgPoolRule, GlobalAvgPoolRule, MaxPoolRule
 from edge.engines.reference.operators.rule import Rule
 from edge.engines.reference.operators.sample_norm import SampleNormRule
-from edge.engines.reference.operators.tokens import PositionsRule, PrependRule
+from edge.engines.reference.operators.tokens import PositionsRule, PrependRule, SelectPositionsRule
 from edge.network import (
     Add,
     AvgPool,
@@ -57,7 +57,7 @@ from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
 from edge.network.operators.hard_swish import HardSwish
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
-from edge.network.operators.tokens import Positions, Prepend
+from edge.network.operators.tokens import Positions, Prepend, SelectPositions
 
 RULES: Mapping[type[Operator], Rule[Any]] = MappingProxyType(
     {
@@ -96,6 +96,7 @@ RULES: Mapping[type[Operator], Rule[Any]] = MappingProxyType(
         Attention: AttentionRule(),
         Prepend: PrependRule(),
         Positions: PositionsRule(),
+        SelectPositions: SelectPositionsRule(),
     }
 )
 

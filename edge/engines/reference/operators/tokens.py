@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edge.engines.reference.operators.rule import Gradients, Rule, Tensors
-from edge.network.operators.tokens import Positions, Prepend
+from edge.network.operators.tokens import Positions, Prepend, SelectPositions
 
 
 class PrependRule(Rule[Prepend]):
@@ -48,4 +48,29 @@ class PositionsRule(Rule[Positions]):
         x = inputs[0]
         whole = np.zeros((*x.shape[:2], 1, x.shape[2] * x.shape[3]), x.dtype)
         whole[..., op.first : op.first + op.count] = grad
+        return [whole.reshape(x.shape)], {}
+
+
+class SelectPositionsRule(Rule[SelectPositions]):
+    """The listed positions."""
+
+    def forward(
+        self, op: SelectPositions, inputs: Sequence[np.ndarray], tensors: Tensors, batch_statistics: bool
+    ) -> np.ndarray:
+        """`(n, c, 1, listed)`."""
+        x = inputs[0].reshape(*inputs[0].shape[:2], 1, -1)
+        return np.asarray(x[..., tensors["listed"]])
+
+    def backward(
+        self,
+        op: SelectPositions,
+        inputs: Sequence[np.ndarray],
+        tensors: Tensors,
+        batch_statistics: bool,
+        grad: np.ndarray,
+    ) -> Gradients:
+        """Zero where nothing was read."""
+        x = inputs[0]
+        whole = np.zeros((*x.shape[:2], 1, x.shape[2] * x.shape[3]), x.dtype)
+        whole[..., tensors["listed"]] = grad
         return [whole.reshape(x.shape)], {}

@@ -61,4 +61,29 @@ static void op_positions_grad(const Context *x, const MestStep *step) {
     }
 }
 
+/* The listed positions of each channel; `g` is the shape of out. */
+static void op_select_positions(const Context *x, const MestStep *step) {
+    const long c = step->a.channels, s = x->program->samples, whole = plane_floats(x, step->a.height, step->a.width);
+    const long count = (long)step->g.height * step->g.width;
+    const Range range = share(x->program->groups * c, x->thread, x->threads);
+    for (long i = range.begin; i < range.end; i++)
+        for (long j = 0; j < count; j++)
+            view_read(&step->a, i % c, step->a.data + i * whole + step->channel_list[j] * s, step->out + (i * count + j) * s, s);
+}
+
+/* out (+)= the gradient at the positions listed, of which none is there twice; `sums` is the shape of out. */
+static void op_select_positions_grad(const Context *x, const MestStep *step) {
+    const long c = step->g.channels, s = x->program->samples, whole = plane_floats(x, step->sums.height, step->sums.width);
+    const long count = (long)step->g.height * step->g.width;
+    const Range range = share(x->program->groups * c, x->thread, x->threads);
+    for (long i = range.begin; i < range.end; i++) {
+        if (!step->accumulate) memset(step->out + i * whole, 0, (size_t)whole * 4);
+        for (long j = 0; j < count; j++) {
+            float *out = step->out + i * whole + step->channel_list[j] * s;
+            const float *g = step->g.data + (i * count + j) * s;
+            LANES(k, s) out[k] += g[k];
+        }
+    }
+}
+
 #endif

@@ -50,4 +50,29 @@ static void check_positions_grad(Check *k) {
     written(k, k->planned->out, image(k, whole->channels, whole->height, whole->width), 4);
 }
 
+/* The list is there and its entries are among `positions`. */
+static void positions_listed(Check *k, int64_t count, int64_t positions) {
+    listed(k, k->planned->channel_list, count, 4);
+    hold(k, count >= 1 && k->planned->channel_list != 0);
+    for (int64_t i = 0; k->good && i < count; i++)
+        hold(k, k->s->channel_list[i] >= 0 && k->s->channel_list[i] < positions);
+}
+
+static void check_select_positions(Check *k) {
+    const MestPlannedView *a = &k->planned->a;
+    const MestPlannedGrad *g = &k->planned->g;
+    view_fits(k, a);
+    hold(k, g->channels == a->channels);
+    written(k, k->planned->out, grad_floats(k, g), 4);
+    positions_listed(k, times(g->height, g->width), times(a->height, a->width));
+}
+
+static void check_select_positions_grad(Check *k) {
+    const MestPlannedGrad *g = &k->planned->g, *whole = &k->planned->sums;
+    grad_fits(k, g);
+    hold(k, whole->channels == g->channels);
+    written(k, k->planned->out, image(k, whole->channels, whole->height, whole->width), 4);
+    positions_listed(k, times(g->height, g->width), times(whole->height, whole->width));
+}
+
 #endif

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from native_check import assert_step, batch
 from native_networks import Builder
@@ -50,6 +51,38 @@ def test_parts_alone(trainable: str) -> None:
     """What is not trained stays, and what lies before it is not gone back to."""
     network = transformer(Builder((3, 6, 8), 4, seed=5))
     assert_step(network, Choices(4, 4, threads=2, trainable=trainable), tolerance=2e-4)
+
+
+@pytest.mark.parametrize(("windows", "bias", "masks"), [(1, 5, 0), (4, 7, 0), (6, 0, 6), (4, 300, 1), (2, 1, 2)])
+@pytest.mark.parametrize("samples", [3, 16, 70])
+def test_windows_biases_and_masks_agree_with_the_reference(windows: int, bias: int, masks: int, samples: int) -> None:
+    """More queries than are taken at a time and fewer; numbers of a bias that no score reads, and one for all."""
+    for instruction_set in instruction_sets():
+        b = Builder((3, 4, 12), 4, seed=windows + samples)
+        x = b.attention(b.linear("input", 12), 2, 0.7, windows, bias, masks)
+        network = b.head(b.relu(b.norm(b.linear(b.add(x, b.attention(b.linear(x, 12), 1)), 6))))
+        choices = Choices(samples, samples, threads=2)
+        assert_step(network, choices, instruction_set=instruction_set, tolerance=2e-4, steps=2)
+
+
+def test_a_bias_alone() -> None:
+    """In front of the first trained layer nothing is kept of the gradient of queries, keys and values."""
+    b = Builder((3, 4, 6), 4, seed=11)
+    network = b.head(b.attention(b.linear("input", 12), 2, 1.0, 3, 9, 3))
+    (name,) = (operator.bias for operator in network.operators if operator.op == "attention")
+    assert_step(network, Choices(10, 5, threads=2, trainable=name), tolerance=2e-4)
+
+
+@pytest.mark.parametrize("micro_batch", [3, 6])
+def test_listed_positions_agree_with_the_reference(micro_batch: int) -> None:
+    """All of them in another order, and a few; read through a norm, and beside another reader."""
+    b = Builder((3, 6, 8), 4, seed=10)
+    x = b.relu(b.norm(b.conv("input", 6)))
+    order = b.random.permutation(48)
+    mixed = b.norm(b.linear(b.select_positions(x, order), 6))
+    back = b.reshape(b.select_positions(mixed, order.argsort()), 6)
+    x = b.reshape(b.select_positions(b.add(x, back), np.arange(0, 48, 2)), 4)
+    assert_step(b.head(x), Choices(6, micro_batch, batch_norm="frozen", threads=2), tolerance=2e-4)
 
 
 def test_attention_behind_a_batch_norm_and_before_one() -> None:
