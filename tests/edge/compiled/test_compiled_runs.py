@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ import pytest
 from compiled_example import Compiled, compiled, different, mest_run, run  # noqa: F401 - a fixture
 from native_artifact import write_artifact, write_images
 from native_guards import mixed
-from native_networks import resnet
+from native_networks import Builder, resnet
 
 from edge.errors import InputError
+from edge.handover.manifest import read_manifest, write_manifest
 from edge.host.counters import untrusted_reason
 from edge.libmest import library
 from edge.plan.choices import OptimizerChoice
@@ -65,6 +67,23 @@ def test_every_operator_and_format_is_compiled(mest_run: Path, tmp_path: Path) -
     example = made(
         tmp_path, Request(batch_size=6, micro_batch=4, threads=2), mixed(), learning_rate=0.01, schedule="linear"
     )
+    example.run(mest_run, "train", "--state", tmp_path / "run.state")
+    example.finetune(tmp_path / "state")
+    assert different(example.plan, tmp_path / "run.state", tmp_path / "state") == []
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int16", "float32"])
+def test_windows_of_numbers(mest_run: Path, tmp_path: Path, kind: str) -> None:  # noqa: F811
+    """What is no image is normalised as it is, each channel by its own mean and deviation."""
+    b = Builder((3, 1, 24), 4)
+    network = b.head(b.relu(b.norm(b.conv("input", 8, (1, 5), padding=(0, 2, 0, 2)))))
+    artifact, source = tmp_path / "artifact", tmp_path / "windows.npz"
+    numbers = {"mode": "array", "resize": None, "crop": None, "mean": [3.5, -1.0, 0.1], "std": [2.5, 7.0, 0.3]}
+    write_artifact(artifact, network)
+    write_manifest(replace(read_manifest(artifact), input=(3, 24), preprocess=numbers), artifact)
+    inputs = np.random.default_rng(1).integers(0, 100, (30, 3, 24)).astype(kind) / np.array(4).astype(kind)
+    np.savez(source, inputs=inputs.astype(kind), labels=np.arange(30) % 4)
+    example = compiled(tmp_path, artifact, source, REQUESTS["whole batches"])
     example.run(mest_run, "train", "--state", tmp_path / "run.state")
     example.finetune(tmp_path / "state")
     assert different(example.plan, tmp_path / "run.state", tmp_path / "state") == []
