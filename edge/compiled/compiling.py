@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edge.compiled.plan import Facts, write_plan
 from edge.compiled.planned import CompiledPlanned, with_pieces
+from edge.data.batches import refuse_augmenting_numbers
 from edge.data.open import open_source
 from edge.engines.choice import supports
 from edge.engines.native.engine import NativeEngine
@@ -24,7 +25,7 @@ from edge.run.training_data import TrainingData
 from edge.spelling import named
 
 ENGINE = "native"
-_FIXED = {"augment": "none", "mutate": "none", "patience": 0, "drop_after": 0, "gradient_weight": 0.0}
+_FIXED = {"mutate": "none", "patience": 0, "drop_after": 0, "gradient_weight": 0.0}
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ def compile_plan(job: CompileJob) -> CompileResult:
     holds, reason = supports(ENGINE, artifact)
     if not holds:
         raise InputError(reason)
+    refuse_augmenting_numbers(artifact.preprocess, job.settings.augment)
     request = job.request(artifact)
     if start is not None:
         request = start.request(request)

@@ -75,6 +75,7 @@ def write_plan(
     for name in _SETTINGS:
         setattr(head, name, getattr(settings, name))
     head.schedule = plan_file.SCHEDULES.index(settings.schedule)
+    head.augment = plan_file.AUGMENTS.index(settings.augment)
     choices = plan.choices
     head.batch_size, head.micro_batch, head.threads = choices.batch_size, choices.micro_batch, choices.threads
     head.sparsity, head.classes, head.images = facts.sparsity, len(facts.class_names), int(preprocess.takes_images)

@@ -55,6 +55,15 @@ def _own(bands: int, height: int, width: int) -> tuple[int, ...]:
     return (bands, height, width) if height > 1 else (bands, width) if width > 1 else (bands,)
 
 
+def refuse_augmenting_numbers(preprocess: Preprocess, augment: str) -> None:
+    """Raise InputError for augmentation of what is no image."""
+    if augment != "none" and not preprocess.takes_images:
+        raise InputError(
+            f"{named('augment')} {augment}: is for images, and the model takes windows or vectors of numbers; "
+            "leave it out"
+        )
+
+
 class Batches:
     """Reads batches of a source into one pair of buffers. A batch is valid until the next one is read.
 
@@ -70,11 +79,7 @@ class Batches:
         seed: int = 0,
         augment: str = "none",
     ) -> None:
-        if augment != "none" and not preprocess.takes_images:
-            raise InputError(
-                f"{named('augment')} {augment}: is for images, and the model takes windows or vectors of numbers; "
-                "leave it out"
-            )
+        refuse_augmenting_numbers(preprocess, augment)
         self._source = source
         self._preprocess = preprocess
         self._seed = seed

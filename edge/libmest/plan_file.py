@@ -13,8 +13,13 @@ from edge.libmest import declared, program
 from edge.libmest.declared import Enum, Field, Struct
 
 SCHEDULES = ("constant", "linear", "cosine")  # as edge/run/rate.py has them
+AUGMENTS = ("none", "flip", "crop", "crop-flip")  # as edge/data/batches.py has them
 NUMBERS = ("uint8", "int16", "float32")  # of which a sample may consist
-ENUMS = (Enum("SCHEDULE_", SCHEDULES, count="SCHEDULES"), Enum("NUMBERS_", NUMBERS, count="NUMBERS"))
+ENUMS = (
+    Enum("SCHEDULE_", SCHEDULES, count="SCHEDULES"),
+    Enum("AUGMENT_", tuple(name.replace("-", "_") for name in AUGMENTS), count="AUGMENTS"),
+    Enum("NUMBERS_", NUMBERS, count="NUMBERS"),
+)
 VERSION = 1
 ROW_ALIGNMENT = 8  # of tables
 PLAN_MAGIC, DATA_MAGIC, STATE_MAGIC = (
@@ -38,7 +43,7 @@ def _sha256(prefix: str, comment: str) -> Field:
 _SETTINGS = (
     Field("int64_t", "seed"),
     Field("double", "learning_rate warmup hold_out"),
-    Field("int32_t", "epochs schedule save_every unused"),
+    Field("int32_t", "epochs schedule save_every augment"),
 )
 _HEAD = (
     Field("int64_t", "magic version"),

@@ -33,6 +33,12 @@ class Command(Base):
         run.add_argument("--lr", type=float, help="learning rate at its highest (default 0.01)")
         run.add_argument("--lr-scheduler", choices=("constant", "linear", "cosine"), help="default cosine")
         run.add_argument("--warmup", type=float, metavar="SHARE", help="share of the run in which the rate rises")
+        run.add_argument(
+            "--augment",
+            type=lambda given: given.replace("+", "-"),
+            choices=("none", "flip", "crop", "crop-flip"),
+            help="random mirror images and shifts, crop-flip for both (default none)",
+        )
         run.add_argument("--hold-out", type=float, metavar="SHARE", help="share kept for accuracy (default 0.1)")
         run.add_argument("--save-every", type=int, metavar="STEPS", help="steps between states (default 100)")
 

@@ -15,10 +15,13 @@ from native_guards import mixed
 
 from edge.compiled.places import Places
 from edge.compiled.plan import opened, read_plan, sealed
+from edge.data.batches import AUGMENTS
+from edge.data.npz import NUMBERS as NUMBERS_OF_NPZ
 from edge.errors import BudgetError, DamagedError, InputError
 from edge.libmest import header, library, plan_file
 from edge.libmest.program import HERE, LISTS, TENSORS, Operand
 from edge.plan.search import Request
+from edge.run.rate import LEARNING_RATES
 
 pytestmark = pytest.mark.skipif(not library.available()[0], reason=f"needs the library: {library.available()[1]}")
 # Altered files in all, and where their random numbers begin.
@@ -29,6 +32,14 @@ SEED = int(os.environ.get("MEST_FUZZ_SEED", "0"))
 def test_the_header_is_what_the_declarations_say() -> None:
     """It was written after the last change: python -m edge.libmest.header."""
     assert header.PLAN_FILE.read_text() == header.plan_file_header()
+
+
+def test_the_file_counts_what_a_run_names_as_python_does() -> None:
+    """A schedule and an augmentation are numbers there, by the order of the names."""
+    assert plan_file.SCHEDULES == LEARNING_RATES
+    assert plan_file.AUGMENTS == AUGMENTS
+    of_npz = [np.dtype(f"{kind}{nbytes}").name for kind, nbytes in NUMBERS_OF_NPZ]
+    assert of_npz == list(plan_file.NUMBERS)
 
 
 def test_places_by_eye() -> None:

@@ -72,6 +72,15 @@ def test_every_operator_and_format_is_compiled(mest_run: Path, tmp_path: Path) -
     assert different(example.plan, tmp_path / "run.state", tmp_path / "state") == []
 
 
+@pytest.mark.parametrize("augment", ["flip", "crop", "crop-flip"])
+def test_augmentation_is_that_of_python(mest_run: Path, tmp_path: Path, augment: str) -> None:  # noqa: F811
+    """Mirrored and shifted by the same draws, black at the edges; the plan says so to whoever continues."""
+    example = made(tmp_path, REQUESTS["pieces, two threads"], augment=augment)
+    example.run(mest_run, "train", "--state", tmp_path / "run.state")
+    example.finetune(tmp_path / "state")
+    assert different(example.plan, tmp_path / "run.state", tmp_path / "state") == []
+
+
 @pytest.mark.parametrize("kind", ["uint8", "int16", "float32"])
 def test_windows_of_numbers(mest_run: Path, tmp_path: Path, kind: str) -> None:  # noqa: F811
     """What is no image is normalised as it is, each channel by its own mean and deviation."""

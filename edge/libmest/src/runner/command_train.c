@@ -20,6 +20,7 @@ static MestState beginning(const Plan *plan, const Options *o, const Machine *m)
     s.hold_out = h->hold_out;
     s.epochs = o->has_epochs ? (int32_t)o->epochs : h->epochs;
     s.schedule = h->schedule;
+    s.augment = h->augment;
     s.save_every = o->has_save_every ? (int32_t)o->save_every : h->save_every;
     return s;
 }

@@ -8,7 +8,7 @@
 #include "say.h"
 #include "sha256.h"
 
-enum { HOLD_OUT_KEY = 1 }; /* edge/data/batches.py */
+enum { HOLD_OUT_KEY = 1, AUGMENT_KEY = 3, CROP_PADDING = 4 }; /* edge/data/batches.py */
 
 static const int64_t number_bytes[MEST_NUMBERS] = {1, 2, 4};
 
@@ -65,18 +65,36 @@ static float number_of(const void *raw, int32_t numbers, int64_t at) {
     return ((const float *)raw)[at];
 }
 
-void data_read(const Data *data, const float *mean, int64_t number, void *raw, float *out) {
+Move data_move(int32_t augment, uint64_t seed, int32_t epoch, int32_t sample) {
+    Move move = {0};
+    const uint64_t drawn[] = {seed, AUGMENT_KEY, (uint64_t)epoch, (uint64_t)sample}, key = chance_mix(drawn, 4);
+    if (augment == MEST_AUGMENT_CROP || augment == MEST_AUGMENT_CROP_FLIP) {
+        move.down = (int32_t)(key % (2 * CROP_PADDING + 1)) - CROP_PADDING;
+        move.right = (int32_t)((key >> 16) % (2 * CROP_PADDING + 1)) - CROP_PADDING;
+    }
+    if (augment == MEST_AUGMENT_FLIP || augment == MEST_AUGMENT_CROP_FLIP) move.mirrored = (int32_t)(key >> 63);
+    return move;
+}
+
+/* A number of a moved sample: row and column are those after the move. */
+static float moved_number(const void *raw, const MestData *h, Move move, int32_t c, int32_t y, int32_t x) {
+    const int32_t from_y = y + move.down, from_x = (move.mirrored ? h->width - 1 - x : x) + move.right;
+    if (from_y < 0 || from_y >= h->height || from_x < 0 || from_x >= h->width) return 0;
+    return number_of(raw, h->numbers, ((int64_t)c * h->height + from_y) * h->width + from_x);
+}
+
+void data_read(const Data *data, const float *mean, int64_t number, Move move, void *raw, float *out) {
     const MestData *h = &data->head;
     const float *deviation = mean + h->channels;
-    const int64_t cells = (int64_t)h->height * h->width;
     if (!read_at(data->fd, raw, (size_t)data->sample_bytes, record_at(data, number) + (int64_t)sizeof(MestSample))) cut_short(data, number);
     for (int32_t c = 0; c < h->channels; c++)
-        for (int64_t i = c * cells; i < (c + 1) * cells; i++) {
-            float value = number_of(raw, h->numbers, i);
-            if (h->images) value *= (float)(1.0 / 255);
-            value -= mean[c];
-            out[i] = value / deviation[c];
-        }
+        for (int32_t y = 0; y < h->height; y++)
+            for (int32_t x = 0; x < h->width; x++) {
+                float value = moved_number(raw, h, move, c, y, x);
+                if (h->images) value *= (float)(1.0 / 255);
+                value -= mean[c];
+                *out++ = value / deviation[c];
+            }
 }
 
 /* Takes the same share of each class, at least one sample and never all of two, in an order by seed; `split->train`

@@ -150,10 +150,12 @@ void machine_check(const Machine *m) {
 
 void machine_close(Machine *m) { mest_close(m->engine); }
 
-static void read_piece(Machine *m, const int32_t *samples, int64_t count) {
+/* A piece of a batch, augmented as a run asks; as it is for none. */
+static void read_piece(Machine *m, const int32_t *samples, int64_t count, const MestState *run) {
     const int64_t input = plan_input(m->plan);
     for (int64_t i = 0; i < count; i++) {
-        data_read(m->data, m->mean, samples[i], m->raw, m->images + i * input);
+        const Move move = run ? data_move(run->augment, (uint64_t)run->seed, run->epoch, samples[i]) : (Move){0};
+        data_read(m->data, m->mean, samples[i], move, m->raw, m->images + i * input);
         m->labels[i] = m->sample_labels[samples[i]];
     }
 }
@@ -164,17 +166,17 @@ static const Sized *program_for(const Machine *m, int64_t samples) {
     return &m->training[i]; /* size_pieces has one for every piece */
 }
 
-Step machine_train(Machine *m, const int32_t *samples, int64_t count, double rate, int64_t steps_done) {
+Step machine_train(Machine *m, const int32_t *samples, int64_t count, double rate, const MestState *run) {
     const int64_t micro = m->plan->head.micro_batch;
     Step done = {0};
     MestCall call = {.images = m->images, .labels = m->labels, .logits = m->logits, .batch = count, .micro_batches = 1};
     call.learning_rate = (float)rate;
-    call.update_count = (int32_t)steps_done;
+    call.update_count = (int32_t)run->step;
     for (int64_t at = 0; at < count; at += micro) {
         const int64_t size = count - at < micro ? count - at : micro;
         const Sized *piece = program_for(m, size);
         const double start = milliseconds();
-        read_piece(m, samples + at, size);
+        read_piece(m, samples + at, size, run);
         const double read = milliseconds();
         call.begin = at ? piece->row.start : 0;
         call.start = piece->row.start;
@@ -198,7 +200,7 @@ static void answer(Machine *m) {
 
 void machine_predict(Machine *m, const int32_t *samples, int64_t count) {
     const int64_t input = plan_input(m->plan), micro = m->plan->head.micro_batch;
-    read_piece(m, samples, count);
+    read_piece(m, samples, count, NULL);
     memset(m->images + count * input, 0, (size_t)((micro - count) * input) * sizeof *m->images);
     memset(m->labels + count, 0, (size_t)(micro - count) * sizeof *m->labels);
     answer(m);

@@ -48,8 +48,8 @@ typedef struct {
     double read_ms, step_ms;
 } Step;
 
-/* One optimizer step over samples by their numbers. A loss that is not finite changes no weight. */
-Step machine_train(Machine *m, const int32_t *samples, int64_t count, double rate, int64_t steps_done);
+/* One optimizer step of a run over samples by their numbers. A loss that is not finite changes no weight. */
+Step machine_train(Machine *m, const int32_t *samples, int64_t count, double rate, const MestState *run);
 /* The logits of up to a micro-batch of samples: rows of `m->logits`. */
 void machine_predict(Machine *m, const int32_t *samples, int64_t count);
 /* How many of the first `count` rows of logits are not finite. */

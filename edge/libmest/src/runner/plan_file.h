@@ -4,13 +4,17 @@
 
 #include "../program.h"
 
-#define MEST_FILES_DIGEST 1024272210196881597LL
+#define MEST_FILES_DIGEST 406414436787237830LL
 #define MEST_PLAN_MAGIC 7953757647158863213LL
 #define MEST_DATA_MAGIC 7022344803055789421LL
 #define MEST_STATE_MAGIC 3561913489737082221LL
 
 enum {
     MEST_SCHEDULE_CONSTANT, MEST_SCHEDULE_LINEAR, MEST_SCHEDULE_COSINE, MEST_SCHEDULES
+};
+
+enum {
+    MEST_AUGMENT_NONE, MEST_AUGMENT_FLIP, MEST_AUGMENT_CROP, MEST_AUGMENT_CROP_FLIP, MEST_AUGMENTS
 };
 
 enum {
@@ -42,7 +46,7 @@ typedef struct {
     int64_t budget_bytes;          /* 0: none */
     int64_t seed;
     double learning_rate, warmup, hold_out;
-    int32_t epochs, schedule, save_every, unused;
+    int32_t epochs, schedule, save_every, augment;
     double sparsity;
     int32_t batch_size, micro_batch, threads, classes;
     int32_t channels, height, width;
@@ -107,7 +111,7 @@ typedef struct {
     double accuracy_before;        /* not a number where none was held out */
     int64_t seed;
     double learning_rate, warmup, hold_out;
-    int32_t epochs, schedule, save_every, unused;
+    int32_t epochs, schedule, save_every, augment;
     int32_t epoch, batch, finished, reserved;
 } MestState;
 
@@ -198,7 +202,7 @@ _Static_assert(offsetof(MestPlan, hold_out) == 232, "MestPlan");
 _Static_assert(offsetof(MestPlan, epochs) == 240, "MestPlan");
 _Static_assert(offsetof(MestPlan, schedule) == 244, "MestPlan");
 _Static_assert(offsetof(MestPlan, save_every) == 248, "MestPlan");
-_Static_assert(offsetof(MestPlan, unused) == 252, "MestPlan");
+_Static_assert(offsetof(MestPlan, augment) == 252, "MestPlan");
 _Static_assert(offsetof(MestPlan, sparsity) == 256, "MestPlan");
 _Static_assert(offsetof(MestPlan, batch_size) == 264, "MestPlan");
 _Static_assert(offsetof(MestPlan, micro_batch) == 268, "MestPlan");
@@ -294,7 +298,7 @@ _Static_assert(offsetof(MestState, hold_out) == 200, "MestState");
 _Static_assert(offsetof(MestState, epochs) == 208, "MestState");
 _Static_assert(offsetof(MestState, schedule) == 212, "MestState");
 _Static_assert(offsetof(MestState, save_every) == 216, "MestState");
-_Static_assert(offsetof(MestState, unused) == 220, "MestState");
+_Static_assert(offsetof(MestState, augment) == 220, "MestState");
 _Static_assert(offsetof(MestState, epoch) == 224, "MestState");
 _Static_assert(offsetof(MestState, batch) == 228, "MestState");
 _Static_assert(offsetof(MestState, finished) == 232, "MestState");

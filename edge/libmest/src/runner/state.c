@@ -19,7 +19,7 @@ static MestState without_digest(const MestState *head) {
 static int position_good(const MestState *s) {
     const int finished = s->finished == 1 ? s->epoch == s->epochs : s->finished == 0 && s->epoch < s->epochs;
     return finished && s->epoch >= 0 && s->batch >= 0 && s->step >= 0 && s->step <= INT32_MAX && s->samples >= 1 && s->epochs >= 1 &&
-           s->save_every >= 1 && s->schedule >= 0 && s->schedule < MEST_SCHEDULES && s->learning_rate >= 0 && isfinite(s->learning_rate) &&
+           s->save_every >= 1 && s->schedule >= 0 && s->schedule < MEST_SCHEDULES && s->augment >= 0 && s->augment < MEST_AUGMENTS && s->learning_rate >= 0 && isfinite(s->learning_rate) &&
            s->warmup >= 0 && s->warmup <= 1 && s->hold_out >= 0 && s->hold_out <= 1 && s->epoch_samples >= 0;
 }
 

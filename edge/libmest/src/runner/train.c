@@ -43,7 +43,7 @@ static double accuracy(Machine *m, int (*stop)(void), int *stopped) {
 static void one_step(Training *t, Machine *m, int64_t first, int64_t count, double progress) {
     MestState *s = &t->head;
     const double rate = course_rate(s->schedule, s->learning_rate, progress, s->warmup);
-    const Step done = machine_train(m, m->order + first, count, rate, s->step);
+    const Step done = machine_train(m, m->order + first, count, rate, s);
     if (!isfinite(done.loss)) exploded(t, "the loss is no longer finite", s->step + 1);
     s->epoch_loss += done.loss * (double)count;
     s->epoch_correct += done.correct;
