@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,6 +115,16 @@ def test_refusals(mest_run: Path, example: Compiled, tmp_path: Path, case: str) 
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_info_shows_the_plan(mest_run: Path, example: Compiled) -> None:  # noqa: F811
+    """For a person, with the instruction set that is taken; with --json what the plan was compiled from."""
+    shown = run(mest_run, "info", example.plan).stdout
+    assert "input          3x11x13, 5 classes" in shown
+    assert f"computes with  {library.instruction_sets()[0]}" in shown
+    found = json.loads(run(mest_run, "info", example.plan, "--json").stdout)
+    assert found["choices"]["batch_size"] == 4
+    assert found["planned_peak_bytes"] == sum(part["bytes"] for part in found["contributors"])
 
 
 def test_a_state_is_not_written_over(mest_run: Path, example: Compiled, tmp_path: Path) -> None:  # noqa: F811
