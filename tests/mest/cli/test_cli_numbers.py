@@ -67,6 +67,10 @@ def required(name: str) -> list[str]:
         "profile": ["nowhere", "--out", "nowhere"],
         "export": ["nowhere", "--out", "nowhere"],
         "deploy": ["nowhere", "board"],
+        "compile": ["nowhere", "--out", "nowhere"],
+        "pack": ["nowhere", "--for", "nowhere", "--out", "nowhere"],
+        "unpack": ["nowhere", "--for", "nowhere", "--out", "nowhere"],
+        "runner": ["--target", "nowhere", "--out", "nowhere"],
     }
     return lines.get(name, [] if name in ("board", "demo") else ["nowhere"])
 
