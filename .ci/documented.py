@@ -34,6 +34,7 @@ LEFT_OUT = {
     "ruff check": "left to the step for lint and types",
     "mest export mine.pt": "not run: it takes a reader's own checkpoint; test_export_checkpoint.py walks it",
     "mest deploy artifact pi lab": "not run: it takes boards; test_deploy_boards.py and .ci/deploy.py walk it",
+    "mest boards boards.yaml": "not run: it takes boards; test_deploy_boards.py walks it",
     "mest eval boards/": "not run: it takes what a board sent home",
     "mest runner": "not run: it compiles for a minute; .ci/without_python.py does, and runs what it built",
     "bench.budget": "not run: it takes CIFAR-10 images and minutes of a machine with nothing else to do",

@@ -61,6 +61,8 @@ RANGES: Mapping[str, Range] = {
     "top": COUNT,
     "progress": Range(0, 1),
     "bundle_version": COUNT,
+    "at_once": COUNT,
+    "health_drop": Range(0, 1),
     "seed": Range(0, 2**63 - 1),
 }
 

@@ -46,7 +46,10 @@ class Job:
             write_durably(self.folder / _JOB, json.dumps({"version": version, "words": words}).encode())
 
     def ended(self) -> dict[str, Any] | None:
-        """How it ended: `code`, and `back` if the version before became active again; None if it did not yet."""
+        """How it ended: `code`, and `back` if the version before became active again; None if it did not yet.
+
+        `seconds` is how long its last part took, after which nothing had to continue it.
+        """
         try:
             found: dict[str, Any] = json.loads((self.folder / _ENDED).read_bytes())
         except FileNotFoundError:
@@ -115,6 +118,7 @@ class Job:
         job = json.loads((self.folder / _JOB).read_bytes())
         words = ["--out", str(self.folder / _STATE), "--json", *(["--resume"] if self._has_state() else [])]
         command = [str(self.board.version(job["version"]) / START), *job["words"], *words]
+        began = time.monotonic()
         with open(self.folder / _ANSWER, "wb") as answer, open(self.folder / _SAID, "ab") as said:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=answer, stderr=said, env=clean_environment(), cwd=self.folder
@@ -123,7 +127,8 @@ class Job:
             code = process.wait()
         code = 128 - code if code < 0 else code
         back = self._judge(job["version"], code)
-        ended = {"code": code, "back": back, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+        at, seconds = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), round(time.monotonic() - began, 1)
+        ended = {"code": code, "back": back, "at": at, "seconds": seconds}
         write_durably(self.folder / _ENDED, json.dumps(ended).encode())
 
     def _judge(self, version: str, code: int) -> str | None:

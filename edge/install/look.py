@@ -4,6 +4,7 @@ Run with sys.argv = [-, PLACE, SHA256]: where our folder is, and the name of the
 input, if one does: it is kept in PLACE/tools. Nothing else is written.
 """
 
+import fcntl
 import json
 import os
 import platform
@@ -77,6 +78,40 @@ def active(place: str) -> Any:
         return None
 
 
+def told(path: str) -> Any:
+    """The JSON of a file; None if there is none."""
+    try:
+        with open(path) as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return None
+
+
+def at_work(folder: str) -> bool:
+    """True while a process is at the run of this folder."""
+    try:
+        with open(os.path.join(folder, "running")) as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def runs(folder: str) -> "list[dict[str, Any]]":
+    """The runs that were begun here, the latest last: version, whether it is at work, its exit code if it ended."""
+    found = []
+    for name in sizes(folder):
+        job, ended = (told(os.path.join(folder, name, file)) for file in ("job.json", "ended.json"))
+        if job is not None:
+            running = at_work(os.path.join(folder, name))
+            begun = os.stat(os.path.join(folder, name, "job.json")).st_mtime
+            code = None if ended is None or running else ended["code"]
+            found.append({"run": name, "version": job["version"], "running": running, "code": code, "begun": begun})
+    return sorted(found, key=lambda run: run["begun"])
+
+
 def main() -> None:
     """Keep the program if one came, and tell."""
     place = os.path.abspath(os.path.expanduser(sys.argv[1]))
@@ -99,6 +134,7 @@ def main() -> None:
         "versions": sorted(sizes(os.path.join(place, "versions"))),
         "newest": newest(place),
         "active": active(place),
+        "runs": runs(os.path.join(place, "jobs")),
     }
     sys.stdout.write(json.dumps(facts) + "\n")
 

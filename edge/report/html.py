@@ -142,6 +142,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "",
     )
 
 
+def links(found: Iterable[tuple[str, str]]) -> str:
+    """A list of pages beside this one, each with its relative address."""
+    return "<ul>" + "".join(f'<li><a href="{escape(where)}">{escape(text)}</a></li>' for text, where in found) + "</ul>"
+
+
 def details(summary: str, *markup: str) -> str:
     """A part that opens on a click."""
     return f"<details><summary>{escape(summary)}</summary>{''.join(markup)}</details>"

@@ -41,19 +41,21 @@ class LostError(MestError):
 class Channel:
     """Commands on one board, each over a connection of its own; to be used by one thread.
 
+    `board` is what it is called here; `host` what ssh takes, if that is something else.
     `close`, from any thread, ends what is under way and everything that would come after it.
     """
 
-    def __init__(self, board: str, place: str, python: str, ssh: Sequence[str]) -> None:
-        if not board or board.startswith("-"):
+    def __init__(self, board: str, place: str, python: str, ssh: Sequence[str], host: str | None = None) -> None:
+        host = board if host is None else host
+        if not host or host.startswith("-"):
             raise InputError(
-                f"board {board!r}: must be a host as ssh takes it: board, user@board or a name of its config"
+                f"board {host!r}: must be a host as ssh takes it: board, user@board or a name of its config"
             )
         self.board = board
         self._asked_place = place
         self._python = python
         options = [word for name, value in _OPTIONS.items() for word in ("-o", f"{name}={value}")]
-        self._ssh = [*ssh, "-T", *options, "--", board]
+        self._ssh = [*ssh, "-T", *options, "--", host]
         self._program = zipped(program("remote"))
         digest = sha256()
         digest.update(self._program)

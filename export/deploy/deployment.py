@@ -17,7 +17,7 @@ from edge.install.archive import Member, Place
 from edge.install.bundle import ARTIFACT, START, WHEELS
 from export.deploy.channel import Channel, LostError, RefusedError
 from export.deploy.data import THERE, Data
-from export.deploy.home import draw_report, fetch, folder_of, listed, put_artifact, read_answer
+from export.deploy.home import draw_report, fetch, folder_of, listed, plain_number, put_artifact, read_answer
 from export.deploy.package import Package
 from export.deploy.targets import Target, target_of
 from mest.errors import InputError
@@ -249,7 +249,7 @@ class Deployment:
             self._say(f"run {number}: {began}")
             ended, offset = self._follow(number, offset)
             if ended is not None:
-                self.facts["ended"] = ended
+                self.facts["ended"] = {**ended, "seconds": plain_number(ended.get("seconds"))}
                 if ended["back"]:
                     self.facts["active"] = ended["back"]
                     self._say(f"failed with exit code {ended['code']}; {ended['back']} is active again")

@@ -16,6 +16,9 @@ from export.deploy.package import Package
 from mest.errors import DamagedError, InputError
 
 ANSWER, STATE = "answer.json", "state"
+# What is reckoned with and drawn of a run's answer.
+_PEAKS = ("planned_peak_bytes", "measured_peak_bytes", "budget_bytes")
+_NUMBERS = (*_PEAKS, "step_ms_median", "accuracy_before", "accuracy_after")
 _NAME = re.compile(r"(?:state/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
@@ -92,7 +95,14 @@ def read_answer(into: Path) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((into / ANSWER).read_bytes())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    return {name: plain_number(value) if name in _NUMBERS else value for name, value in found.items()}
+
+
+def plain_number(value: object) -> float | int | None:
+    """A number that a board told; None for whatever else stands there."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def draw_report(into: Path) -> Path | None:

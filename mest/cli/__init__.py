@@ -45,6 +45,7 @@ SUMMARIES = {
     "board": "facts of this machine",
     "bundle": "one file that installs and runs offline on a board",
     "deploy": "install on boards over ssh, fine-tune there, bring the result home",
+    "boards": "what the boards of a list are, have installed and are doing",
 }
 
 EXIT_INPUT = 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -156,6 +156,13 @@ def size(nbytes: int | None, reason: str | None = None) -> str:
     from edge.host.limits import format_size
 
     return format_size(nbytes) if nbytes is not None else f"not known ({reason})" if reason else "not known"
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """A table whose columns are as wide as their longest cell."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def table(rows: list[tuple[str, Any]]) -> str:

@@ -34,7 +34,7 @@ BASE_PYTHON = str(Path(sys.base_prefix) / "bin" / f"python{PYTHON}")
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Sshd]:
     """One server for the whole module; every test has a board of its own."""
-    names = ("one", "two", "cut", "run", "kill", "back", "reset", "small", "check", "health", "sent", "signed")
+    names = ("one", "two", "cut", "run", "kill", "back", "reset", "small", "check", "health", "sent", "signed", "first")
     with loopback_sshd(tmp_path_factory.mktemp("sshd"), names) as server:
         yield server
 
@@ -294,6 +294,40 @@ def test_data_go_along_or_lie_there(deploy, server: Sshd, artifact: Path, data: 
     found = ended(deploy(artifact, ("sent",), *tuning(f"board:{there}")))["sent"]
     assert found["result"]["samples_train"] > 60
     assert len(list((server.homes["sent"] / ".mest" / "data").iterdir())) == 1
+
+
+def test_stages_of_a_list(deploy, server: Sshd, artifact: Path, data: Path, tmp_path: Path) -> None:
+    """The first board first; the next stage is refused by a board that is not there, and the last does not begin."""
+    (tmp_path / "boards.yaml").write_text(
+        "boards:\n- {name: pioneer, host: first, place: ~/.elsewhere}\n- {name: lost, host: -x}\n- check\n"
+        "groups: {most: [pioneer, check]}\n"
+    )
+    words = ["--stage", "1,2,100%", *tuning(data)]
+    with pytest.raises(AssertionError, match="board '-x': must be a host"):  # before anything is connected
+        ended(deploy(artifact, ("--boards", tmp_path / "boards.yaml"), *words))
+    listed = (tmp_path / "boards.yaml").read_text().replace("host: -x", "python: python2.9, host: check")
+    (tmp_path / "boards.yaml").write_text(listed)
+    process = deploy(artifact, ("--boards", tmp_path / "boards.yaml"), *words)
+    out, said = process.communicate(timeout=240)
+    assert process.returncode == 2, said
+    answer = json.loads(out)
+    assert [stage["failed"] for stage in answer["stages"]] == [[], ["lost"], []]
+    found = answer["boards"]
+    assert found["pioneer"]["result"]["zeros_kept"] is True
+    assert (server.homes["first"] / ".elsewhere" / "active").is_symlink()
+    assert "has no python2.9" in found["lost"]["refused"]
+    assert found["check"]["not_begun"] == "lost failed in stage 2"
+    assert list(server.homes["check"].iterdir()) == []
+    page = Path(answer["page"]).read_text()
+    assert page.count("<tr>") == 1 + 3
+    assert "pioneer/report/report.html" in page
+    look = [sys.executable, "-m", "mest", "boards", tmp_path / "boards.yaml", "--group", "most", "--json"]
+    look += ["--ssh-config", server.config, "--board-python", BASE_PYTHON]
+    seen = json.loads(subprocess.run(look, capture_output=True, check=True).stdout)["boards"]
+    assert seen["pioneer"]["active"] == found["pioneer"]["active"]
+    assert [(run["running"], run["code"]) for run in seen["pioneer"]["runs"]] == [(False, 0)]
+    assert seen["check"]["active"] is None
+    assert list(server.homes["check"].iterdir()) == []
 
 
 def test_a_board_that_asks_for_signatures(deploy, server: Sshd, artifact: Path, wheels: Path, tmp_path: Path) -> None:

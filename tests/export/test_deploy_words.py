@@ -25,6 +25,11 @@ from mest.errors import DamagedError, InputError
         (["--check", "--rollback"], "--check: says what a deployment would do"),
         (["board"], "named twice"),
         (["pi:2", "pi_2"], "two boards would bring home into one folder"),
+        (["boards.html"], "two boards would bring home into one folder"),
+        (["--boards", "list.yaml"], "board: name boards or give a list of them by --boards, not both"),
+        (["--group", "attic"], "--group: is of a list of boards; give --boards FILE"),
+        (["other", "third", "--stage", "1,50%"], "--stage 1,50%: leaves out 1 of 3 boards"),
+        (["--at-once", "0"], "--at-once 0: must be 1 or more"),
     ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path: Path, words: list[str], said: str, capsys) -> None:

@@ -1,0 +1,58 @@
+"""What `mest deploy` did, for a person: a block for each board, or a line for each of a list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mest.cli import within_budget
+
+
+def block(one: dict[str, Any]) -> str:
+    """All that is known of one board, a fact a line."""
+    size, result, plan = within_budget.size, one.get("result") or {}, one.get("plan") or {}
+    ended = one.get("ended") or {}
+    rows: list[tuple[str, Any]] = [
+        ("board", one["board"]),
+        ("ended", one.get("refused") or (f"exit code {ended['code']}" if ended.get("code") else None)),
+        ("not begun", one.get("not_begun")),
+        ("active", one.get("active") or one.get("active_before")),
+        ("would install", one.get("would_install")),
+        ("to copy", size(one["to_copy_bytes"]) if one.get("would_install") else None),
+        ("copied", size(one["copied_bytes"]) if "copied_bytes" in one else None),
+        ("planned peak", None if "refused" in plan or not plan else size(plan["planned_peak_bytes"])),
+        ("measured peak", size(result.get("measured_peak_bytes"), result.get("measured_reason")) if result else None),
+        ("accuracy", _accuracy(result, "{:.1%} before, {:.1%} after")),
+        ("home", one.get("home")),
+        ("report", one.get("report")),
+    ]
+    return within_budget.table(rows)
+
+
+def lines(result: dict[str, Any]) -> str:
+    """The boards of a list in one table, stage after stage, and below it what went wrong."""
+    head = ("board", "active", "planned peak", "measured peak", "accuracy", "took", "ended")
+    rows: list[tuple[str, ...]] = [head]
+    for stage in result["stages"]:
+        rows += [_line(result["boards"][name]) for name in stage["boards"]]
+    wrong = [f"{name}: {one['refused']}" for name, one in result["boards"].items() if one.get("refused")]
+    page = [f"side by side in {result['page']}"] if result["page"] else []
+    return "\n".join([within_budget.columns(rows), *wrong, *page])
+
+
+def _line(one: dict[str, Any]) -> tuple[str, ...]:
+    size, result, plan, ended = within_budget.size, one.get("result") or {}, one.get("plan") or {}, one.get("ended")
+    code = one["exit_code"]
+    return (
+        str(one["board"]),
+        str(one.get("active") or one.get("active_before") or "-"),
+        size(plan["planned_peak_bytes"]) if plan.get("planned_peak_bytes") else "-",
+        size(result["measured_peak_bytes"]) if result.get("measured_peak_bytes") else "-",
+        _accuracy(result, "{:.1%} -> {:.1%}") or "-",
+        f"{ended['seconds']:.0f} s" if ended and ended["seconds"] is not None else "-",
+        "not begun" if one.get("not_begun") else "well" if not code else f"exit code {code}",
+    )
+
+
+def _accuracy(result: dict[str, Any], text: str) -> str | None:
+    before, after = result.get("accuracy_before"), result.get("accuracy_after")
+    return None if before is None or after is None else text.format(before, after)
