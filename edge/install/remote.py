@@ -10,12 +10,13 @@ import os
 import select
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from edge.errors import EdgeError, InputError
 from edge.install.archive import Member
-from edge.install.health import last_line, refuse_unhealthy, run
+from edge.install.health import compare, last_line, refuse_unhealthy, run
 from edge.install.jobs import Job, lay_data, unfinished
 from edge.install.versions import Board
 
@@ -96,6 +97,13 @@ def _plan(board: Board, version: str) -> dict[str, Any]:
     return {"code": done.returncode, "said": last_line(done.stderr) if done.returncode else "", "answer": answer}
 
 
+def _compare(board: Board, version: str) -> dict[str, Any]:
+    """The accuracy of an installed version beside that of the active one; see `edge.install.health.compare`."""
+    asked = _asked()
+    with board.changing():
+        return asdict(compare(board, version, asked["words"], float(asked["drop"])))
+
+
 def _activate(board: Board, version: str) -> dict[str, Any]:
     with board.changing():
         before = board.activate(version)
@@ -149,6 +157,7 @@ COMMANDS: Mapping[str, Callable[..., dict[str, Any] | None]] = {
     "receive": _receive,
     "install": _install,
     "plan": _plan,
+    "compare": _compare,
     "activate": _activate,
     "back": _back,
     "lay": _lay,

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import Any, TypeVar
 from zipfile import ZipFile
 
@@ -17,7 +15,9 @@ from edge.install.archive import Member, Place
 from edge.install.bundle import ARTIFACT, START, WHEELS
 from export.deploy.channel import Channel, LostError, RefusedError
 from export.deploy.data import THERE, Data
+from export.deploy.health import judge
 from export.deploy.home import draw_report, fetch, folder_of, listed, plain_number, put_artifact, read_answer
+from export.deploy.order import HEALTH, Order
 from export.deploy.package import Package
 from export.deploy.targets import Target, target_of
 from mest.errors import InputError
@@ -28,25 +28,6 @@ _RESTARTS = 3  # of a run that died without a word, as in a reset
 _CLOCK_SECONDS = 86_400
 _SPARE_BYTES = 32 * 2**20
 Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a user wants of every board.
-
-    `package_for(target, python)` gives the package of that kind of board; `fixed` says that its version is decided (it
-    came as a bundle). `command` is fine-tuning in words, without artifact, data and state; `plan` the words of
-    `mest plan` for it. `data` has the data by the option that takes them.
-    """
-
-    package_for: Callable[[Target, str], Package]
-    fixed: bool
-    command: Sequence[str] = ()
-    plan: Sequence[str] = ()
-    data: Mapping[str, tuple[str, Data | None]] | None = None  # by option: as given, and read
-    budget_bytes: int | None = None
-    out: Path = Path("boards")
-    check: bool = False
 
 
 class Deployment:
@@ -65,7 +46,7 @@ class Deployment:
         look = self._look()
         target, python = self._kind(look)
         package = self._versioned(order.package_for(target, python), look)
-        data = [one for _, one in (order.data or {}).values() if one is not None]
+        data = [one for _, one in order.data.values() if one is not None]
         needed = self._needed(package, look, data)
         self._refuse_misfit(package, look, needed)
         if order.check:
@@ -73,6 +54,7 @@ class Deployment:
         self._send(package, data)
         version = self._install(package)
         self._plan(version)
+        self._compare(version)
         self._activate(version)
         if order.command:
             self._to_the_end(version)
@@ -202,7 +184,7 @@ class Deployment:
         began = self.facts["to_copy_bytes"]
         self._again(send)
         self.facts["copied_bytes"] = began
-        for _, one in (self._order.data or {}).values():
+        for _, one in self._order.data.values():
             if one is not None:
                 files = {name: [member.sha256, member.nbytes] for name, member in one.members.items()}
                 self._ask("lay", {"number": one.number, "files": files})
@@ -231,6 +213,18 @@ class Deployment:
         self.facts["plan"] = planned["answer"]
         peak = planned["answer"]["planned_peak_bytes"]
         self._say(f"planned peak {format_size(peak)}, engine {planned['answer']['engine']}")
+
+    def _compare(self, version: str) -> None:
+        """Evaluate there on held-out samples, if any were given; raises for a version that is worse than allowed."""
+        if HEALTH not in self._order.data:
+            return
+        budget = self._order.budget_bytes
+        words = ["--data", self._place_of(HEALTH), *([] if budget is None else ["--memory-budget", str(budget)])]
+        found = self._ask("compare", {"words": words, "drop": self._order.health_drop}, version)
+        self.facts["health"] = found
+        if found["back"] is not None:
+            self.facts["active"] = found["back"]
+        self._say(judge(found, version, self._order.health_drop))
 
     def _activate(self, version: str) -> None:
         self._again(lambda: self._channel.call("activate", version))
@@ -302,11 +296,15 @@ class Deployment:
     def _data_words(self, options: set[str]) -> list[str]:
         """The data options with where the data lie on this board."""
         words = []
-        for name, (given, one) in (self._order.data or {}).items():
+        for name in self._order.data:
             if name in options:
-                there = given.removeprefix(THERE) if one is None else one.place_in(self._root)
-                words += [f"--{name.replace('_', '-')}", there]
+                words += [f"--{name.replace('_', '-')}", self._place_of(name)]
         return words
+
+    def _place_of(self, name: str) -> str:
+        """Where the data of an option lie on this board."""
+        given, one = self._order.data[name]
+        return given.removeprefix(THERE) if one is None else one.place_in(self._root)
 
     def _number(self, version: str, words: Sequence[str]) -> str:
         digest = sha256()

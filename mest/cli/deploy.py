@@ -16,13 +16,15 @@ from mest.cli.remote_tuning import fine_tuning
 
 if TYPE_CHECKING:
     from export.deploy.channel import Channel
-    from export.deploy.deployment import Order
     from export.deploy.fleet import Listed
+    from export.deploy.order import Order
     from export.deploy.rollout import Stage
 
 EFFECTS = (
     Effect(("wheels",), lambda args: args.source.is_dir(), "a bundle has its wheels; leave it out"),
     Effect(("check",), lambda args: not args.rollback, "says what a deployment would do; leave out --rollback"),
+    Effect(("health_data",), lambda args: not args.rollback, "is asked of what is installed; leave out --rollback"),
+    Effect(("health_drop",), lambda args: args.health_data is not None, "needs --health-data"),
     Effect(("group",), lambda args: args.board_list is not None, "is of a list of boards; give --boards FILE"),
 )
 
@@ -74,6 +76,18 @@ class Command(Base):
         parser.add_argument(
             "--wheels", type=Path, metavar="DIR", help="take every wheel from here, as mest bundle does"
         )
+        parser.add_argument(
+            "--health-data",
+            metavar="DATA",
+            help="held-out samples on which a version must not be worse than the active one",
+        )
+        parser.add_argument(
+            "--health-drop",
+            type=float,
+            default=0.0,
+            metavar="SHARE",
+            help="how much less is allowed, 0.01 for a point (default 0)",
+        )
         over_ssh.add_connection(parser)
 
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
@@ -101,18 +115,21 @@ class Command(Base):
         }
 
     def _order(self, args: argparse.Namespace, context: Context, scratch: Path) -> Order:
-        from export.deploy.deployment import Order
+        from export.deploy.data import read_data
+        from export.deploy.order import HEALTH, Order
         from export.deploy.packages import Packages
 
         tuning = fine_tuning(args.words)
+        health = {} if args.health_data is None else {HEALTH: (args.health_data, read_data(args.health_data))}
         packages = Packages(args.source, args.wheels, scratch, context.say)
         return Order(
             package_for=packages,
             fixed=packages.fixed,
             command=tuning.command,
             plan=tuning.plan,
-            data=tuning.data,
+            data={**tuning.data, **health},
             budget_bytes=tuning.budget_bytes,
+            health_drop=args.health_drop,
             out=args.out,
             check=args.check,
         )

@@ -16,6 +16,7 @@ def block(one: dict[str, Any]) -> str:
         ("ended", one.get("refused") or (f"exit code {ended['code']}" if ended.get("code") else None)),
         ("not begun", one.get("not_begun")),
         ("active", one.get("active") or one.get("active_before")),
+        ("health", _health(one.get("health"))),
         ("would install", one.get("would_install")),
         ("to copy", size(one["to_copy_bytes"]) if one.get("would_install") else None),
         ("copied", size(one["copied_bytes"]) if "copied_bytes" in one else None),
@@ -51,6 +52,14 @@ def _line(one: dict[str, Any]) -> tuple[str, ...]:
         f"{ended['seconds']:.0f} s" if ended and ended["seconds"] is not None else "-",
         "not begun" if one.get("not_begun") else "well" if not code else f"exit code {code}",
     )
+
+
+def _health(found: dict[str, Any] | None) -> str | None:
+    """The accuracy on the health data, beside that of the version that was active."""
+    if found is None:
+        return None
+    other = found["other_accuracy"]
+    return f"{found['accuracy']:.1%}" + ("" if other is None else f", {found['other']} {other:.1%}")
 
 
 def _accuracy(result: dict[str, Any], text: str) -> str | None:

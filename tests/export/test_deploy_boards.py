@@ -20,12 +20,16 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 from board_wheels import PYTHON, write_wheels
-from finetune_example import digits, make_artifact  # noqa: F401 - a fixture
+from finetune_example import NAMES, PREPROCESS, build_model, digits, make_artifact  # noqa: F401 - a fixture
 from loopback_sshd import MISSING, Sshd, loopback_sshd
 from test_deploy_bundle import HERE, _spoil, rewritten
 
 from edge.install.jobs import Job
 from edge.install.versions import Board
+from edge.plan.choices import OptimizerChoice
+from export.artifact import export_artifact
+from export.options import Options
+from export.source import Source
 
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 BASE_PYTHON = str(Path(sys.base_prefix) / "bin" / f"python{PYTHON}")
@@ -34,8 +38,8 @@ BASE_PYTHON = str(Path(sys.base_prefix) / "bin" / f"python{PYTHON}")
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Sshd]:
     """One server for the whole module; every test has a board of its own."""
-    names = ("one", "two", "cut", "run", "kill", "back", "reset", "small", "check", "health", "sent", "signed", "first")
-    with loopback_sshd(tmp_path_factory.mktemp("sshd"), names) as server:
+    names = "one two cut run kill back reset small check health sent signed first worse boot".split()
+    with loopback_sshd(tmp_path_factory.mktemp("sshd"), tuple(names)) as server:
         yield server
 
 
@@ -274,6 +278,27 @@ def test_a_version_that_fails_its_check_is_not_activated(deploy, server: Sshd, a
     found = ended(deploy(artifact, ("health",)), 4)["health"]
     assert "was not activated" in found["refused"]
     assert board_of(server, "health").active() == first
+
+
+def test_a_version_that_is_worse_gives_way(deploy, server: Sshd, artifact: Path, tmp_path: Path) -> None:
+    """By held-out samples: it is not activated, or the one before is active again where it was activated unseen."""
+    images, labels = digits(300)
+    np.savez(tmp_path / "held_out.npz", images=images, labels=labels)
+    untrained = tmp_path / "untrained"
+    export_artifact(Source(build_model(), {}, (1, 8, 8), NAMES, PREPROCESS, OptimizerChoice()), untrained, Options())
+    asked, board = ("--health-data", tmp_path / "held_out.npz"), board_of(server, "worse")
+    good = ended(deploy(artifact, ("worse",), *asked))["worse"]
+    assert (good["health"]["other"], good["health"]["worse"]) == (None, False)
+    assert good["health"]["accuracy"] > 0.5
+    bad = ended(deploy(untrained, ("worse",), *asked, "--health-drop", 0.1), 4)["worse"]
+    assert bad["refused"].endswith(f"at most 10.0% less is allowed; {bad['installed']} was not activated")
+    assert bad["health"]["other_accuracy"] == good["health"]["accuracy"] > bad["health"]["accuracy"] + 0.1
+    assert board.active() == good["active"]
+    allowed = ended(deploy(untrained, ("worse",), *asked, "--health-drop", 1))["worse"]
+    assert board.active() == allowed["active"] == bad["installed"]
+    back = ended(deploy(untrained, ("worse",), *asked), 4)["worse"]
+    assert back["refused"].endswith(f"{good['active']} is active again")
+    assert board.active() == back["active"] == back["health"]["back"] == good["active"]
 
 
 def test_data_go_along_or_lie_there(deploy, server: Sshd, artifact: Path, data: Path, tmp_path: Path) -> None:
