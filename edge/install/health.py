@@ -62,8 +62,9 @@ def compare(board: Board, name: str, words: list[str], drop: float) -> Compared:
     return Compared(accuracy, other, before, worse, back, None)
 
 
-def _accuracy(board: Board, name: str, words: list[str]) -> float:
-    done = run(board, name, ["eval", *words, "--json"])
+def _accuracy(board: Board, name: str, options: list[str]) -> float:
+    words = ["eval", *options, "--json"]
+    done = run(board, name, words)
     if done.returncode:
         kind = next((kind for kind in (DamagedError, BudgetError) if kind.exit_code == done.returncode), InputError)
         raise kind(f"{name}: cannot be evaluated: {last_line(done.stderr)}")

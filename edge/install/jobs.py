@@ -19,6 +19,7 @@ from edge.errors import InputError
 from edge.files.digest import file_sha256
 from edge.files.durable import write_durably
 from edge.install.archive import Member
+from edge.install.boot import let_lie_on_boot
 from edge.install.bundle import START
 from edge.install.health import clean_environment
 from edge.install.versions import Board, link_or_copy
@@ -80,8 +81,8 @@ class Job:
         ended = self.ended()
         if ended is not None and ended["code"] == 0:
             return "ended"
-        continued = self._has_state()
-        command = [sys.executable, "-I", sys.argv[0], str(self.board.root), "supervise", self.number]
+        continued = self.state_file.is_file()
+        command = self.command("supervise")
         with open(self.folder / _SAID, "ab") as said:
             process = subprocess.Popen(
                 command,
@@ -98,8 +99,25 @@ class Job:
             raise InputError(f"{self.folder}: the run could not be started; {_SAID} there says why")
         return "continued" if continued else "started"
 
-    def _has_state(self) -> bool:
-        return (self.folder / _STATE / "state.json").is_file()
+    def command(self, name: str) -> list[str]:
+        """The words that run a command of `edge.install.remote` on it."""
+        return [sys.executable, "-I", str(Path(sys.argv[0]).resolve()), str(self.board.root), name, self.number]
+
+    @property
+    def state_file(self) -> Path:
+        """What is there once it has a state to continue from."""
+        return self.folder / _STATE / "state.json"
+
+    def cut(self) -> bool:
+        """True if it was begun and nothing runs: it died, or was stopped, as when its board shuts down."""
+        ended = self.ended()
+        begun = (self.folder / _JOB).is_file() and (ended is None or ended["code"] in _STOPPED)
+        return begun and not self.running()
+
+    def say(self, text: str) -> None:
+        """Add a line to what it said."""
+        with open(self.folder / _SAID, "a") as said:
+            said.write(f"{text}\n")
 
     def supervise(self) -> None:
         """Run it to its end in this process, which nobody waits for, and write down how it ended."""
@@ -116,7 +134,7 @@ class Job:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
         job = json.loads((self.folder / _JOB).read_bytes())
-        words = ["--out", str(self.folder / _STATE), "--json", *(["--resume"] if self._has_state() else [])]
+        words = ["--out", str(self.folder / _STATE), "--json", *(["--resume"] if self.state_file.is_file() else [])]
         command = [str(self.board.version(job["version"]) / START), *job["words"], *words]
         began = time.monotonic()
         with open(self.folder / _ANSWER, "wb") as answer, open(self.folder / _SAID, "ab") as said:
@@ -130,6 +148,8 @@ class Job:
         at, seconds = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), round(time.monotonic() - began, 1)
         ended = {"code": code, "back": back, "at": at, "seconds": seconds}
         write_durably(self.folder / _ENDED, json.dumps(ended).encode())
+        if code not in _STOPPED:  # a board that shuts down stops its runs first: those are to go on
+            let_lie_on_boot(self.folder)
 
     def _judge(self, version: str, code: int) -> str | None:
         """After a failed run of a version that never ran well, make the one before active again; its name."""

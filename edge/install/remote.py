@@ -16,8 +16,10 @@ from typing import Any
 
 from edge.errors import EdgeError, InputError
 from edge.install.archive import Member
+from edge.install.boot import continue_on_boot, let_lie_on_boot
 from edge.install.health import compare, last_line, refuse_unhealthy, run
 from edge.install.jobs import Job, lay_data, unfinished
+from edge.install.restarted import let_all_lie, resume
 from edge.install.versions import Board
 
 _SILENCE_SECONDS = 40.0  # after which whoever was sending is taken for gone
@@ -113,7 +115,9 @@ def _activate(board: Board, version: str) -> dict[str, Any]:
 
 def _back(board: Board) -> dict[str, Any]:
     with board.changing():
-        return {"active": board.back()}
+        active = board.back()
+    let_all_lie(board)
+    return {"active": active}
 
 
 def _lay(board: Board) -> dict[str, Any]:
@@ -129,11 +133,23 @@ def _start(board: Board) -> dict[str, Any]:
     asked = _asked()
     job = Job(board, asked["number"])
     job.describe(asked["version"], asked["words"])
-    return {"job": job.start()}
+    on_boot = asked["on_boot"]  # None leaves it as it is
+    if on_boot is False:
+        let_lie_on_boot(job.folder)
+    way = continue_on_boot(job.folder, job.command("resume")) if on_boot else None  # first: the board may go down now
+    began = job.start()
+    if began == "ended":
+        let_lie_on_boot(job.folder)
+        way = None
+    return {"job": began, "on_boot": way}
 
 
 def _supervise(board: Board, number: str) -> None:
     Job(board, number).supervise()
+
+
+def _resume(board: Board, number: str) -> None:
+    resume(Job(board, number))
 
 
 def _follow(board: Board, number: str, offset: str) -> None:
@@ -163,6 +179,7 @@ COMMANDS: Mapping[str, Callable[..., dict[str, Any] | None]] = {
     "lay": _lay,
     "start": _start,
     "supervise": _supervise,
+    "resume": _resume,
     "follow": _follow,
     "outcome": _outcome,
     "fetch": _fetch,

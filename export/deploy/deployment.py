@@ -239,8 +239,11 @@ class Deployment:
         self.facts["job"] = number
         offset = 0
         for _ in range(_RESTARTS):
-            began = self._ask("start", {"number": number, "version": version, "words": words})["job"]
-            self._say(f"run {number}: {began}")
+            asked = {"number": number, "version": version, "words": words, "on_boot": self._order.on_boot}
+            answer = self._ask("start", asked)
+            self.facts["resumes_on_boot"] = answer["on_boot"]
+            by = f", and continued by {answer['on_boot']} if the board restarts" if answer["on_boot"] else ""
+            self._say(f"run {number}: {answer['job']}{by}")
             ended, offset = self._follow(number, offset)
             if ended is not None:
                 self.facts["ended"] = {**ended, "seconds": plain_number(ended.get("seconds"))}

@@ -21,7 +21,7 @@ class Order:
     came as a bundle). `command` is fine-tuning in words, without artifact, data and state; `plan` the words of
     `mest plan` for it. `data` has the data by the option that takes them, as given and, unless a board has them, read;
     with HEALTH among them a version is not activated whose accuracy there is more than `health_drop` below that of the
-    active one.
+    active one. `on_boot` has the run continued when its board has restarted, or not any more; None leaves it as it is.
     """
 
     package_for: Callable[[Target, str], Package]
@@ -31,5 +31,6 @@ class Order:
     data: Mapping[str, tuple[str, Data | None]] = field(default_factory=dict)
     budget_bytes: int | None = None
     health_drop: float = 0.0
+    on_boot: bool | None = None
     out: Path = Path("boards")
     check: bool = False

@@ -13,6 +13,7 @@ from mest.cli.command import Command as Base
 from mest.cli.command import Context, Stopped
 from mest.cli.effects import Effect, refuse_idle
 from mest.cli.remote_tuning import fine_tuning
+from mest.cli.spelling import option
 
 if TYPE_CHECKING:
     from export.deploy.channel import Channel
@@ -88,13 +89,21 @@ class Command(Base):
             metavar="SHARE",
             help="how much less is allowed, 0.01 for a point (default 0)",
         )
+        parser.add_argument(
+            "--resume-on-boot",
+            action=argparse.BooleanOptionalAction,
+            help="have the run go on by itself when its board has restarted, until it has ended (default: as it is)",
+        )
         over_ssh.add_connection(parser)
 
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
+        from edge.errors import InputError
         from export.deploy.fleet import stages
         from export.deploy.overview import write_overview
 
         refuse_idle(args, EFFECTS)
+        if args.resume_on_boot is not None and not args.words:
+            raise InputError(f"{option('resume_on_boot', args.resume_on_boot)}: is of a run; give -- finetune OPTIONS")
         listed = _listed(args)
         sizes = stages(args.stage, len(listed))
         channels = over_ssh.channels(listed, args)
@@ -130,6 +139,7 @@ class Command(Base):
             data={**tuning.data, **health},
             budget_bytes=tuning.budget_bytes,
             health_drop=args.health_drop,
+            on_boot=args.resume_on_boot,
             out=args.out,
             check=args.check,
         )

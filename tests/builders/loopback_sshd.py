@@ -104,7 +104,7 @@ def loopback_sshd(folder: Path, names: tuple[str, ...]) -> Iterator[Sshd]:
 
 
 def _authorized(key: Path, home: Path) -> str:
-    command = f'cd {home} && HOME={home} exec /bin/sh -c \\"$SSH_ORIGINAL_COMMAND\\"'
+    command = f'cd {home} && HOME={home} PATH={home}/bin:$PATH exec /bin/sh -c \\"$SSH_ORIGINAL_COMMAND\\"'
     return f'restrict,command="{command}" {key.with_suffix(".pub").read_text()}'
 
 

@@ -32,14 +32,15 @@ from export.options import Options
 from export.source import Source
 
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+_FIRST = ("one", "two", "cut", "run", "kill", "back", "reset", "small", "check", "health", "sent", "signed")
+BOARDS = (*_FIRST, "first", "worse", "boot")
 BASE_PYTHON = str(Path(sys.base_prefix) / "bin" / f"python{PYTHON}")
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Sshd]:
     """One server for the whole module; every test has a board of its own."""
-    names = "one two cut run kill back reset small check health sent signed first worse boot".split()
-    with loopback_sshd(tmp_path_factory.mktemp("sshd"), tuple(names)) as server:
+    with loopback_sshd(tmp_path_factory.mktemp("sshd"), BOARDS) as server:
         yield server
 
 
@@ -225,6 +226,44 @@ def test_a_reset_of_the_board(deploy, server: Sshd, artifact: Path, data: Path, 
     subprocess.run([str(word) for word in alone], check=True, stdout=subprocess.DEVNULL)
     tensors = [next(place.glob("tensors-*.bin")).read_bytes() for place in (tmp_path / "alone", folder / "state")]
     assert tensors[0] == tensors[1]
+
+
+def test_a_board_that_restarts_continues_by_itself(deploy, server: Sshd, artifact: Path, data: Path) -> None:
+    """By the line that was written for cron: run after everything was killed, it ends the run and is gone then."""
+    home = server.homes["boot"]
+    (home / "bin").mkdir()
+    for name, text in (("crontab", FAKE_CRONTAB), ("loginctl", "#!/bin/sh\nexit 1\n")):
+        (home / "bin" / name).write_text(text)
+        (home / "bin" / name).chmod(0o755)
+    (home / "crontab").write_text("0 5 * * * backup\n")
+    process = deploy(artifact, ("boot",), "--resume-on-boot", *tuning(data, 60, "--save-every", 5))
+    jobs = home / ".mest" / "jobs"
+    wait_for(lambda: any("epoch 5:" in path.read_text() for path in jobs.glob("*/said.log")), process)
+    process.kill()
+    process.communicate()
+    for pid in processes_in(home):
+        os.kill(pid, signal.SIGKILL)
+    (folder,) = jobs.iterdir()
+    other, line = (home / "crontab").read_text().splitlines()
+    around = {"HOME": str(home), "PATH": f"{home / 'bin'}:/usr/bin:/bin"}  # cron gives no more
+    command = ["/bin/sh", "-c", line.removeprefix("@reboot ")]
+    subprocess.run(command, env=around, cwd="/", stdout=subprocess.DEVNULL, check=True, timeout=120)
+    assert (home / "crontab").read_text().splitlines() == [other] == ["0 5 * * * backup"]
+    ended_well = Job(board_of(server, "boot"), folder.name).ended()
+    assert ended_well is not None
+    assert ended_well["code"] == 0
+    found = ended(deploy(artifact, ("boot",), "--resume-on-boot", *tuning(data, 60, "--save-every", 5)))["boot"]
+    assert found["result"]["steps"] == 60 * 12
+    assert found["resumes_on_boot"] is None
+    assert (home / "crontab").read_text().splitlines() == [other]
+
+
+FAKE_CRONTAB = """#!/bin/sh
+case $1 in
+-l) cat "$HOME/crontab" ;;
+-) cat >"$HOME/crontab.new" && mv "$HOME/crontab.new" "$HOME/crontab" ;;
+esac
+"""
 
 
 def processes_in(home: Path) -> list[int]:

@@ -27,6 +27,7 @@ from mest.errors import DamagedError, InputError
         (["pi:2", "pi_2"], "two boards would bring home into one folder"),
         (["boards.html"], "two boards would bring home into one folder"),
         (["--boards", "list.yaml"], "board: name boards or give a list of them by --boards, not both"),
+        (["--no-resume-on-boot"], "--no-resume-on-boot: is of a run; give -- finetune OPTIONS"),
         (["--health-drop", "0.1"], "--health-drop: needs --health-data"),
         (["--health-data", "digits", "--rollback"], "--health-data: is asked of what is installed"),
         (["--health-data", "nowhere"], "data nowhere: no such folder or file"),
