@@ -7,7 +7,8 @@ Cross-build the wheel for 64-bit ARM Linux with the compiler that PyPI's `ziglan
 
 The library holds no Python code, so one wheel serves every Python: its tag is `py3-none-PLATFORM`. A target that names
 the oldest glibc (`x86_64-linux-gnu.2.28` likewise) gives a `manylinux` tag, one with musl (`aarch64-linux-musl`) a
-`musllinux` tag; otherwise the library fits this machine.
+`musllinux` tag; otherwise the library fits this machine. For 32-bit systems name `arm-linux-gnueabihf.2.28` or
+`x86-linux-gnu.2.28`. Android's C library is not in that package, so no wheel can be built for Termux.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def target_platform(build: ModuleType) -> str | None:
     """The platform tag that the compiler's target asks for; None if it builds for this very system."""
     command = build.compiler()
     machine = build.machine_of(command)
-    glibc = re.search(r"-linux-gnu\.(\d+)\.(\d+)", " ".join(command))
+    glibc = re.search(r"-linux-gnu(?:eabihf)?\.(\d+)\.(\d+)", " ".join(command))
     if glibc and machine != "other":
         return f"manylinux_{glibc[1]}_{glibc[2]}_{machine}"
     if "-linux-musl" in " ".join(command) and machine != "other":

@@ -52,7 +52,7 @@ def _rebuilt(parameter: Parameter, parts: Mapping[str, np.ndarray]) -> Parameter
     tensors = {"row_starts": row_starts, "values": np.ascontiguousarray(values.reshape(-1, *tail)[:used])}
     if "columns" in parts:
         spans = stored_spans(parameter, len(row_starts))
-        ends = row_starts.astype(np.int64)
+        ends = row_starts.astype(np.intp)
         span = np.repeat(np.arange(len(row_starts) - 1) % spans, ends[1:] - ends[:-1])
         columns = np.asarray(parts["columns"])[:used] + span * (parameter.columns // spans)
         parts = {**parts, "columns": columns}

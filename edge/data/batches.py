@@ -30,7 +30,8 @@ def hold_out(labels: np.ndarray, fraction: float, seed: int) -> Split:
     """A split that takes the same fraction of each class (at least one where a class has two), by seed."""
     order = chance.permutation(len(labels), seed, _HOLD_OUT)
     held = np.zeros(len(labels), dtype=bool)
-    for label in np.flatnonzero(np.bincount(labels)):  # np.unique would bring 0.8 MiB of its code along
+    counts = np.bincount(labels.astype(np.intp, copy=False))  # np.unique would bring 0.8 MiB of its code along
+    for label in np.flatnonzero(counts):
         members = order[labels[order] == label]
         count = round(fraction * len(members))
         if fraction > 0 and len(members) > 1:

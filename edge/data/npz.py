@@ -89,7 +89,7 @@ class NpzSource:
             numbers = np.arange(len(class_names), dtype=np.int32)
         if names is None and labels.max() < MOST_LABELS:
             called = {name: number for number, name in enumerate(class_names)}
-            used = np.flatnonzero(np.bincount(labels.astype(np.int64)))
+            used = np.flatnonzero(np.bincount(labels.astype(np.intp)))
             if all(str(label) in called for label in used.tolist()):
                 numbers = np.zeros(int(used[-1]) + 1, dtype=np.int32)
                 numbers[used] = [called[str(label)] for label in used.tolist()]

@@ -42,6 +42,15 @@ SETS: dict[str, tuple[tuple[str, int, tuple[str, ...]], ...]] = {
 }
 
 
+# Machines by the macros that compilers define for them; those without sets of their own have what fits any.
+MACHINES = {
+    "x86_64": {"__x86_64__"},
+    "aarch64": {"__aarch64__"},
+    "i686": {"__i386__"},
+    "armv7l": {"__ARM_ARCH_7A__", "__ARM_PCS_VFP"},
+}
+
+
 class BuildError(Exception):
     """The library cannot be built: one line that says what is missing."""
 
@@ -58,10 +67,10 @@ def compiler() -> list[str]:
 
 
 def machine_of(command: Sequence[str]) -> str:
-    """`x86_64`, `aarch64` or `other`: what the compiler makes code for, asked of its predefined macros."""
+    """What the compiler makes code for, asked of its predefined macros: one of MACHINES, or `other`."""
     done = _run([*command, "-dM", "-E", "-x", "c", os.devnull])
     defined = {line.split()[1] for line in done.splitlines() if line.startswith("#define ")}
-    return "x86_64" if "__x86_64__" in defined else "aarch64" if "__aarch64__" in defined else "other"
+    return next((name for name, macros in MACHINES.items() if macros <= defined), "other")
 
 
 def build(target: Path, extra: Sequence[str] = ()) -> str:
@@ -107,9 +116,10 @@ def _library_objects(command: Sequence[str], flags: Sequence[str], folder: Path)
     """The machine that the compiler is for, and the library's object files in a folder."""
     machine = machine_of(command)
     only = os.environ.get("MEST_ONLY_SETS", "").split()
-    sets = tuple(row for row in SETS[machine] if not only or row[0] in only)
+    known = SETS.get(machine, SETS["other"])
+    sets = tuple(row for row in known if not only or row[0] in only)
     if not sets:
-        raise BuildError(f"MEST_ONLY_SETS names no set of {machine}: {', '.join(row[0] for row in SETS[machine])}")
+        raise BuildError(f"MEST_ONLY_SETS names no set of {machine}: {', '.join(row[0] for row in known)}")
     source, objects = HERE / "src", []
     for name, lanes, options in sets:
         out = str(folder / f"{name}.o")

@@ -243,8 +243,8 @@ _STEP = Struct(
         Field("@Tokens", "tokens"),
         Field("*const int32_t", "channel_list", "SELECT: channels; SELECT_POSITIONS: positions"),
         Field("*float", "scratch", "threads x scratch_floats"),
-        Field("int64_t", "scratch_floats"),
         Field("*float", "partial_grads", "threads x conv values (+ rows for the bias)"),
+        Field("int64_t", "scratch_floats"),
     ),
 )
 _OPERAND = Struct(

@@ -130,7 +130,7 @@ def _units(parameter: Parameter, slots: Slots) -> np.ndarray:
         return indices["channels"][: slots.units].astype(np.int32)
     if parameter.format == "masked":
         return np.flatnonzero(indices["mask"].reshape(-1)).astype(np.int32)
-    starts = indices["row_starts"].astype(np.int64)
+    starts = indices["row_starts"].astype(np.intp)
     units = np.repeat(np.arange(starts.size - 1, dtype=np.int32), starts[1:] - starts[:-1])
     units *= np.int32(unit_grid(parameter)[1])
     units += indices["kernels" if parameter.format == "pattern" else "columns"][: slots.units].astype(np.int32)

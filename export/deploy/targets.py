@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from edge.spelling import named
 from mest.errors import InputError
 
 
@@ -44,6 +45,27 @@ TARGETS: Mapping[str, Target] = {
 }
 
 
+# Kinds of board that no bundle can be made for, and what to do instead.
+REFUSED: Mapping[str, str] = {
+    "android-aarch64": "the packaged compiler lacks Android's C library, and PyPI has no numpy for it; in Termux, "
+    "install clang, python-numpy and python-pillow by pkg and build mest from its source distribution",
+    **dict.fromkeys(
+        ("linux-armv7l", "linux-i686"),
+        "PyPI has no numpy for 32-bit boards; install the system's (python3-numpy, python3-pil, python3-tqdm) and our "
+        "wheel, which cross-builds, or build mest there from its source distribution",
+    ),
+}
+
+
+def target_named(name: str) -> Target:
+    """The target of a name; raises InputError, with the reason, for one that there are no bundles for."""
+    if name in REFUSED:
+        raise InputError(f"{named('target')} {name}: {REFUSED[name]}")
+    if name not in TARGETS:
+        raise InputError(f"{named('target')} {name}: no such kind of board; allowed are {', '.join(TARGETS)}")
+    return TARGETS[name]
+
+
 def target_of(machine: str, library: str, bits: int) -> Target:
     """The target that a board is; raises InputError, saying why, for one that there are no wheels for."""
     for target in TARGETS.values():
@@ -51,5 +73,5 @@ def target_of(machine: str, library: str, bits: int) -> Target:
             return target
     raise InputError(
         f"its Python is a {bits}-bit one for {machine} with {library}, for which numpy has no wheels; allowed are "
-        f"64-bit Pythons of {', '.join(TARGETS)}"
+        f"64-bit Pythons of {', '.join(TARGETS)}; elsewhere mest is installed beside the system's own numpy"
     )

@@ -149,7 +149,7 @@ class _Builder:
         width = (source.shape[1] if pattern else source.columns) // spans
         starts = tensors["row_starts"]
         if spans > 1:
-            ends = starts.astype(np.int64)
+            ends = starts.astype(np.intp)
             row = np.repeat(np.arange(rows), ends[1:] - ends[:-1])
             span = row * spans + columns // width
             starts, columns = np.searchsorted(span, np.arange(rows * spans + 1)), columns % width

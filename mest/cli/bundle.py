@@ -79,17 +79,16 @@ class Command(Base):
     def _make(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
         from edge.errors import InputError
         from export.deploy.package import make_package, next_version
-        from export.deploy.targets import TARGETS
+        from export.deploy.targets import target_named
 
-        if args.target not in TARGETS:
-            raise InputError(f"--target {args.target}: no such kind of board; allowed are {', '.join(TARGETS)}")
+        target = target_named(args.target)
         python = args.python or "{}.{}".format(*sys.version_info[:2])
         if not re.fullmatch(r"3\.1[0-9]", python):
             raise InputError(f"--python {python}: must be a version from 3.10 on, as 3.11")
         _refuse_no_date(args.expires)
         with tempfile.TemporaryDirectory(prefix="mest-bundle-") as scratch:
             context.say(f"gathering the wheels of {args.target}, Python {python}")
-            package = make_package(args.artifact, TARGETS[args.target], python, args.wheels, Path(scratch))
+            package = make_package(args.artifact, target, python, args.wheels, Path(scratch))
             version = args.bundle_version or next_version(args.out, package)
             package = package.of_version(version, args.expires)
             package = package if args.sign is None else package.signed(args.sign)

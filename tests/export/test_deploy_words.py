@@ -66,6 +66,25 @@ def test_a_board_without_wheels_is_named() -> None:
             target_of(machine, library, bits)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("android-aarch64", "lacks Android's C library"),
+        ("linux-armv7l", "no numpy for 32-bit boards"),
+        ("linux-i686", "no numpy for 32-bit boards"),
+        ("windows", "no such kind of board; allowed are linux-x86_64"),
+    ],
+)
+def test_a_kind_of_board_without_bundles_is_refused(tmp_path: Path, name: str, said: str, capsys) -> None:
+    """With its reason, before anything is made."""
+    code = cli.main(["bundle", str(tmp_path), "--target", name, "--out", str(tmp_path / "b")])
+    told = capsys.readouterr().err
+    assert code == 2
+    assert told.startswith(f"mest bundle: --target {name}: ")
+    assert said in told
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["../evil", "/etc/passwd", "state/../../evil", ".bashrc", "state/a/b", "", "a\nb"])
 def test_a_board_cannot_write_elsewhere(tmp_path: Path, name: str) -> None:
     """A file that no run leaves is refused, and nothing is fetched."""

@@ -173,7 +173,9 @@ class Weight(Tensor):
         tap_y, tap_x = np.divmod(tap, window.kernel[1])
         parity = tap_y * window.dilation[0] % window.stride[0] * window.stride[1]
         parity += tap_x * window.dilation[1] % window.stride[1]
-        return parity * window.input[0] + channel, unit % group_units * window.taps + tap
+        key = parity * window.input[0] + channel
+        # numpy counts by numbers of this width alone
+        return key.astype(np.intp, copy=False), unit % group_units * window.taps + tap
 
 
 def _row_lists(parameter: Parameter) -> dict[str, np.ndarray]:
@@ -187,7 +189,7 @@ def _row_lists(parameter: Parameter) -> dict[str, np.ndarray]:
 
 def _masked_lists(parameter: Parameter) -> dict[str, np.ndarray]:
     kept = positions(parameter)
-    counts = np.bincount(kept // parameter.columns, minlength=parameter.rows)
+    counts = np.bincount((kept // parameter.columns).astype(np.intp, copy=False), minlength=parameter.rows)
     return {"row_starts": np.concatenate([[0], np.cumsum(counts)]), "columns": kept % parameter.columns}
 
 

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MEST_DIGEST "a9302d0408fb3331"
+#define MEST_DIGEST "01c2fbea14cc7d7f"
 
 enum {
     MEST_SEGMENT_ARENA, MEST_SEGMENT_HERE, MEST_SEGMENT_TENSORS, MEST_SEGMENT_LISTS, MEST_SEGMENTS
@@ -287,8 +287,8 @@ typedef struct {
     int32_t tokens;
     int32_t channel_list;
     int32_t scratch;
-    int64_t scratch_floats;
     int32_t partial_grads;
+    int64_t scratch_floats;
 } MestPlannedStep;
 typedef struct {
     int32_t op;
@@ -315,8 +315,8 @@ typedef struct {
     const MestTokens *tokens;
     const int32_t *channel_list;   /* SELECT: channels; SELECT_POSITIONS: positions */
     float *scratch;                /* threads x scratch_floats */
-    int64_t scratch_floats;
     float *partial_grads;          /* threads x conv values (+ rows for the bias) */
+    int64_t scratch_floats;
 } MestStep;
 
 /* The planned list for one size of micro-batch, with its tables. */
@@ -553,8 +553,8 @@ static inline MestStep mest_step(const MestProgram *p, const MestPlannedStep *s)
     r.out_count = s->out_count;
     r.channel_list = mest_operand(p, s->channel_list);
     r.scratch = mest_operand(p, s->scratch);
-    r.scratch_floats = s->scratch_floats;
     r.partial_grads = mest_operand(p, s->partial_grads);
+    r.scratch_floats = s->scratch_floats;
     return r;
 }
 
@@ -914,9 +914,9 @@ _Static_assert(offsetof(MestPlannedStep, attention) == 260, "MestPlannedStep");
 _Static_assert(offsetof(MestPlannedStep, tokens) == 264, "MestPlannedStep");
 _Static_assert(offsetof(MestPlannedStep, channel_list) == 268, "MestPlannedStep");
 _Static_assert(offsetof(MestPlannedStep, scratch) == 272, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, partial_grads) == 276, "MestPlannedStep");
 _Static_assert(offsetof(MestPlannedStep, scratch_floats) == 280, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, partial_grads) == 288, "MestPlannedStep");
-_Static_assert(sizeof(MestPlannedStep) == 296, "MestPlannedStep");
+_Static_assert(sizeof(MestPlannedStep) == 288, "MestPlannedStep");
 
 #if __SIZEOF_POINTER__ == 8
 _Static_assert(offsetof(MestProgram, arena) == 0, "MestProgram");

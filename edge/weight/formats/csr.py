@@ -92,7 +92,8 @@ def _undo_deltas(row_starts: np.ndarray, deltas: np.ndarray, first: int, last: i
     steps = deltas[starts[0] : starts[-1]].astype(np.int64) + 1
     reached = np.concatenate([[0], np.cumsum(steps)])
     starts -= starts[0]
-    return reached[1:] - np.repeat(reached[starts[:-1]], np.diff(starts)) - 1
+    counts = (starts[1:] - starts[:-1]).astype(np.intp, copy=False)  # numpy repeats by numbers of this width alone
+    return reached[1:] - np.repeat(reached[starts[:-1]], counts) - 1
 
 
 def _smaller_coding(columns: np.ndarray, deltas: np.ndarray) -> tuple[str, np.dtype]:

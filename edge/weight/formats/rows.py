@@ -14,13 +14,14 @@ INDEX_TYPES = (np.uint8, np.uint16, np.uint32)
 
 def starts_from(rows_of_entries: np.ndarray, rows: int) -> np.ndarray:
     """Row starts `(rows + 1,)` uint32 for entries sorted by row."""
-    counts = np.bincount(rows_of_entries, minlength=rows)
+    counts = np.bincount(rows_of_entries.astype(np.intp, copy=False), minlength=rows)
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.uint32)
 
 
 def entry_rows(row_starts: np.ndarray) -> np.ndarray:
     """The row of each entry, int32."""
-    return np.repeat(np.arange(len(row_starts) - 1, dtype=np.int32), row_starts[1:].astype(np.int64) - row_starts[:-1])
+    starts = row_starts.astype(np.intp)  # numpy repeats by numbers of this width alone
+    return np.repeat(np.arange(len(starts) - 1, dtype=np.int32), starts[1:] - starts[:-1])
 
 
 def pieces(row_starts: np.ndarray) -> Iterator[tuple[int, int]]:

@@ -67,7 +67,7 @@ def test_mutation_in_spans_is_mutation(format):
     width = weight.columns // spans
     starts = weight.tensors["row_starts"].astype(np.int64)
     columns = (absolute_columns(weight) if format == "csr" else weight.tensors["columns"]).astype(np.int64)
-    rows = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    rows = np.repeat(np.arange(len(starts) - 1), np.diff(starts).astype(np.intp))
     cut_starts = np.searchsorted(rows * spans + columns // width, np.arange((len(starts) - 1) * spans + 1))
     random, state = np.random.default_rng(3), []
     momentum = random.standard_normal(weight.values.shape).astype(np.float32)
