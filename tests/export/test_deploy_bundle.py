@@ -7,8 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pytest
 from board_wheels import PYTHON, write_wheels
 from finetune_example import digits, make_artifact  # noqa: F401 - a fixture
@@ -79,8 +82,6 @@ def rewritten(artifact: Path) -> Path:
 def test_it_installs_and_runs_offline(artifact: Path, wheels: Path, tmp_path: Path, capsys) -> None:
     """Check, install, fine-tune, a second version, and back; repeating a step changes nothing."""
     images, labels = digits(60, shift=1)
-    import numpy as np
-
     np.savez(tmp_path / "data.npz", images=images, labels=labels)
     bundled(artifact, wheels, tmp_path / "one", capsys=capsys)
     bundled(rewritten(artifact), wheels, tmp_path / "two", "--bundle-version", 2, capsys=capsys)
@@ -122,16 +123,37 @@ def test_a_version_that_does_not_verify_is_not_activated(artifact: Path, wheels:
     assert board.active() == first
 
 
-def _spoil(artifact: Path) -> None:
+class _Hostile:
+    """What would make a folder if it were unpickled."""
+
+    def __init__(self, sign: Path) -> None:
+        self._sign = sign
+
+    def __reduce__(self):
+        return os.mkdir, (str(self._sign),)
+
+
+def test_a_hostile_pickle_in_a_bundle_is_not_run(artifact: Path, wheels: Path, tmp_path: Path, capsys) -> None:
+    """In the arrays of an artifact that its manifest vouches for, where the board's check reads them: exit code 4."""
+    hostile = np.array([_Hostile(tmp_path / "sign")], dtype=object)
+    _spoil(artifact, lambda arrays: {**arrays, "logits": hostile})
+    bundled(artifact, wheels, tmp_path / "one", capsys=capsys)
+    home = tmp_path / "home"
+    done = on_board(tmp_path / "one", "install", home=home)
+    assert done.returncode == 4
+    assert "was not activated" in done.stderr
+    assert Board(home / ".mest").active() is None
+    assert not (tmp_path / "sign").exists()
+    assert np.load(artifact / "reference.npz", allow_pickle=True)["logits"].shape == (1,)
+    assert (tmp_path / "sign").exists()  # what a reader that trusts it runs
+
+
+def _spoil(artifact: Path, alter: Callable[[dict], dict] | None = None) -> None:
     """Give the artifact answers that its network does not give, vouched for by its manifest."""
-    from hashlib import sha256
-
-    import numpy as np
-
     path = artifact / "reference.npz"
     with np.load(path) as file:
-        arrays = {name: array + 1 if name == "logits" else array for name, array in file.items()}
-    np.savez(path, **arrays)
+        arrays = dict(file)
+    np.savez(path, **(alter(arrays) if alter else {**arrays, "logits": arrays["logits"] + 1}))
     manifest = artifact / "manifest.json"
     content = json.loads(manifest.read_text())
     content["files"]["reference.npz"] = {
