@@ -236,7 +236,7 @@ def test_a_board_that_restarts_continues_by_itself(deploy, server: Sshd, artifac
         (home / "bin" / name).write_text(text)
         (home / "bin" / name).chmod(0o755)
     (home / "crontab").write_text("0 5 * * * backup\n")
-    process = deploy(artifact, ("boot",), "--resume-on-boot", *tuning(data, 60, "--save-every", 5))
+    process = deploy(artifact, ("boot",), "--resume-on-boot", *tuning(data, 25, "--save-every", 12))
     jobs = home / ".mest" / "jobs"
     wait_for(lambda: any("epoch 5:" in path.read_text() for path in jobs.glob("*/said.log")), process)
     process.kill()
@@ -252,8 +252,8 @@ def test_a_board_that_restarts_continues_by_itself(deploy, server: Sshd, artifac
     ended_well = Job(board_of(server, "boot"), folder.name).ended()
     assert ended_well is not None
     assert ended_well["code"] == 0
-    found = ended(deploy(artifact, ("boot",), "--resume-on-boot", *tuning(data, 60, "--save-every", 5)))["boot"]
-    assert found["result"]["steps"] == 60 * 12
+    found = ended(deploy(artifact, ("boot",), "--resume-on-boot", *tuning(data, 25, "--save-every", 12)))["boot"]
+    assert found["result"]["steps"] == 25 * 12
     assert found["resumes_on_boot"] is None
     assert (home / "crontab").read_text().splitlines() == [other]
 
