@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import onnx
 
 from edge.network import Operator
@@ -10,7 +12,7 @@ from export.graph import attributes
 from export.operators.lowering import Lowering, decimal
 from export.operators.rule import Rule
 
-ATTENTION = "Attention"  # a node in lowering's graph
+ATTENTION = "Attention"  # a node in lowering's graph: value, and where there are some, bias, its places, mask
 
 
 class AttentionRule(Rule):
@@ -18,6 +20,12 @@ class AttentionRule(Rule):
 
     def lower(self, node: onnx.NodeProto, shape: tuple[int, ...], lowering: Lowering) -> Operator:
         """The scale as the short decimal that it is in float32."""
-        values = attributes(node)
+        values, (_, bias, places, mask) = attributes(node), node.input
         heads, features, scale = int(values["heads"]), int(values["features"]), decimal(values["scale"])
-        return Attention(node.output[0], lowering.inputs(node), shape, heads, features, scale)
+        beside: dict[str, Any] = {"windows": int(values["windows"])}
+        if bias:
+            beside["bias"] = lowering.parameter(node, 1)
+            beside["places"] = lowering.listed(places, lowering.constants[places])
+        if mask:
+            beside["mask"] = lowering.constant(node, lowering.constants[mask])
+        return Attention(node.output[0], lowering.inputs(node), shape, heads, features, scale, **beside)

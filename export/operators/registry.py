@@ -26,7 +26,14 @@ from export.operators.norm import BatchNormRule
 from export.operators.pooling import AveragePoolRule, GlobalAveragePoolRule, MaxPoolRule
 from export.operators.rule import Rule
 from export.operators.sample_norm import ChannelNormRule, GroupNormRule, InstanceNormRule, LayerNormRule
-from export.operators.tokens import POSITIONS_PICKED, PREPEND, PositionsRule, PrependRule
+from export.operators.tokens import (
+    POSITIONS_LISTED,
+    POSITIONS_PICKED,
+    PREPEND,
+    PositionsRule,
+    PrependRule,
+    SelectPositionsRule,
+)
 
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
@@ -55,6 +62,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         ATTENTION: AttentionRule(),
         PREPEND: PrependRule(),
         POSITIONS_PICKED: PositionsRule(),
+        POSITIONS_LISTED: SelectPositionsRule(),
         "Unsqueeze": UnsqueezeRule(),
         "Gather": GatherRule(),
         "Slice": SliceRule(),

@@ -40,6 +40,7 @@ NORMALISE: tuple[Pass, ...] = (
     drop_zero_term,
     drop_unit_factor,
     remove_identity,
+    fold_constants,  # again: what a Pad by nothing wrote has a size now, and so do the parts of a cyclic shift
     slice_instead_of_split,
     restore_relu,
     pad_in_the_window,

@@ -39,13 +39,11 @@ def put_channels_first(model: onnx.ModelProto, trained: Collection[str]) -> int:
     Requires a normalised graph. Ensures that every value with images in it has its channels behind them, and that a
     value that some node computed keeps its name. Raises InputError naming the first operator for which that cannot be.
     """
-    return Rewriting(model, trained, HANDLERS, _otherwise).run()
+    return Rewriting(model, trained, HANDLERS, _otherwise, scored).run()
 
 
 def _otherwise(self: Rewriting, node: onnx.NodeProto) -> None:
-    if any(name in self.scores for name in node.input):
-        scored(self, node)
-    elif is_elementwise(node):
+    if is_elementwise(node):
         _elementwise(self, node)
     else:
         plainly(self, node)
@@ -74,24 +72,43 @@ def _asked_size(self: Rewriting, node: onnx.NodeProto, layout: Layout) -> tuple[
     parts = [self.constants.get(name) for name in names]
     asked = [None if part is None else int(part.reshape(-1)[0]) for part in parts]
     images = [name for name, part in zip(names, parts, strict=True) if part is None]
-    if len(images) != 1 or asked.count(-1) != 1 or not _counts_images(self, images[0]):
+    times = _times_images(self, images[0]) if len(images) == 1 and asked.count(-1) == 1 else None
+    if times is None:
         raise LayoutError("two of its dimensions are not fixed")
-    known = prod(size for size in asked if size not in (None, -1))
+    known = times * prod(size for size in asked if size not in (None, -1))
     rest = layout.count(FEATURES) * layout.count(POSITIONS) // known if known else 0
     return tuple(rest if size == -1 else size for size in asked)
 
 
-def _counts_images(self: Rewriting, name: str) -> bool:
-    """True for the number of images, taken from a shape and passed on as it is."""
-    maker = self.makers.get(name)
-    while maker is not None and maker.op_type in ("Reshape", "Squeeze", "Unsqueeze", "Cast"):
-        maker = self.makers.get(maker.input[0])
-    return maker is not None and maker.op_type == "Shape" and attributes(maker).get("end") == 1
+def _times_images(self: Rewriting, name: str) -> int | None:
+    """By what the number of images is multiplied, where that is all that a value is: taken from a shape, passed on."""
+    times, maker = 1, self.makers.get(name)
+    while maker is not None and maker.op_type in ("Reshape", "Squeeze", "Unsqueeze", "Cast", "Mul"):
+        source = maker.input[0]
+        if maker.op_type == "Mul":
+            stored = [self.constants[one] for one in maker.input if one in self.constants]
+            if len(stored) != 1 or stored[0].size != 1:
+                return None
+            times *= int(stored[0].reshape(-1)[0])
+            (source,) = (one for one in maker.input if one not in self.constants)
+        maker = self.makers.get(source)
+    return times if maker is not None and maker.op_type == "Shape" and attributes(maker).get("end") == 1 else None
 
 
 def _squeeze(self: Rewriting, node: onnx.NodeProto) -> None:
-    layout, size = self.layout(node.input[0]), self.size(node)
-    self.moved(node, layout.regrouped(size))
+    """Axes of one that go or come."""
+    layout, listed = self.layout(node.input[0]), self.constants.get(node.input[1]) if len(node.input) > 1 else None
+    if listed is None:
+        self.moved(node, layout.regrouped(self.size(node)))
+        return
+    fewer = node.op_type == "Squeeze"
+    rank = len(layout.axes) + (0 if fewer else listed.size)
+    axes = sorted({int(axis) % rank for axis in listed.reshape(-1)}, reverse=fewer)
+    for axis in axes:
+        if fewer and layout.axes[axis]:
+            raise LayoutError("it drops an axis of more than one")
+        layout = layout.without(axis) if fewer else layout.with_one(axis)
+    self.moved(node, layout)
 
 
 def _gather(self: Rewriting, node: onnx.NodeProto) -> None:
@@ -107,7 +124,7 @@ def _gather(self: Rewriting, node: onnx.NodeProto) -> None:
 
 
 def _slice(self: Rewriting, node: onnx.NodeProto) -> None:
-    layout, size = self.layout(node.input[0]), self.sizes.get(node.input[0], ())
+    layout = self.layout(node.input[0])
     bounds = [self.constants.get(name) for name in node.input[1:]]
     if len(bounds) < 3 or any(bound is None or bound.size != 1 for bound in bounds):
         raise LayoutError("its bounds are not stored, or of several axes")
@@ -116,9 +133,9 @@ def _slice(self: Rewriting, node: onnx.NodeProto) -> None:
     if self.all_plain(node) and axis == 1:
         plainly(self, node)
         return
-    length = size[axis]
-    if length is None:
+    if any(atom.size is None for atom in layout.axes[axis]):
         raise LayoutError("it cuts the dimension of the images")
+    length = prod(atom.size or 1 for atom in layout.axes[axis])
     by = step[0] if step else 1
     kept = np.arange(length)[first : None if by < 0 and end < -length else end : by]
     if not len(kept):
@@ -128,7 +145,7 @@ def _slice(self: Rewriting, node: onnx.NodeProto) -> None:
 
 def _linear(self: Rewriting, node: onnx.NodeProto) -> None:
     """A Gemm with the weight as a layer has it, or a MatMul with that weight transposed, and its bias."""
-    if node.op_type == "MatMul" and (node.input[0] in self.scores or node.input[1] in self.layouts):
+    if node.op_type == "MatMul" and node.input[1] in self.layouts:
         scored(self, node)
         return
     values, bias = attributes(node), list(node.input[2:])
@@ -325,10 +342,14 @@ def _concat(self: Rewriting, node: onnx.NodeProto) -> None:
     if any(name not in self.layouts for name in node.input):
         _prepend(self, node)
         return
+    layouts = [self.layout(name) for name in node.input]
+    axis = int(attributes(node)["axis"]) % len(layouts[0].axes)
+    if (turned := _positions_joined(layouts, axis)) is not None:
+        self.moved(node, turned)
+        return
     made = [f"{node.output[0]}.input{number or ''}" for number in range(len(node.input))]
-    found = [self.whole(self.layout(name), node, own) for name, own in zip(node.input, made, strict=True)]
+    found = [self.whole(layout, node, own) for layout, own in zip(layouts, made, strict=True)]
     rank = len(found[0].axes)
-    axis = int(attributes(node)["axis"]) % rank
     if not all(layout.all_of(axis, FEATURES) and len(layout.axes) == rank for layout in found):
         raise LayoutError("it joins something else than features")
     result = _broadcast([Layout("", (*layout.axes[:axis], (), *layout.axes[axis + 1 :])) for layout in found])
@@ -338,6 +359,21 @@ def _concat(self: Rewriting, node: onnx.NodeProto) -> None:
     self.emit("Concat", sources, output, (channels, *positions), node, axis=1)
     joined = (*result.axes[:axis], merged([Atom(FEATURES, channels)]), *result.axes[axis + 1 :])
     self.layouts[output] = Layout(output, joined).over(output)
+
+
+def _positions_joined(layouts: Sequence[Layout], axis: int) -> Layout | None:
+    """Positions of one value behind one another, as a cyclic shift joins them; None for anything else."""
+    first = layouts[0]
+    if len({(layout.source, layout.factor, len(layout.axes)) for layout in layouts}) != 1:
+        return None
+    if any(atom.kind != POSITIONS for layout in layouts for atom in layout.axes[axis]):
+        return None
+    if any(not np.array_equal(layout.places(FEATURES), first.places(FEATURES)) for layout in layouts):
+        return None
+    places = [layout.positions() for layout in layouts]
+    if len({(*one.shape[:axis], *one.shape[axis + 1 :]) for one in places}) != 1:
+        return None
+    return first.reordered(np.concatenate(places, axis))
 
 
 HANDLERS: dict[str, Handler] = {

@@ -14,6 +14,7 @@ from math import prod
 import numpy as np
 
 IMAGES, FEATURES, POSITIONS = "images", "features", "positions"
+QUERIES, KEYS = "queries", "keys"  # positions of a window, where scores are between them
 Size = int | None  # None: as many as there are images
 
 
@@ -38,13 +39,15 @@ class LayoutError(ValueError):
 class Layout:
     """An ONNX value as a part of a native one, `source`, times `factor`.
 
-    `first` says from which channel and which position on its numbers lie.
+    `first` says from which channel and which position on its numbers lie. With `order` its positions are counted in
+    that list of the source's, as behind a cyclic shift.
     """
 
     source: str
     axes: tuple[Axis, ...]
     first: tuple[int, int] = (0, 0)
     factor: float = 1.0
+    order: tuple[int, ...] | None = None
 
     def atoms(self, kind: str) -> list[Atom]:
         """All of a kind, in the order of the axes."""
@@ -59,7 +62,7 @@ class Layout:
         found = np.array([self.first[kind == POSITIONS]])
         for atom in self.atoms(kind):
             found = (found[:, None] + np.arange(atom.size or 1) * atom.stride).reshape(-1)
-        return found
+        return np.array(self.order)[found] if kind == POSITIONS and self.order is not None else found
 
     def axes_of(self, kind: str) -> list[int]:
         """The axes that have atoms of a kind."""
@@ -87,6 +90,24 @@ class Layout:
                         stride *= atom.size or 1
         return Layout(source, tuple(merged(axis) for axis in axes))
 
+    def positions(self) -> np.ndarray:
+        """Which positions of the source, with a dimension for each axis."""
+        return self.places(POSITIONS).reshape(
+            [prod(atom.size or 1 for atom in axis if atom.kind == POSITIONS) for axis in self.axes]
+        )
+
+    def reordered(self, positions: np.ndarray) -> Layout:
+        """The same features of the listed positions, an array with a dimension for each axis; raises LayoutError."""
+        axes = list(self.axes)
+        for number, count in enumerate(positions.shape):
+            kinds = {atom.kind for atom in axes[number]} | ({POSITIONS} if count > 1 else set())
+            if kinds == {POSITIONS}:
+                axes[number] = merged([Atom(POSITIONS, count, prod(positions.shape[number + 1 :]))])
+            elif POSITIONS in kinds:
+                raise LayoutError("positions share an axis with something else")
+        order = tuple(int(place) for place in positions.reshape(-1))
+        return replace(self, axes=tuple(axes), first=(self.first[0], 0), order=order)
+
     def transposed(self, order: Sequence[int]) -> Layout:
         """The axes in another order."""
         return replace(self, axes=tuple(self.axes[number] for number in order))
@@ -108,6 +129,8 @@ class Layout:
     def taken(self, number: int, start: int, count: int, step: int = 1) -> Layout:
         """`count` of an axis from `start` on; raises LayoutError."""
         axis = self.axes[number]
+        if len(axis) > 1 and all(atom.kind == POSITIONS for atom in axis):
+            return self.reordered(self.positions().take(range(start, start + count * step, step), number))
         if len(axis) != 1 or axis[0].kind == IMAGES:
             raise LayoutError("a part of an axis that is made of several")
         (atom,) = axis

@@ -13,7 +13,7 @@ from onnx import helper
 
 from export.graph import consumers, module_of, producers, remove_unused, set_tensor, shapes, tensors
 from export.operators.arrangement import RESHAPE
-from export.operators.tokens import POSITIONS_PICKED
+from export.operators.tokens import POSITIONS_LISTED, POSITIONS_PICKED
 from export.passes.layout import FEATURES, IMAGES, POSITIONS, Layout, LayoutError, Size, plain
 from mest.errors import InputError
 
@@ -23,25 +23,38 @@ Handler = Callable[["Rewriting", onnx.NodeProto], None]
 
 @dataclass(frozen=True)
 class Scores:
-    """Queries times keys, `factor` times over, perhaps behind a softmax."""
+    """Queries times keys, `factor` times over, plus what stands beside them, perhaps behind a softmax.
+
+    `layout`: the axes of the scores. `bias`: a parameter, and which of its numbers each score gets,
+    (heads, queries, keys); `mask`: stored numbers (windows or 1, queries, keys).
+    """
 
     query: Layout
     key: Layout
+    layout: Layout
     factor: float = 1.0
     softened: bool = False
+    bias: tuple[str, np.ndarray] | None = None
+    mask: np.ndarray | None = None
 
 
 class Rewriting:
     """A graph being rewritten: where each value's numbers lie, and the nodes so far.
 
-    `trained` are the parameters, `handlers` what becomes of a node by its operator, `otherwise` of any other.
+    `trained` are the parameters, `handlers` what becomes of a node by its operator, `otherwise` of any other, and
+    `scored` of one that reads scores.
     """
 
     def __init__(
-        self, model: onnx.ModelProto, trained: Collection[str], handlers: Mapping[str, Handler], otherwise: Handler
+        self,
+        model: onnx.ModelProto,
+        trained: Collection[str],
+        handlers: Mapping[str, Handler],
+        otherwise: Handler,
+        scored: Handler,
     ) -> None:
         self.graph, self.trained = model.graph, set(trained)
-        self.handlers, self.otherwise = handlers, otherwise
+        self.handlers, self.otherwise, self.scored = handlers, otherwise, scored
         self.sizes = shapes(model)
         self.constants = tensors(model.graph)
         self.makers = producers(model.graph)
@@ -79,7 +92,8 @@ class Rewriting:
             self.keep(node, bool(moving) and node.op_type != "Shape")
             return
         try:
-            handler = self.handlers.get(node.op_type, self.otherwise)
+            among = any(name in self.scores for name in node.input)
+            handler = self.scored if among else self.handlers.get(node.op_type, self.otherwise)
             handler(self, node)
         except LayoutError as refused:
             module = module_of(node) or "the model"
@@ -135,8 +149,11 @@ class Rewriting:
             raise LayoutError("images are mixed with other dimensions")
         picked, all_of_them = layout.places(POSITIONS), prod(positions)
         if not np.array_equal(picked, np.arange(picked[0], picked[0] + len(picked))):
-            raise LayoutError("its positions are in another order")
-        if len(picked) != all_of_them:
+            set_tensor(self.graph, f"{name}.order", picked.astype(np.int64))
+            inputs, shape = [source, f"{name}.order"], (channels, 1, len(picked))
+            source = self.emit(POSITIONS_LISTED, inputs, f"{name}.listed", shape, node)
+            positions = [1, len(picked)]
+        elif len(picked) != all_of_them:
             source = self.emit(
                 POSITIONS_PICKED, [source], f"{name}.picked", (channels, 1, len(picked)), node, first=int(picked[0])
             )

@@ -86,6 +86,53 @@ class Module(nn.Module):
         return self.attention(x, x, x)[0]
 
 
+class Biased(OneLinear):
+    """Learned numbers beside the scores."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.randn(HEADS, 7, 7))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        n, t, c = x.shape
+        q, k, v = self.qkv(x).reshape(n, t, 3, HEADS, c // HEADS).permute(2, 0, 3, 1, 4)
+        return self.out(((q @ k.mT + self.bias).softmax(-1) @ v).transpose(1, 2).reshape(n, t, c))
+
+
+class Relative(OneLinear):
+    """A table with a number for each distance between tokens, which all heads share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(7))
+        places = torch.arange(7)
+        self.register_buffer("places", (places[:, None] - places).abs())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        n, t, c = x.shape
+        q, k, v = self.qkv(x).reshape(n, t, 3, HEADS, c // HEADS).permute(2, 0, 3, 1, 4)
+        weights = (q @ k.mT * 0.5 + self.table[self.places]).softmax(-1)
+        return self.out((weights @ v).transpose(1, 2).reshape(n, t, c))
+
+
+class Causal(OneLinear):
+    """Nobody looks ahead."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        n, t, c = x.shape
+        q, k, v = self.qkv(x).reshape(n, t, 3, HEADS, c // HEADS).permute(2, 0, 3, 1, 4)
+        return self.out(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(n, t, c))
+
+
+class Capped(OneLinear):
+    """Scores that a function bounds."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        n, t, c = x.shape
+        q, k, v = self.qkv(x).reshape(n, t, 3, HEADS, c // HEADS).permute(2, 0, 3, 1, 4)
+        return self.out(((5 * (q @ k.mT).tanh()).softmax(-1) @ v).transpose(1, 2).reshape(n, t, c))
+
+
 class Layer(nn.Module):
     """Attention and a hidden layer, each behind a norm, around a shortcut and scaled."""
 
@@ -152,10 +199,16 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = {
     "written out": (lambda: Vit(WrittenOut, token=False), SIZE),
     "interleaved": (lambda: Vit(Interleaved), SIZE),
     "separate": (lambda: Vit(Separate, registers=2), SIZE),
+    "biased": (lambda: Vit(Biased), SIZE),
+    "relative": (lambda: Vit(Relative), SIZE),
+    "causal": (lambda: Vit(Causal, token=False), SIZE),
     "module": (lambda: Vit(Module, token=False), SIZE),
     "encoder": (Encoder, SIZE),
     "torchvision": (torchvision_vit, (3, 9, 9)),
 }
+
+
+NO_TOKEN = ("written out", "causal", "module", "encoder")
 
 
 def sparse(name: str, scheme: str, folder: Path) -> tuple[nn.Module, object, Network]:
@@ -180,7 +233,7 @@ def test_transformers_are_trained_by_both_engines(name: str, tmp_path: Path) -> 
     model, _, network = sparse(name, "irregular", tmp_path / "artifact")
     ops = [operator.op for operator in network.operators]
     assert ops.count("attention") == (2 if name in ("encoder", "torchvision") else 1)
-    assert ops.count("prepend") == {"separate": 2, "written out": 0, "module": 0, "encoder": 0}.get(name, 1)
+    assert ops.count("prepend") == {"separate": 2, **dict.fromkeys(NO_TOKEN, 0)}.get(name, 1)
     assert ops.count("select") == (name == "interleaved")
     for key, value in model.named_parameters():
         assert network.parameters[key].shape == tuple(value.shape)
@@ -204,28 +257,6 @@ def test_what_a_board_has_trained_comes_back(engine: str, tmp_path: Path) -> Non
     check_what_comes_back(tmp_path / "artifact", engine, model, sparsifier, images)
 
 
-class Biased(OneLinear):
-    """Learned numbers beside the scores."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bias = nn.Parameter(torch.randn(HEADS, 7, 7))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        n, t, c = x.shape
-        q, k, v = self.qkv(x).reshape(n, t, 3, HEADS, c // HEADS).permute(2, 0, 3, 1, 4)
-        return self.out(((q @ k.mT + self.bias).softmax(-1) @ v).transpose(1, 2).reshape(n, t, c))
-
-
-class Causal(OneLinear):
-    """Nobody looks ahead."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        n, t, c = x.shape
-        q, k, v = self.qkv(x).reshape(n, t, 3, HEADS, c // HEADS).permute(2, 0, 3, 1, 4)
-        return self.out(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(n, t, c))
-
-
 class First(OneLinear):
     """The class token alone asks."""
 
@@ -238,7 +269,7 @@ class First(OneLinear):
 
 @pytest.mark.parametrize(
     ("kind", "reason"),
-    [(Biased, "a mask, a bias"), (Causal, "a mask, a bias"), (First, "some of the positions only")],
+    [(Capped, "something else between queries and keys"), (First, "some of the positions only")],
 )
 def test_what_attention_cannot_be_is_refused_by_operator_and_module(kind: type[nn.Module], reason: str) -> None:
     """In words; the description that onnxruntime needs is made all the same."""
