@@ -81,7 +81,8 @@ def _per_score(numbers: np.ndarray, layout: Layout) -> np.ndarray:
     """Numbers that are added to scores, for each: (windows, heads, queries, keys); raises LayoutError."""
     sizes = [prod(atom.size or 1 for atom in axis) for axis in layout.axes]
     wide = numbers.reshape((1,) * (len(sizes) - numbers.ndim) + numbers.shape)
-    if wide.ndim != len(sizes) or any(have not in (1, size) for have, size in zip(wide.shape, sizes, strict=True)):
+    found: tuple[int, ...] = wide.shape
+    if len(found) != len(sizes) or any(have not in (1, size) for have, size in zip(found, sizes, strict=True)):
         raise LayoutError(
             f"attention has something of shape {list(numbers.shape)} beside its scores, which does not fit"
         )

@@ -150,8 +150,8 @@ class Rewriting:
         picked, all_of_them = layout.places(POSITIONS), prod(positions)
         if not np.array_equal(picked, np.arange(picked[0], picked[0] + len(picked))):
             set_tensor(self.graph, f"{name}.order", picked.astype(np.int64))
-            inputs, shape = [source, f"{name}.order"], (channels, 1, len(picked))
-            source = self.emit(POSITIONS_LISTED, inputs, f"{name}.listed", shape, node)
+            inputs = [source, f"{name}.order"]
+            source = self.emit(POSITIONS_LISTED, inputs, f"{name}.listed", (channels, 1, len(picked)), node)
             positions = [1, len(picked)]
         elif len(picked) != all_of_them:
             source = self.emit(
