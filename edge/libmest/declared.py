@@ -172,12 +172,15 @@ class Enum:
         return f"enum {{\n{body}\n}};\n"
 
 
-def digest(enums: Sequence[Enum], constants: Mapping[str, int], structs: Sequence[Struct]) -> str:
+def digest(
+    enums: Sequence[Enum], constants: Mapping[str, int], structs: Sequence[Struct], listed: Sequence[str] = ()
+) -> str:
     """16 hexadecimal digits over every name, order, type and number that both sides know."""
     known = [
         *(f"{enum.prefix} {enum.names}" for enum in enums),
         *(f"{name} {number}" for name, number in constants.items()),
         *(f"{one.name} {[(field.kind, field.names) for field in one.fields]}" for one in structs),
+        *listed,
     ]
     found = sha256()
     found.update("\n".join(known).encode())

@@ -27,6 +27,16 @@ def _tables_named(twofold: set[str]) -> list[str]:
     return ["\n".join([*lines, "    return 1;", "}\n"])]
 
 
+def _reads_saved() -> list[str]:
+    """The C function that tells whether a step reads stored tensors in every form that they are kept in."""
+    cases = "".join(f"    case MEST_OP_{name.upper()}:\n" for name in program.READS_SAVED)
+    return [
+        "/* Whether a step reads stored tensors in any of MEST_SAVED_...; all others find float32. */",
+        "static inline int mest_reads_saved(int32_t op) {",
+        f"    switch (op) {{\n{cases}        return 1;\n    }}\n    return 0;\n}}\n",
+    ]
+
+
 def header() -> str:
     """The text of src/program.h."""
     constants = "".join(f"    MEST_{name} = {number},\n" for name, number in program.CONSTANTS.items())
@@ -45,6 +55,7 @@ def header() -> str:
             f'#define MEST_DIGEST "{program.digest()}"\n',
             *(enum.text() for enum in program.ENUMS),
             f"enum {{\n{constants}}};\n",
+            *_reads_saved(),
             *(struct.text(twofold) for struct in program.STRUCTS),
             "/* Where an operand lies; NULL for number 0. Numbers, places and sizes were checked before. */",
             "static inline void *mest_operand(const MestProgram *p, int32_t number) {",

@@ -1,8 +1,9 @@
 """What the library and this package both know of a program: `python -m edge.libmest.header` writes src/program.h.
 
 A stored tensor is float32 in the layout [group][channel][row][column][sample]: the micro-batch is cut into `groups`
-groups of `samples` samples. Memory is named by the number of an operand, which says where it lies and how many bytes it
-has; the library looks at both before a program runs. Numbers count from 1: 0 is none.
+groups of `samples` samples; one that is kept from forward to backward may lie there in fewer bits (`SAVED`). Memory is
+named by the number of an operand, which says where it lies and how many bytes it has; the library looks at both before
+a program runs. Numbers count from 1: 0 is none.
 """
 
 from __future__ import annotations
@@ -18,7 +19,18 @@ OPS = (
     "max_pool_grad", "avg_pool", "avg_pool_grad", "select", "select_grad", "concat", "concat_grad", "loss", "zero",
     "update", "output", "attention", "attention_grad", "prepend", "prepend_grad", "positions", "positions_grad",
     "select_positions", "select_positions_grad",
+    "narrow", "widen",
 )  # fmt: skip
+# Steps that read stored tensors in any of SAVED; all others find float32.
+READS_SAVED = (
+    "conv", "conv_grad", "norm_grad_sums", "sample_norm", "sample_norm_grad", "add", "copy", "push_grad", "arithmetic",
+    "arithmetic_grad", "stored_grad", "max_pool", "max_pool_grad", "avg_pool", "avg_pool_grad", "select", "select_grad",
+    "concat", "concat_grad", "prepend", "positions", "narrow", "widen",
+)  # fmt: skip
+# What is kept from forward to backward: floats, their upper halves, or a scale before every SAVED_GROUP bytes.
+SAVED = ("float32", "bfloat16", "int8")
+FLOAT32, BFLOAT16, INT8 = range(3)
+SAVED_GROUP = 64
 # Activations that have loops of their own wherever tensors are read or written; the others take a pass of their own.
 FUSED_ACTS = ("none", "relu", "relu6", "hard_swish")
 FUNCTIONS = (
@@ -39,6 +51,7 @@ ENUMS = (
     Enum("", ("dense", "csr", "block")),
     Enum("KIND_", KINDS, count="KINDS"),
     Enum("", ("left", "right", "neither")),
+    Enum("SAVED_", SAVED, count="SAVED_TYPES"),
     Enum("OP_", OPS, count="OP_COUNT"),
 )
 
@@ -58,6 +71,7 @@ CONSTANTS = {
     "SHARED_FLOATS": SHARED_FLOATS,
     "FUSED_ACTS": len(FUSED_ACTS),
     "QUERIES": QUERIES,
+    "SAVED_GROUP": SAVED_GROUP,
 }
 
 _classes: dict[str, type[Structure]] = {}
@@ -80,6 +94,8 @@ _VIEW = Struct(
         Field("*const float", "data mean scale shift"),
         Field("int32_t", "act channels height width"),
         Field("float", "alpha beta", "what the activation is made with"),
+        Field("int32_t", "storage", "of data: MEST_SAVED_..."),
+        Field("*const float", "origin", "what was taken off each channel before it was narrowed, or NULL"),
     ),
 )
 _GRAD = Struct(
@@ -90,6 +106,8 @@ _GRAD = Struct(
         Field("*const float", "data stored mean scale shift slope offset"),
         Field("int32_t", "act channels height width"),
         Field("float", "alpha beta"),
+        Field("int32_t", "storage", "of stored"),
+        Field("*const float", "origin"),
     ),
 )
 _NORM = Struct(
@@ -227,7 +245,7 @@ _STEP = Struct(
         Field("int32_t", "classes"),
         Field("float", "smoothing"),
         Field("int32_t", "first_channel part_channels", "CONCAT, CONCAT_GRAD: where a part lies in the whole"),
-        Field("View", "a b"),
+        Field("View", "a b", "NARROW: b is `out` as it will be read"),
         Field("Grad", "g"),
         Field("Grad", "sums", "CONV_GRAD, PUSH_GRAD, ARITHMETIC_GRAD: `out` as a gradient; add its norm's sums"),
         Field("*float", "out"),
@@ -255,6 +273,8 @@ _OPERAND = Struct(
         Field("int64_t", "nbytes"),
         Field("int32_t", "segment"),
         Field("int32_t", "writable", "0: lists that steps only read"),
+        Field("int32_t", "storage", "of a tensor kept for the backward pass; 0 for all else"),
+        Field("int32_t", "unused"),
     ),
 )
 _PROGRAM = Struct(
@@ -425,6 +445,13 @@ def table_of(row: Structure) -> str:
     return type(row).__name__.lower()
 
 
+def saved_bytes(storage: int, floats: int) -> int:
+    """Bytes of so many numbers in one of SAVED."""
+    if storage == INT8:
+        return -(-floats // SAVED_GROUP) * (4 + SAVED_GROUP)
+    return floats * (2 if storage == BFLOAT16 else 4)
+
+
 def digest() -> str:
     """What the library must answer to be the one that this package was written for."""
-    return declared.digest(ENUMS, CONSTANTS, STRUCTS)
+    return declared.digest(ENUMS, CONSTANTS, STRUCTS, READS_SAVED)

@@ -13,6 +13,7 @@ ENGINES = ("native", "ort")  # fastest first
 
 BatchNorm = Literal["train", "frozen"]
 Recompute = Literal["none", "activations", "blocks"]
+Saved = Literal["float32", "bfloat16", "int8"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Choices:
 
     `recompute`: "none" keeps every tensor the backward pass reads; "activations" recomputes batch-norm and ReLU
     outputs from saved batch statistics; "blocks" keeps only the inputs of residual blocks. Both give the same result.
+    `saved`: how tensors lie that are kept from forward to backward. Fewer bits round the gradients, and nothing else.
     `densest_sparsity`: the lowest weight sparsity that mutation will still reach, by parameter name (EM&S grows past
     the target), so that room is planned before the first step; empty without mutation.
     `last_batch`: samples of the smaller batch that ends an epoch, planned for like the whole ones; 0 without one.
@@ -65,10 +67,13 @@ class Choices:
     threads: int = 1
     densest_sparsity: dict[str, float] = field(default_factory=dict)
     last_batch: int = 0
+    saved: Saved = "float32"
 
     @property
     def exact(self) -> bool:
-        """True if the step gives what a whole batch in memory would give, up to rounding."""
+        """True if the step gives what a whole batch in memory would give, up to float32's rounding."""
+        if self.saved != "float32":
+            return False
         return self.micro_batch == self.batch_size or self.batch_norm == "frozen"
 
     @property

@@ -189,7 +189,7 @@ def layer_of(step: str) -> str:
     """The operator of the network that a step of the plan belongs to: "conv1 gradient slopes" is conv1's."""
     if step.startswith("zero"):
         return step
-    for ending in (" gradient", " statistics", " again"):
+    for ending in (" gradient", " statistics", " again", " narrowed", " widened"):
         step = step.partition(ending)[0]
     return step
 
@@ -198,9 +198,9 @@ def direction_of(step: str, op: str) -> str:
     """Whether a step of the native engine runs forward, recomputed, backward or in the update."""
     if op in ("zero", "update"):
         return "update"
-    if "_grad" in op:
+    if "_grad" in op or op == "widen":
         return "backward"
-    return "recomputed" if step.endswith(" again") else "forward"
+    return "recomputed" if step.removesuffix(" narrowed").endswith(" again") else "forward"
 
 
 def _mutate(job: Job, session: Session) -> None:

@@ -10,10 +10,12 @@ from edge.engines.native.gradients import Backward
 from edge.engines.native.model import Model
 from edge.engines.native.operators.loss import emit_logits, emit_loss
 from edge.engines.native.operators.update import emit_update, emit_zeros
+from edge.engines.native.saved import keep_narrow
 from edge.engines.native.segments import Segment, cut_segments, dropped_nodes
 from edge.engines.native.slots import Slot
 from edge.engines.native.steps import Spec, Steps
 from edge.engines.native.walk import BackwardWalk, store
+from edge.libmest.program import FLOAT32, SAVED
 from edge.plan.footprint import Buffer
 
 
@@ -42,15 +44,18 @@ def training_listing(model: Model, micro_batch: int) -> Listing:
         store(forward, node)
     backward = Backward(forward)
     emit_loss(backward)
+    turn = len(forward.steps.specs) - 1
     walk = BackwardWalk(backward, dropped)
     for number, segment in reversed(list(enumerate(segments))):
         if number < len(segments) - 2:
             walk.recompute(segment)
         for node in reversed(segment.nodes):
             walk.node(node)
-    body = len(forward.steps.specs)
     emit_update(forward.steps)
-    return _listing(forward.steps, start, body, groups, samples)
+    steps, storage = forward.steps, SAVED.index(model.choices.saved)
+    if storage != FLOAT32:
+        steps = keep_narrow(steps.specs, turn, storage)
+    return _listing(steps, start, len(steps.specs) - 1, groups, samples)
 
 
 def prediction_listing(model: Model, micro_batch: int) -> Listing:

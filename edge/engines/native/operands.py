@@ -14,8 +14,11 @@ class Operands:
     """Slots of the arena and arrays outside it as operands; the same piece has the same number. 0 is none."""
 
     def __init__(self, slots: Sequence[Slot], offsets: Sequence[int]) -> None:
-        self._places = {slot: (structs.ARENA, offset, slot.nbytes) for slot, offset in zip(slots, offsets, strict=True)}
-        self._numbers: dict[tuple[int, int, int, bool], int] = {}  # by segment, offset, bytes and use
+        self._places = {
+            slot: (structs.ARENA, offset, slot.nbytes, slot.storage)
+            for slot, offset in zip(slots, offsets, strict=True)
+        }
+        self._numbers: dict[tuple[int, int, int, int, bool], int] = {}  # by segment, offset, bytes, storage and use
         self.held: list[np.ndarray] = []  # the arrays that operands lie in
 
     def slot(self, slot: Slot | None) -> int:
@@ -24,16 +27,16 @@ class Operands:
 
     def parts(self, slot: Slot, count: int) -> tuple[int, ...]:
         """The numbers of the equal parts that a slot consists of."""
-        segment, offset, nbytes = self._places[slot]
+        segment, offset, nbytes, storage = self._places[slot]
         part = nbytes // count
-        return tuple(self._number((segment, offset + part * place, part)) for place in range(count))
+        return tuple(self._number((segment, offset + part * place, part, storage)) for place in range(count))
 
     def array(self, array: np.ndarray, writable: bool = True) -> int:
         """The number of an array, which is held from now on; 0 for an empty one. Lists of indices are only read."""
         if not array.size:
             return 0
         known = len(self._numbers)
-        number = self._number((structs.HERE, int(array.ctypes.data), array.nbytes), writable)
+        number = self._number((structs.HERE, int(array.ctypes.data), array.nbytes, structs.FLOAT32), writable)
         if number > known:
             self.held.append(array)
         return number
@@ -41,8 +44,9 @@ class Operands:
     def made(self) -> list[structs.Operand]:
         """The table: operand n is row n - 1."""
         return [
-            structs.Operand(offset, nbytes, segment, writable) for (segment, offset, nbytes, writable) in self._numbers
+            structs.Operand(offset, nbytes, segment, writable, storage)
+            for (segment, offset, nbytes, storage, writable) in self._numbers
         ]
 
-    def _number(self, place: tuple[int, int, int], writable: bool = True) -> int:
+    def _number(self, place: tuple[int, int, int, int], writable: bool = True) -> int:
         return self._numbers.setdefault((*place, writable), len(self._numbers) + 1)

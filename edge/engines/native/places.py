@@ -9,7 +9,7 @@ import numpy as np
 
 from edge.engines.native.model import Model
 from edge.engines.native.operands import Operands
-from edge.engines.native.slots import GradSpec, ViewSpec
+from edge.engines.native.slots import GradSpec, Slot, ViewSpec
 from edge.engines.native.weights import Tensor
 from edge.libmest import program as structs
 
@@ -29,6 +29,7 @@ class Places:
         found = structs.View(
             self.operands.slot(view.data), 0, 0, 0, view.node.read_act, *view.image, *view.node.numbers
         )
+        found.storage, found.origin = view.data.storage, self._origin(view.data)
         if view.node.norm and view.statistics is not None:
             found.mean, _, found.scale = self.operands.parts(view.statistics, structs.STATISTICS)
             found.shift = self.operands.array(self.tensors[view.node.norm.shift].values)
@@ -42,6 +43,7 @@ class Places:
             return found
         node = grad.node
         found.stored = self.operands.slot(grad.stored)
+        found.storage, found.origin = grad.stored.storage, self._origin(grad.stored)
         found.act = node.act
         found.alpha, found.beta = node.numbers
         if node.norm:
@@ -52,6 +54,9 @@ class Places:
             if self.model.batch_statistics(node, self.size):
                 found.slope, found.offset = self.operands.parts(grad.slopes, structs.SLOPES)
         return found
+
+    def _origin(self, stored: Slot) -> int:
+        return 0 if stored.origin is None else self.operands.parts(stored.origin, structs.STATISTICS)[0]
 
     def channels(self, name: str) -> int:
         """The operand of a parameter that lists channels, as int32."""

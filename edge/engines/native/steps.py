@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edge.engines.native.node import Node
 from edge.engines.native.rows import NormSpec, Row
@@ -53,6 +53,26 @@ class Spec:
         for _, row in self.entries():
             found += row.slots()
         return (slot for slot in found if slot is not None)
+
+    def tensors(self) -> Iterator[Slot]:
+        """Every slot that the step reads or stores as a tensor of the network."""
+        yield from (view.data for view in (self.a, self.b) if view)
+        yield from (grad.stored for grad in (self.g, self.sums) if grad and grad.stored)
+        if self.out:
+            yield self.out
+
+    def with_tensors(self, others: Mapping[Slot, Slot]) -> Spec:
+        """The same step with other slots in the place of such tensors."""
+        if others.keys().isdisjoint(self.tensors()):
+            return self
+        return replace(
+            self,
+            a=self.a and self.a.moved(others),
+            b=self.b and self.b.moved(others),
+            g=self.g and self.g.moved(others),
+            sums=self.sums and self.sums.moved(others),
+            out=self.out and others.get(self.out, self.out),
+        )
 
 
 class Steps:

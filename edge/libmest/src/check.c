@@ -17,6 +17,7 @@ static int operands_fit(const MestProgram *p) {
     for (int32_t i = 0; i < p->operand_count; i++) {
         const MestOperand *o = p->operands + i;
         if (o->segment < 0 || o->segment >= MEST_SEGMENTS || o->nbytes < 0 || o->offset < 0) return 0;
+        if (o->storage < 0 || o->storage >= MEST_SAVED_TYPES) return 0;
         if (o->segment == MEST_SEGMENT_HERE) continue;
         const int lists = o->segment == MEST_SEGMENT_LISTS;
         const int64_t held = lists ? p->lists_bytes : o->segment == MEST_SEGMENT_TENSORS ? p->tensors_bytes : p->arena_bytes;

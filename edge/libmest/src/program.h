@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MEST_DIGEST "01c2fbea14cc7d7f"
+#define MEST_DIGEST "f991bf7013830101"
 
 enum {
     MEST_SEGMENT_ARENA, MEST_SEGMENT_HERE, MEST_SEGMENT_TENSORS, MEST_SEGMENT_LISTS, MEST_SEGMENTS
@@ -30,13 +30,17 @@ enum {
 };
 
 enum {
+    MEST_SAVED_FLOAT32, MEST_SAVED_BFLOAT16, MEST_SAVED_INT8, MEST_SAVED_TYPES
+};
+
+enum {
     MEST_OP_INPUT, MEST_OP_CONV, MEST_OP_CONV_GRAD, MEST_OP_NORM_SUMS, MEST_OP_NORM_FINISH, MEST_OP_NORM_GRAD_SUMS,
     MEST_OP_NORM_GRAD_FINISH, MEST_OP_SAMPLE_NORM, MEST_OP_SAMPLE_NORM_GRAD, MEST_OP_ADD, MEST_OP_COPY,
     MEST_OP_PUSH_GRAD, MEST_OP_ARITHMETIC, MEST_OP_ARITHMETIC_GRAD, MEST_OP_STORED_GRAD, MEST_OP_MAX_POOL,
     MEST_OP_MAX_POOL_GRAD, MEST_OP_AVG_POOL, MEST_OP_AVG_POOL_GRAD, MEST_OP_SELECT, MEST_OP_SELECT_GRAD, MEST_OP_CONCAT,
     MEST_OP_CONCAT_GRAD, MEST_OP_LOSS, MEST_OP_ZERO, MEST_OP_UPDATE, MEST_OP_OUTPUT, MEST_OP_ATTENTION,
     MEST_OP_ATTENTION_GRAD, MEST_OP_PREPEND, MEST_OP_PREPEND_GRAD, MEST_OP_POSITIONS, MEST_OP_POSITIONS_GRAD,
-    MEST_OP_SELECT_POSITIONS, MEST_OP_SELECT_POSITIONS_GRAD, MEST_OP_COUNT
+    MEST_OP_SELECT_POSITIONS, MEST_OP_SELECT_POSITIONS_GRAD, MEST_OP_NARROW, MEST_OP_WIDEN, MEST_OP_COUNT
 };
 
 enum {
@@ -48,7 +52,39 @@ enum {
     MEST_SHARED_FLOATS = 48,
     MEST_FUSED_ACTS = 4,
     MEST_QUERIES = 8,
+    MEST_SAVED_GROUP = 64,
 };
+
+/* Whether a step reads stored tensors in any of MEST_SAVED_...; all others find float32. */
+static inline int mest_reads_saved(int32_t op) {
+    switch (op) {
+    case MEST_OP_CONV:
+    case MEST_OP_CONV_GRAD:
+    case MEST_OP_NORM_GRAD_SUMS:
+    case MEST_OP_SAMPLE_NORM:
+    case MEST_OP_SAMPLE_NORM_GRAD:
+    case MEST_OP_ADD:
+    case MEST_OP_COPY:
+    case MEST_OP_PUSH_GRAD:
+    case MEST_OP_ARITHMETIC:
+    case MEST_OP_ARITHMETIC_GRAD:
+    case MEST_OP_STORED_GRAD:
+    case MEST_OP_MAX_POOL:
+    case MEST_OP_MAX_POOL_GRAD:
+    case MEST_OP_AVG_POOL:
+    case MEST_OP_AVG_POOL_GRAD:
+    case MEST_OP_SELECT:
+    case MEST_OP_SELECT_GRAD:
+    case MEST_OP_CONCAT:
+    case MEST_OP_CONCAT_GRAD:
+    case MEST_OP_PREPEND:
+    case MEST_OP_POSITIONS:
+    case MEST_OP_NARROW:
+    case MEST_OP_WIDEN:
+        return 1;
+    }
+    return 0;
+}
 
 /* A piece of memory. */
 typedef struct {
@@ -56,6 +92,8 @@ typedef struct {
     int64_t nbytes;
     int32_t segment;
     int32_t writable;              /* 0: lists that steps only read */
+    int32_t storage;               /* of a tensor kept for the backward pass; 0 for all else */
+    int32_t unused;
 } MestOperand;
 
 /* How a stored tensor is read: act((stored - mean) * scale + shift), or act(stored) where mean is NULL. */
@@ -63,11 +101,15 @@ typedef struct {
     int32_t data, mean, scale, shift;
     int32_t act, channels, height, width;
     float alpha, beta;             /* what the activation is made with */
+    int32_t storage;               /* of data: MEST_SAVED_... */
+    int32_t origin;
 } MestPlannedView;
 typedef struct {
     const float *data, *mean, *scale, *shift;
     int32_t act, channels, height, width;
     float alpha, beta;             /* what the activation is made with */
+    int32_t storage;               /* of data: MEST_SAVED_... */
+    const float *origin;           /* what was taken off each channel before it was narrowed, or NULL */
 } MestView;
 
 /* The gradient of a value, read as the gradient of the stored tensor behind it: scale * (g * mask) + slope * (stored -
@@ -76,11 +118,15 @@ typedef struct {
     int32_t data, stored, mean, scale, shift, slope, offset;
     int32_t act, channels, height, width;
     float alpha, beta;
+    int32_t storage;               /* of stored */
+    int32_t origin;
 } MestPlannedGrad;
 typedef struct {
     const float *data, *stored, *mean, *scale, *shift, *slope, *offset;
     int32_t act, channels, height, width;
     float alpha, beta;
+    int32_t storage;               /* of stored */
+    const float *origin;
 } MestGrad;
 
 /* Batch norm of one layer: parameters, statistics, and what the backward pass reads. */
@@ -271,7 +317,7 @@ typedef struct {
     int32_t classes;
     float smoothing;
     int32_t first_channel, part_channels; /* CONCAT, CONCAT_GRAD: where a part lies in the whole */
-    MestPlannedView a, b;
+    MestPlannedView a, b;          /* NARROW: b is `out` as it will be read */
     MestPlannedGrad g;
     MestPlannedGrad sums;          /* CONV_GRAD, PUSH_GRAD, ARITHMETIC_GRAD: `out` as a gradient; add its norm's sums */
     int32_t out;
@@ -299,7 +345,7 @@ typedef struct {
     int32_t classes;
     float smoothing;
     int32_t first_channel, part_channels; /* CONCAT, CONCAT_GRAD: where a part lies in the whole */
-    MestView a, b;
+    MestView a, b;                 /* NARROW: b is `out` as it will be read */
     MestGrad g;
     MestGrad sums;                 /* CONV_GRAD, PUSH_GRAD, ARITHMETIC_GRAD: `out` as a gradient; add its norm's sums */
     float *out;
@@ -384,6 +430,8 @@ static inline MestView mest_view(const MestProgram *p, const MestPlannedView *s)
     r.width = s->width;
     r.alpha = s->alpha;
     r.beta = s->beta;
+    r.storage = s->storage;
+    r.origin = mest_operand(p, s->origin);
     return r;
 }
 
@@ -402,6 +450,8 @@ static inline MestGrad mest_grad(const MestProgram *p, const MestPlannedGrad *s)
     r.width = s->width;
     r.alpha = s->alpha;
     r.beta = s->beta;
+    r.storage = s->storage;
+    r.origin = mest_operand(p, s->origin);
     return r;
 }
 
@@ -565,7 +615,8 @@ static inline int mest_view_named(const MestProgram *p, const MestPlannedView *s
     return mest_listed(s->data, p->operand_count) &&
            mest_listed(s->mean, p->operand_count) &&
            mest_listed(s->scale, p->operand_count) &&
-           mest_listed(s->shift, p->operand_count);
+           mest_listed(s->shift, p->operand_count) &&
+           mest_listed(s->origin, p->operand_count);
 }
 
 static inline int mest_grad_named(const MestProgram *p, const MestPlannedGrad *s) {
@@ -575,7 +626,8 @@ static inline int mest_grad_named(const MestProgram *p, const MestPlannedGrad *s
            mest_listed(s->scale, p->operand_count) &&
            mest_listed(s->shift, p->operand_count) &&
            mest_listed(s->slope, p->operand_count) &&
-           mest_listed(s->offset, p->operand_count);
+           mest_listed(s->offset, p->operand_count) &&
+           mest_listed(s->origin, p->operand_count);
 }
 
 static inline int mest_norm_named(const MestProgram *p, const MestPlannedNorm *s) {
@@ -737,7 +789,9 @@ _Static_assert(offsetof(MestOperand, offset) == 0, "MestOperand");
 _Static_assert(offsetof(MestOperand, nbytes) == 8, "MestOperand");
 _Static_assert(offsetof(MestOperand, segment) == 16, "MestOperand");
 _Static_assert(offsetof(MestOperand, writable) == 20, "MestOperand");
-_Static_assert(sizeof(MestOperand) == 24, "MestOperand");
+_Static_assert(offsetof(MestOperand, storage) == 24, "MestOperand");
+_Static_assert(offsetof(MestOperand, unused) == 28, "MestOperand");
+_Static_assert(sizeof(MestOperand) == 32, "MestOperand");
 _Static_assert(offsetof(MestPlannedView, data) == 0, "MestPlannedView");
 _Static_assert(offsetof(MestPlannedView, mean) == 4, "MestPlannedView");
 _Static_assert(offsetof(MestPlannedView, scale) == 8, "MestPlannedView");
@@ -748,7 +802,9 @@ _Static_assert(offsetof(MestPlannedView, height) == 24, "MestPlannedView");
 _Static_assert(offsetof(MestPlannedView, width) == 28, "MestPlannedView");
 _Static_assert(offsetof(MestPlannedView, alpha) == 32, "MestPlannedView");
 _Static_assert(offsetof(MestPlannedView, beta) == 36, "MestPlannedView");
-_Static_assert(sizeof(MestPlannedView) == 40, "MestPlannedView");
+_Static_assert(offsetof(MestPlannedView, storage) == 40, "MestPlannedView");
+_Static_assert(offsetof(MestPlannedView, origin) == 44, "MestPlannedView");
+_Static_assert(sizeof(MestPlannedView) == 48, "MestPlannedView");
 _Static_assert(offsetof(MestPlannedGrad, data) == 0, "MestPlannedGrad");
 _Static_assert(offsetof(MestPlannedGrad, stored) == 4, "MestPlannedGrad");
 _Static_assert(offsetof(MestPlannedGrad, mean) == 8, "MestPlannedGrad");
@@ -762,7 +818,9 @@ _Static_assert(offsetof(MestPlannedGrad, height) == 36, "MestPlannedGrad");
 _Static_assert(offsetof(MestPlannedGrad, width) == 40, "MestPlannedGrad");
 _Static_assert(offsetof(MestPlannedGrad, alpha) == 44, "MestPlannedGrad");
 _Static_assert(offsetof(MestPlannedGrad, beta) == 48, "MestPlannedGrad");
-_Static_assert(sizeof(MestPlannedGrad) == 52, "MestPlannedGrad");
+_Static_assert(offsetof(MestPlannedGrad, storage) == 52, "MestPlannedGrad");
+_Static_assert(offsetof(MestPlannedGrad, origin) == 56, "MestPlannedGrad");
+_Static_assert(sizeof(MestPlannedGrad) == 60, "MestPlannedGrad");
 _Static_assert(offsetof(MestPlannedNorm, gamma) == 0, "MestPlannedNorm");
 _Static_assert(offsetof(MestPlannedNorm, beta) == 4, "MestPlannedNorm");
 _Static_assert(offsetof(MestPlannedNorm, running_mean) == 8, "MestPlannedNorm");
@@ -898,25 +956,25 @@ _Static_assert(offsetof(MestPlannedStep, smoothing) == 24, "MestPlannedStep");
 _Static_assert(offsetof(MestPlannedStep, first_channel) == 28, "MestPlannedStep");
 _Static_assert(offsetof(MestPlannedStep, part_channels) == 32, "MestPlannedStep");
 _Static_assert(offsetof(MestPlannedStep, a) == 36, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, b) == 76, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, g) == 116, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, sums) == 168, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, out) == 220, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, out_count) == 224, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, conv) == 232, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, norm) == 236, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, sums_norm) == 240, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, pool) == 244, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, arithmetic) == 248, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, update) == 252, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, samplenorm) == 256, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, attention) == 260, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, tokens) == 264, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, channel_list) == 268, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, scratch) == 272, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, partial_grads) == 276, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, scratch_floats) == 280, "MestPlannedStep");
-_Static_assert(sizeof(MestPlannedStep) == 288, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, b) == 84, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, g) == 132, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, sums) == 192, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, out) == 252, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, out_count) == 256, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, conv) == 264, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, norm) == 268, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, sums_norm) == 272, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, pool) == 276, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, arithmetic) == 280, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, update) == 284, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, samplenorm) == 288, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, attention) == 292, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, tokens) == 296, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, channel_list) == 300, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, scratch) == 304, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, partial_grads) == 308, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, scratch_floats) == 312, "MestPlannedStep");
+_Static_assert(sizeof(MestPlannedStep) == 320, "MestPlannedStep");
 
 #if __SIZEOF_POINTER__ == 8
 _Static_assert(offsetof(MestProgram, arena) == 0, "MestProgram");

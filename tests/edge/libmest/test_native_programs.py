@@ -16,12 +16,12 @@ from edge.engines.native.engine import NativeEngine
 from edge.errors import DamagedError
 from edge.libmest import program as structs
 from edge.libmest.library import available
-from edge.plan.choices import Choices
+from edge.plan.choices import Choices, Saved
 
 pytestmark = pytest.mark.skipif(not available()[0], reason=f"needs the native engine: {available()[1]}")
 
 # Altered programs in all, and where their random numbers begin: raise the first, move the second, to look further.
-CASES = int(os.environ.get("MEST_FUZZ_CASES", "360"))
+CASES = int(os.environ.get("MEST_FUZZ_CASES", "480"))
 SEED = int(os.environ.get("MEST_FUZZ_SEED", "0"))
 PATTERN = 0xA5
 TABLES = (
@@ -41,6 +41,7 @@ CHOICES = (
     Choices(batch_size=8, micro_batch=8, threads=2),
     Choices(batch_size=6, micro_batch=3, recompute="blocks"),
     Choices(batch_size=5, micro_batch=5, batch_norm="frozen", threads=2),
+    Choices(batch_size=8, micro_batch=8, saved="int8", recompute="activations"),
 )
 
 
@@ -74,7 +75,9 @@ def altered(program: Lowered, random: np.random.Generator) -> tuple[ctypes.Struc
     return row, path[-1], before
 
 
-@pytest.mark.parametrize("choices", CHOICES, ids=lambda choices: f"{choices.recompute}-{choices.batch_norm}")
+@pytest.mark.parametrize(
+    "choices", CHOICES, ids=lambda choices: f"{choices.recompute}-{choices.batch_norm}-{choices.saved}"
+)
 def test_altered_programs_are_refused_or_stay_within_their_memory(choices: Choices, guarded) -> None:
     """Numbers of operands, places, sizes, shapes, kinds of operator: no byte outside the engine's arrays is written."""
     network = mixed()
@@ -103,10 +106,11 @@ def test_altered_programs_are_refused_or_stay_within_their_memory(choices: Choic
     assert ran > CASES // 20
 
 
-def test_every_operand_of_a_step_is_asked_for_its_size() -> None:
+@pytest.mark.parametrize("saved", ["float32", "bfloat16", "int8"])
+def test_every_operand_of_a_step_is_asked_for_its_size(saved: Saved) -> None:
     """With one float less any operand that a step touches is refused, whoever touches it."""
     network = mixed()
-    choices = Choices(batch_size=8, micro_batch=8, threads=2)
+    choices = Choices(batch_size=8, micro_batch=8, threads=2, saved=saved)
     engine = NativeEngine.of(network, choices)
     program = engine.training[8]
     kept = []

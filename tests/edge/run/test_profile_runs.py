@@ -71,18 +71,24 @@ def test_steps_of_a_layer_are_told_by_their_names() -> None:
         "bn.1 gradient slopes",
         "bn.1 gradient in place",
         "bn.1 again",
+        "bn.1 again narrowed",
+        "bn.1 widened",
     ):
         assert layer_of(step) == "bn.1"
     assert layer_of("zero gradients") == "zero gradients"
     steps = {
         "a": "conv",
         "a again": "conv",
+        "a narrowed": "narrow",
+        "a again narrowed": "narrow",
+        "a widened": "widen",
         "a gradient": "push_grad",
         "b gradient": "norm_grad_sums",
         "update": "update",
     }
     directions = [direction_of(step, op) for step, op in steps.items()]
-    assert directions == ["forward", "recomputed", "backward", "backward", "update"]
+    narrow = ["forward", "recomputed", "backward"]
+    assert directions == ["forward", "recomputed", *narrow, "backward", "backward", "update"]
 
 
 def test_noise_is_normalised_reproducible_and_of_every_class() -> None:

@@ -5,10 +5,10 @@
 #include "arithmetic_reads.h"
 #include "elementwise.h"
 
-/* A value of the micro-batch, or where `view` is NULL a stored tensor, which is the same for all samples. */
+/* A value of the micro-batch, or where `view` is NULL a parameter, which is the same for all samples. */
 typedef struct {
     const MestView *view;
-    const float *data;
+    const float *data; /* of the parameter */
     long channels, height, width;
     int flat; /* one cell a channel, so that every strip of a plane is the same */
     int last; /* a stored tensor whose last dimension is that of the channels */
@@ -27,8 +27,8 @@ static Arithmetic arithmetic_of(const Context *x, const MestStep *step) {
     a.n = plane_floats(x, r->height, r->width);
     a.strip = a.s < STRIP ? STRIP - STRIP % a.s : STRIP;
     a.planes = x->program->groups * (long)r->channels;
-    a.sides[MEST_LEFT] = (Operand){&step->a, step->a.data, r->left_channels, r->left_height, r->left_width, 0, 0};
-    a.sides[MEST_RIGHT] = (Operand){&step->b, step->b.data, r->right_channels, r->right_height, r->right_width, 0, 0};
+    a.sides[MEST_LEFT] = (Operand){&step->a, NULL, r->left_channels, r->left_height, r->left_width, 0, 0};
+    a.sides[MEST_RIGHT] = (Operand){&step->b, NULL, r->right_channels, r->right_height, r->right_width, 0, 0};
     for (int side = 0; side < 2; side++) {
         Operand *o = a.sides + side;
         if (r->stored_side == side) o->view = NULL, o->data = r->stored, o->last = r->features_last;
@@ -56,14 +56,14 @@ static void operand_read(const Arithmetic *a, const Operand *o, long plane, long
     const long cells = cells_of(o), channel = o->channels == 1 ? 0 : plane % r->channels, group = plane / r->channels;
     if (o->flat && p) return; /* as it was read for the first strip */
     if (o->view && cells == (long)r->height * r->width) {
-        view_read(o->view, channel, o->data + (group * o->channels + channel) * a->n + p, out, m);
+        view_read_at(o->view, channel, (group * o->channels + channel) * a->n + p, out, m);
         return;
     }
     for (long n; m > 0; m -= n, p += n, out += n) {
         const long from = cell_of(o, r, p / a->s), k = p % a->s;
         n = least(m, a->s - k);
         if (o->view) {
-            view_read(o->view, channel, o->data + ((group * o->channels + channel) * cells + from) * a->s + k, out, n);
+            view_read_at(o->view, channel, ((group * o->channels + channel) * cells + from) * a->s + k, out, n);
         } else {
             const float stored = o->data[place_of(o, channel, from)];
             LANES(i, n) out[i] = stored;
@@ -99,7 +99,7 @@ static void gradient_read(const Arithmetic *a, const MestStep *step, int side, l
                           float *v, float *g) {
     const long at = plane * a->n + p;
     const MestArithmetic *r = a->row;
-    grad_read(&step->g, plane % r->channels, step->g.data + at, step->g.stored ? step->g.stored + at : step->g.data + at, g, m);
+    grad_read_at(&step->g, plane % r->channels, at, g, m);
     if (gradient_reads(r, side, MEST_LEFT)) operand_read(a, a->sides + MEST_LEFT, plane, p, m, u);
     if (gradient_reads(r, side, MEST_RIGHT)) operand_read(a, a->sides + MEST_RIGHT, plane, p, m, v);
     switch (r->kind) {
@@ -161,7 +161,7 @@ static void op_arithmetic_grad(const Context *x, const MestStep *step) {
             }
         if (step->sums_norm) {
             const long c = i % o->channels;
-            grad_sums_add(&step->sums, c, sums_of(step->sums_norm, x->thread, c), out, step->sums.stored + i * n, n);
+            grad_sums_add_at(&step->sums, c, sums_of(step->sums_norm, x->thread, c), out, i * n, n);
         }
     }
 }

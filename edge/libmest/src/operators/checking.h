@@ -26,6 +26,7 @@ static void hold(Check *k, int condition) { k->good = k->good && condition; }
 static void room(Check *k, int32_t number, int64_t count, int64_t item) {
     const int64_t wanted = times(count, item);
     hold(k, number >= 0 && number <= k->p->operand_count);
+    hold(k, !k->good || !number || k->p->operands[number - 1].storage == MEST_SAVED_FLOAT32);
     if (k->good) hold(k, wanted >= 0 && wanted <= (number ? k->p->operands[number - 1].nbytes : 0));
 }
 
@@ -66,6 +67,27 @@ static int64_t image(const Check *k, int64_t channels, int64_t height, int64_t w
     return times(times(plane, k->p->groups), k->p->samples);
 }
 
+/* Operand `number` holds `count` numbers of a stored tensor, in the form that it says itself. */
+static void stored_fits(Check *k, int32_t number, int32_t storage, int64_t count) {
+    if (storage == MEST_SAVED_FLOAT32) {
+        floats(k, number, count);
+        return;
+    }
+    const int64_t groups = count < 0 ? -1 : count / MEST_SAVED_GROUP + (count % MEST_SAVED_GROUP > 0);
+    const int64_t wanted = storage == MEST_SAVED_INT8 ? times(groups, 4 + MEST_SAVED_GROUP) : times(count, 2);
+    hold(k, storage > MEST_SAVED_FLOAT32 && storage < MEST_SAVED_TYPES && wanted > 0);
+    hold(k, number > 0 && number <= k->p->operand_count);
+    if (!k->good) return;
+    const MestOperand *o = k->p->operands + number - 1;
+    hold(k, o->storage == storage && wanted <= o->nbytes);
+}
+
+/* The step reads a stored tensor, as floats unless it reads them in every form. */
+static void reads_stored(Check *k, int32_t number, int32_t storage, int64_t count) {
+    hold(k, storage == MEST_SAVED_FLOAT32 || mest_reads_saved(k->planned->op));
+    stored_fits(k, number, storage, count);
+}
+
 static int act_known(int32_t act) { return act >= MEST_ACT_NONE && act < MEST_ACTS; }
 static int act_stored(int32_t act) { return act >= MEST_ACT_NONE && act < MEST_FUSED_ACTS; }
 
@@ -73,7 +95,8 @@ static int64_t view_floats(const Check *k, const MestPlannedView *v) { return im
 static int64_t grad_floats(const Check *k, const MestPlannedGrad *v) { return image(k, v->channels, v->height, v->width); }
 
 static void view_fits(Check *k, const MestPlannedView *v) {
-    floats(k, v->data, view_floats(k, v));
+    reads_stored(k, v->data, v->storage, view_floats(k, v));
+    floats_if(k, v->origin, v->channels);
     hold(k, act_known(v->act));
     if (!v->mean) return;
     floats(k, v->mean, v->channels);
@@ -83,7 +106,8 @@ static void view_fits(Check *k, const MestPlannedView *v) {
 
 static void grad_fits(Check *k, const MestPlannedGrad *v) {
     floats(k, v->data, grad_floats(k, v));
-    floats_if(k, v->stored, grad_floats(k, v));
+    if (v->stored) reads_stored(k, v->stored, v->storage, grad_floats(k, v));
+    floats_if(k, v->origin, v->channels);
     hold(k, act_known(v->act));
     floats_if(k, v->slope, v->channels);
     floats_if(k, v->offset, v->channels);

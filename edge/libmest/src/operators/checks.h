@@ -5,6 +5,7 @@
 #include "conv_check.h"
 #include "elementwise_check.h"
 #include "loss_check.h"
+#include "narrow_check.h"
 #include "norm_check.h"
 #include "pooling_check.h"
 #include "sample_norm_check.h"

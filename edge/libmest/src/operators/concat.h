@@ -13,7 +13,7 @@ static void op_concat(const Context *x, const MestStep *step) {
     for (long i = r.begin; i < r.end; i++) {
         const long channel = first + i % c;
         float *out = step->out + (i / c * whole + channel) * n;
-        view_read(&step->a, i % c, step->a.data + i * n, out, n);
+        view_read_at(&step->a, i % c, i * n, out, n);
         if (step->norm) sums_add(sums_of(step->norm, x->thread, channel), out, n);
     }
 }
@@ -29,13 +29,12 @@ static void op_concat_grad(const Context *x, const MestStep *step) {
         const long channel = first + i % c, from = (i / c * whole + channel) * n;
         for (long p = 0; p < n; p += STRIP) {
             const long m = least(STRIP, n - p), at = i * n + p;
-            const float *g = step->g.data + from + p;
             float *out = step->out + at;
-            grad_read(&step->g, channel, g, step->g.stored ? step->g.stored + from + p : g, strip, m);
+            grad_read_at(&step->g, channel, from + p, strip, m);
             if (step->accumulate) LANES(k, m) out[k] += strip[k];
             else memcpy(out, strip, (size_t)m * 4);
             if (step->sums_norm)
-                grad_sums_add(&step->sums, i % c, sums_of(step->sums_norm, x->thread, i % c), out, step->sums.stored + at, m);
+                grad_sums_add_at(&step->sums, i % c, sums_of(step->sums_norm, x->thread, i % c), out, at, m);
         }
     }
 }

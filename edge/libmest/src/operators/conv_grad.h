@@ -75,7 +75,7 @@ static void finish_input_chunk(const Context *x, const MestStep *step, const Geo
             if (step->accumulate) LANES(k, n) to[k] += from[k];
             else memcpy(to, from, (size_t)n * 4);
             if (step->sums_norm)
-                grad_sums_add(target, channel, sums_of(step->sums_norm, x->thread, channel), to, target->stored + at, n);
+                grad_sums_add_at(target, channel, sums_of(step->sums_norm, x->thread, channel), to, at, n);
             continue;
         }
         for (long k = low - u * g->line; k < high - u * g->line;) {
@@ -84,8 +84,7 @@ static void finish_input_chunk(const Context *x, const MestStep *step, const Geo
             if (step->accumulate) LANES(q, n) to[q] += from[q];
             else memcpy(to, from, (size_t)n * 4);
             if (step->sums_norm)
-                grad_sums_add(target, channel, sums_of(step->sums_norm, x->thread, channel), to,
-                              target->stored + (to - step->out), n);
+                grad_sums_add_at(target, channel, sums_of(step->sums_norm, x->thread, channel), to, to - step->out, n);
             from += n;
             k += n;
         }
@@ -98,7 +97,7 @@ static void expect_input_chunk(const MestStep *step, const Geometry *g, long gro
     const long channel = c->channel_list ? c->channel_list[i] : i, run = c->in_w * g->samples;
     const long at = (group * step->sums.channels + channel) * c->in_h * run + most(0, t->u0 - c->pad_top) * run;
     expect_chunk(step->out + at, g->line, run, p, length);
-    if (step->sums_norm) expect_chunk(step->sums.stored + at, g->line, run, p, length);
+    if (step->sums_norm && step->sums.storage == MEST_SAVED_FLOAT32) expect_chunk(step->sums.stored + at, g->line, run, p, length);
 }
 
 /* The taps of parity (py, px) of a dense layer as lists of panel offsets and value places; returns how many. */

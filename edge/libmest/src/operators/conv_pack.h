@@ -8,17 +8,17 @@ static void zeros(float *out, long n) {
     if (n > 0) memset(out, 0, (size_t)n * 4);
 }
 
-/* One panel row: plane columns 0..plane_w of parity px, from input row `z` of channel `channel`. */
-static void pack_line(const Geometry *g, const MestView *v, long channel, const float *z, long px, float *out) {
+/* One panel row: plane columns 0..plane_w of parity px, from the input row of channel `channel` that begins at number `at`. */
+static void pack_line(const Geometry *g, const MestView *v, long channel, long at, long px, float *out) {
     const MestConv *c = g->c;
     const long s = g->samples, stride = c->stride_w, left = c->pad_left - px;
     const long first = left > 0 ? ceil_div(left, stride) : 0;  /* the first plane column with real input */
     const long last = least(c->plane_w, (c->in_w - 1 + left) < 0 ? 0 : (c->in_w - 1 + left) / stride + 1);
     zeros(out, least(first, c->plane_w) * s);
     if (stride == 1) {
-        if (last > first) view_read(v, channel, z + (first - left) * s, out + first * s, (last - first) * s);
+        if (last > first) view_read_at(v, channel, at + (first - left) * s, out + first * s, (last - first) * s);
     } else {
-        for (long x = first; x < last; x++) view_read(v, channel, z + (x * stride - left) * s, out + x * s, s);
+        for (long x = first; x < last; x++) view_read_at(v, channel, at + (x * stride - left) * s, out + x * s, s);
     }
     zeros(out + most(last, first) * s, (c->plane_w - most(last, first)) * s);
 }
@@ -29,7 +29,7 @@ static void pack_input(const Geometry *g, const MestView *v, long group, const T
     const long s = g->samples, rows = t->y1 - t->y0 + g->reach_h;
     for (long i = 0; i < c->in_channels; i++) {
         const long channel = c->channel_list ? c->channel_list[i] : i;
-        const float *source = v->data + (group * v->channels + channel) * (long)c->in_h * c->in_w * s;
+        const long source = (group * v->channels + channel) * (long)c->in_h * c->in_w * s;
         for (long py = 0; py < g->parities_h; py++)
             for (long px = 0; px < g->parities_w; px++, panel += g->x_plane) {
                 for (long u = 0; u < rows; u++) {
@@ -50,8 +50,7 @@ static void pack_gradient(const Geometry *g, const MestGrad *v, long group, cons
     const MestConv *c = g->c;
     const long plane = (long)c->out_h * g->run;
     for (long r = r0; r < r1; r++) {
-        const float *gradient = v->data + (group * c->rows + r) * plane;
-        const float *stored = v->stored ? v->stored + (group * c->rows + r) * plane : gradient;
+        const long at = (group * c->rows + r) * plane;
         float *out = panel + r * g->d_plane;
         zeros(out, g->lead);
         out += g->lead;
@@ -60,7 +59,7 @@ static void pack_gradient(const Geometry *g, const MestGrad *v, long group, cons
                 zeros(out, g->line);
                 continue;
             }
-            grad_read(v, r, gradient + y * g->run, stored + y * g->run, out, g->run);
+            grad_read_at(v, r, at + y * g->run, out, g->run);
             zeros(out + g->run, g->line - g->run);
         }
     }

@@ -15,8 +15,8 @@ static void op_add(const Context *x, const MestStep *step) {
         for (long p = 0; p < n; p += STRIP) {
             const long m = least(STRIP, n - p);
             float *out = step->out + i * n + p;
-            view_read(&step->a, i % c, step->a.data + i * n + p, left, m);
-            view_read(&step->b, i % c, step->b.data + i * n + p, right, m);
+            view_read_at(&step->a, i % c, i * n + p, left, m);
+            view_read_at(&step->b, i % c, i * n + p, right, m);
 #define STORE(act) LANES(k, m) out[k] = activate(left[k] + right[k], act)
             BY_ACT(step->act, STORE)
 #undef STORE
@@ -29,7 +29,7 @@ static void op_copy(const Context *x, const MestStep *step) {
     const Range r = share(x->program->groups * c, x->thread, x->threads);
     for (long i = r.begin; i < r.end; i++) {
         float *out = step->out + i * n;
-        view_read(&step->a, i % c, step->a.data + i * n, out, n);
+        view_read_at(&step->a, i % c, i * n, out, n);
         store_act(out, n, step->act);
     }
 }
@@ -43,13 +43,12 @@ static void op_push_grad(const Context *x, const MestStep *step) {
     for (long i = r.begin; i < r.end; i++)
         for (long p = 0; p < n; p += STRIP) {
             const long m = least(STRIP, n - p), at = i * n + p;
-            const float *stored = step->g.stored ? step->g.stored + at : step->g.data + at;
             float *out = step->out + at;
-            grad_read(&step->g, i % c, step->g.data + at, stored, strip, m);
+            grad_read_at(&step->g, i % c, at, strip, m);
             if (step->accumulate) LANES(k, m) out[k] += strip[k];
             else memcpy(out, strip, (size_t)m * 4);
             if (step->sums_norm)
-                grad_sums_add(&step->sums, i % c, sums_of(step->sums_norm, x->thread, i % c), out, step->sums.stored + at, m);
+                grad_sums_add_at(&step->sums, i % c, sums_of(step->sums_norm, x->thread, i % c), out, at, m);
         }
 }
 
@@ -59,7 +58,7 @@ static void op_select(const Context *x, const MestStep *step) {
     const Range r = share(x->program->groups * c, x->thread, x->threads);
     for (long i = r.begin; i < r.end; i++) {
         const long from = step->channel_list[i % c];
-        view_read(&step->a, from, step->a.data + (i / c * step->a.channels + from) * n, step->out + i * n, n);
+        view_read_at(&step->a, from, (i / c * step->a.channels + from) * n, step->out + i * n, n);
     }
 }
 

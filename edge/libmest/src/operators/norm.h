@@ -19,7 +19,7 @@ static void op_norm_grad_sums(const Context *x, const MestStep *step) {
     const Range r = share(planes, x->thread, x->threads);
     sums_clear(step->norm, x->thread);
     for (long i = r.begin; i < r.end; i++)
-        grad_sums_add(&step->g, i % c, sums_of(step->norm, x->thread, i % c), step->g.data + i * n, step->g.stored + i * n, n);
+        grad_sums_add_at(&step->g, i % c, sums_of(step->norm, x->thread, i % c), step->g.data + i * n, i * n, n);
 }
 
 /* Mean, 1/deviation and scale of this pass; running statistics move in training. */

@@ -74,7 +74,7 @@ static void op_max_pool(const Context *x, const MestStep *step) {
     const Range r = share(x->program->groups * c, x->thread, x->threads);
     for (long i = r.begin; i < r.end; i++) {
         float *out = step->out + i * p.out_plane;
-        view_read(&step->a, i % c, step->a.data + i * p.in_plane, p.plane, p.in_plane);
+        view_read_at(&step->a, i % c, i * p.in_plane, p.plane, p.in_plane);
         for (long y = 0; y < p.pool->out_h; y++)
             for (long q = 0; q < p.pool->out_w; q++, out += p.s) {
                 window_max(&p, y, q);
@@ -90,7 +90,7 @@ static void op_max_pool_grad(const Context *x, const MestStep *step) {
     for (long i = r.begin; i < r.end; i++) {
         const float *g = step->g.data + i * p.out_plane;
         float *out = step->out + i * p.in_plane;
-        view_read(&step->a, i % c, step->a.data + i * p.in_plane, p.plane, p.in_plane);
+        view_read_at(&step->a, i % c, i * p.in_plane, p.plane, p.in_plane);
         if (!step->accumulate) memset(out, 0, (size_t)p.in_plane * 4);
         for (long y = 0; y < p.pool->out_h; y++)
             for (long q = 0; q < p.pool->out_w; q++, g += p.s) {
@@ -107,7 +107,7 @@ static void op_avg_pool(const Context *x, const MestStep *step) {
     const Range r = share(x->program->groups * c, x->thread, x->threads);
     for (long plane = r.begin; plane < r.end; plane++) {
         float *out = step->out + plane * p.out_plane;
-        view_read(&step->a, plane % c, step->a.data + plane * p.in_plane, p.plane, p.in_plane);
+        view_read_at(&step->a, plane % c, plane * p.in_plane, p.plane, p.in_plane);
         for (long y = 0; y < p.pool->out_h; y++)
             for (long q = 0; q < p.pool->out_w; q++, out += s) {
                 const Window w = window_at(p.pool, p.in, y, q);

@@ -88,7 +88,7 @@ static void op_sample_norm(const Context *x, const MestStep *step) {
         float *mean = s.norm->mean + b.statistics, *rstd = s.norm->rstd + b.statistics;
         memset(all, 0, sizeof all);
         RUNS(&s, &b, run) {
-            view_read(&step->a, run.channel, step->a.data + run.at, step->out + run.at, run.floats);
+            view_read_at(&step->a, run.channel, run.at, step->out + run.at, run.floats);
             add_rows(all, step->out + run.at, run.rows, b.lanes);
         }
         for (long q = 0; q < b.lanes; q++) mean[q] = (float)(all[q] / (double)s.rows);
@@ -128,7 +128,7 @@ static void sample_norm_input_grad(const Context *x, const MestStep *step, const
         memset(second, 0, sizeof second);
         for (int pass = 0; pass < 2; pass++) {
             RUNS(s, &b, run) {
-                view_read(&step->a, run.channel, step->a.data + run.at, strip, run.floats);
+                view_read_at(&step->a, run.channel, run.at, strip, run.floats);
                 for (long j = 0; j < run.rows; j++) {
                     const float scale = affine(s, s->norm->gamma, &run, j, 1);
                     const float *g = step->g.data + run.at + j * b.lanes;
@@ -168,7 +168,7 @@ static void sample_norm_affine_grad(const Context *x, const MestStep *step, cons
                 for (long k = 0; k < s->samples; k += side) {
                     const long rows = least(cells, s->plane - p), lanes = least(side, s->samples - k);
                     const long at = ((group * s->channels + c) * s->plane + p) * s->samples + k;
-                    view_read(&step->a, c, step->a.data + at, strip, rows * lanes);
+                    view_read_at(&step->a, c, at, strip, rows * lanes);
                     for (long j = 0; j < rows; j++) {
                         const long set = n->groups ? group * n->groups + c / (s->channels / n->groups) : group * s->plane + p + j;
                         const float *mean = n->mean + set * s->samples + k, *rstd = n->rstd + set * s->samples + k;

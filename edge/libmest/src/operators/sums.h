@@ -110,4 +110,18 @@ static void grad_sums_add(const MestGrad *v, long c, double *sums, const float *
     }
 }
 
+/* The same from number `at` on of the stored tensor, whatever it is stored as; `g` is the gradient there. */
+static void grad_sums_add_at(const MestGrad *v, long c, double *sums, const float *g, long at, long n) {
+    if (v->storage == MEST_SAVED_FLOAT32) {
+        grad_sums_add(v, c, sums, g, v->stored + at, n);
+        return;
+    }
+    float strip[STRIP];
+    for (long p = 0; p < n; p += STRIP) {
+        const long m = least(STRIP, n - p);
+        widen_from(v->stored, v->storage, v->origin, c, at + p, strip, m);
+        grad_sums_add(v, c, sums, g + p, strip, m);
+    }
+}
+
 #endif

@@ -39,7 +39,9 @@
     X(POSITIONS, op_positions, check_positions)                      \
     X(POSITIONS_GRAD, op_positions_grad, check_positions_grad)       \
     X(SELECT_POSITIONS, op_select_positions, check_select_positions) \
-    X(SELECT_POSITIONS_GRAD, op_select_positions_grad, check_select_positions_grad)
+    X(SELECT_POSITIONS_GRAD, op_select_positions_grad, check_select_positions_grad) \
+    X(NARROW, op_narrow, check_narrow)                               \
+    X(WIDEN, op_widen, check_widen)
 
 #define MEST_OP_ROW(NAME, run, check) OP_ROW_##NAME,
 enum { MEST_OPERATORS(MEST_OP_ROW) OP_ROWS };

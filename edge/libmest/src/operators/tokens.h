@@ -13,7 +13,7 @@ static void op_prepend(const Context *x, const MestStep *step) {
     for (long i = range.begin; i < range.end; i++) {
         float *out = step->out + i * (front + n);
         for (long j = 0; j < r->count; j++) LANES(k, s) out[j * s + k] = r->stored[j * c + i % c];
-        view_read(&step->a, i % c, step->a.data + i * n, out + front, n);
+        view_read_at(&step->a, i % c, i * n, out + front, n);
     }
 }
 
@@ -44,7 +44,7 @@ static void op_positions(const Context *x, const MestStep *step) {
     const long n = r->count * s;
     const Range range = share(x->program->groups * c, x->thread, x->threads);
     for (long i = range.begin; i < range.end; i++)
-        view_read(&step->a, i % c, step->a.data + i * whole + r->first * s, step->out + i * n, n);
+        view_read_at(&step->a, i % c, i * whole + r->first * s, step->out + i * n, n);
 }
 
 /* out (+)= the gradient where it was picked; `sums` is the shape of out. */

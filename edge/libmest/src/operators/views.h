@@ -3,6 +3,7 @@
 #define MEST_VIEWS_H
 
 #include "activations.h"
+#include "../kernels/narrow.h"
 
 enum { STRIP = 512 }; /* floats handled at once, on the stack */
 
@@ -43,6 +44,28 @@ static void view_read_fused(const MestView *v, long c, const float *z, float *ou
 static void view_read(const MestView *v, long c, const float *z, float *out, long n) {
     view_read_fused(v, c, z, out, n);
     if (!fused(v->act)) apply_function(out, n, v->act, v->alpha, v->beta);
+}
+
+/* out[0..n) = the floats from number `at` on of channel `c` of a tensor that is stored narrow. */
+static void widen_from(const float *stored, int storage, const float *origin, long c, long at, float *out, long n) {
+    widen(out, stored, storage, at, n);
+    if (!origin) return;
+    const float first = origin[c];
+    LANES(i, n) out[i] += first;
+}
+
+/* As view_read, from number `at` on of the stored tensor, whatever it is stored as. */
+static void view_read_at(const MestView *v, long c, long at, float *out, long n) {
+    if (v->storage == MEST_SAVED_FLOAT32) {
+        view_read(v, c, v->data + at, out, n);
+        return;
+    }
+    float strip[STRIP];
+    for (long p = 0; p < n; p += STRIP) {
+        const long m = least(STRIP, n - p);
+        widen_from(v->data, v->storage, v->origin, c, at + p, strip, m);
+        view_read(v, c, strip, out + p, m);
+    }
 }
 
 MEST_INLINE void grad_act(float *restrict out, const float *restrict g, const float *restrict y, long n, const int act) {
@@ -96,6 +119,21 @@ static void grad_read(const MestGrad *v, long c, const float *g, const float *z,
 #define READ(act) grad_norm(out, g, z, n, mean, scale, shift, slope, offset, act)
     BY_ACT(v->act, READ)
 #undef READ
+}
+
+/* As grad_read, from number `at` on of both, whatever the stored tensor is stored as. `out` may be the gradient itself. */
+static void grad_read_at(const MestGrad *v, long c, long at, float *out, long n) {
+    const float *g = v->data + at;
+    if (!v->stored || v->storage == MEST_SAVED_FLOAT32) {
+        grad_read(v, c, g, v->stored ? v->stored + at : g, out, n);
+        return;
+    }
+    float strip[STRIP];
+    for (long p = 0; p < n; p += STRIP) {
+        const long m = least(STRIP, n - p);
+        widen_from(v->stored, v->storage, v->origin, c, at + p, strip, m);
+        grad_read(v, c, g + p, strip, out + p, m);
+    }
 }
 
 /* out[0..n) = act(out), for a tensor that is stored with its activation, a fused one. */

@@ -28,10 +28,14 @@ PLANS = (
     Choices(batch_size=7, micro_batch=3, threads=2, batch_norm="frozen"),
     Choices(batch_size=5, micro_batch=5, threads=2, trainable="last:2"),
     Choices(batch_size=1, micro_batch=1, threads=2),
+    Choices(batch_size=8, micro_batch=8, threads=3, saved="bfloat16"),
+    Choices(batch_size=20, micro_batch=20, threads=2, recompute="blocks", last_batch=7, saved="int8"),
 )
 
 
-@pytest.mark.parametrize("choices", PLANS, ids=lambda choices: f"{choices.batch_size}-{choices.recompute}")
+@pytest.mark.parametrize(
+    "choices", PLANS, ids=lambda choices: f"{choices.batch_size}-{choices.recompute}-{choices.saved}"
+)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_the_arena_planned_is_the_arena_used(network: str, choices: Choices, guarded) -> None:
     """A step writes up to the last 64 bytes of the planned arena, and no byte around it or around any other array."""
@@ -54,7 +58,9 @@ def test_the_arena_planned_is_the_arena_used(network: str, choices: Choices, gua
         assert (raw[end:] == PATTERN).all()
 
 
-@pytest.mark.parametrize("choices", PLANS, ids=lambda choices: f"{choices.batch_size}-{choices.recompute}")
+@pytest.mark.parametrize(
+    "choices", PLANS, ids=lambda choices: f"{choices.batch_size}-{choices.recompute}-{choices.saved}"
+)
 def test_a_poisoned_arena_changes_nothing(choices: Choices) -> None:
     """No step reads what it or an earlier one has not written: NaN in every byte gives the same weights."""
     network = mixed()
