@@ -97,6 +97,7 @@ class MemoryPlan:
         return {
             "micro_batch": self.choices.micro_batch,
             "recompute": self.choices.recompute,
+            "saved": self.choices.saved,
             "trainable": self.choices.trainable,
             "batch_norm": self.choices.batch_norm,
             "frozen_norms": list(self.frozen_norms),

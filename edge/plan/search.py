@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any, Generic, Protocol, TypeVar
 
 from edge.errors import BudgetError, InputError
 from edge.host.limits import format_size, parse_size
-from edge.plan.choices import BatchNorm, Choices, OptimizerChoice, Recompute
+from edge.plan.choices import BatchNorm, Choices, OptimizerChoice, Recompute, Saved
 from edge.plan.footprint import Footprint
 from edge.plan.norms import frozen_note, lone_refusal
 from edge.plan.process import DataNeeds, MemoryPlan, Surroundings, make_plan
@@ -43,6 +44,7 @@ class Planned(Protocol[MadeOut]):
     weight_layers: int  # trainable convolutions and linear layers as exported
     has_batch_norm: bool
     freezes_norms: bool  # True if it can leave single batch norms of a step frozen
+    saves_narrow: bool  # True if it can keep what the backward pass reads in fewer bits
 
     def lone_norms(self, choices: Choices) -> tuple[str, ...]:
         """Batch norms that would see one value a channel in a piece of these choices."""
@@ -79,6 +81,7 @@ class Request:
     exact: bool = False
     last_batch: int = 0  # samples of the smaller batch that ends an epoch, where that is known
     trains: bool = True  # False: for predictions alone, so that nothing about training is refused or said
+    saved: Saved | None = None  # how what the backward pass reads is kept
 
     def __post_init__(self) -> None:
         check_ranges(
@@ -93,20 +96,28 @@ class Request:
             raise InputError(
                 f"{named('micro_batch')} {self.micro_batch}: must be from 1 to the batch size {self.batch_size}"
             )
+        if self.exact and self.saved not in (None, "float32"):
+            raise InputError(
+                f"{named('saved')} {self.saved}: rounds the gradients, which {named('exact')} forbids; leave one out"
+            )
+
+
+# What a plan does to the result, least first: nothing; gradients rounded; batch norm over pieces of the batch; frozen.
+_EXACT, _ROUNDED, _SPLIT, _FROZEN = range(4)
 
 
 @dataclass(frozen=True)
 class _Candidate:
     choices: Choices
     fewer_layers: int  # 0: all as asked; larger: fewer
-    change: int  # 0 exact; 1 micro-batches under training batch norm; 2 batch norm frozen though not asked
+    change: int  # one of the changes below
     time_cost: float
     lone: tuple[str, ...] = ()  # batch norms that are frozen in pieces of a single sample
 
     @property
     def family(self) -> tuple[str, ...]:
         """What all candidates share that differ only in the size of their pieces."""
-        return (self.choices.trainable, self.choices.batch_norm, self.choices.recompute)
+        return (self.choices.trainable, self.choices.batch_norm, self.choices.recompute, self.choices.saved)
 
 
 @dataclass(frozen=True)
@@ -169,7 +180,7 @@ def _plan(planned: Planned[Made], candidate: _Candidate, data: DataNeeds) -> Fou
         data,
         planned.held_bytes,
         planned.evaluation_bytes(candidate.choices),
-        exact=candidate.change == 0 and candidate.fewer_layers == 0 and not candidate.lone,
+        exact=candidate.change == _EXACT and candidate.fewer_layers == 0 and not candidate.lone,
         time_cost=candidate.time_cost,
         notes=_notes(candidate, planned),
         frozen_norms=candidate.lone,
@@ -188,8 +199,9 @@ def _lone_refusal(planned: Planned[Prepared], candidate: _Candidate, request: Re
 
 def _order(candidate: _Candidate) -> tuple[float, ...]:
     """Least changed first, then fastest; batch norm over larger pieces changes less, and over single values most."""
-    pieces = -candidate.choices.micro_batch if candidate.change == 1 else 0
-    return (candidate.fewer_layers, candidate.change, bool(candidate.lone), pieces, candidate.time_cost)
+    pieces = -candidate.choices.micro_batch if candidate.change == _SPLIT else 0
+    rounded = candidate.choices.saved != "float32"
+    return (candidate.fewer_layers, candidate.change, bool(candidate.lone), pieces, rounded, candidate.time_cost)
 
 
 def smallest_budget(plan: MemoryPlan) -> str:
@@ -234,7 +246,7 @@ def _candidates(planned: Planned[Prepared], request: Request) -> Iterator[_Candi
                 split_norm = micro < request.batch_size and norm == "train" and planned.has_batch_norm
                 if split_norm and request.exact:
                     continue
-                for recompute in _RECOMPUTE if request.recompute is None else (request.recompute,):
+                for recompute, saved in product(_recomputations(request), _storages(planned, request)):
                     choices = Choices(
                         batch_size=request.batch_size,
                         micro_batch=micro,
@@ -246,8 +258,10 @@ def _candidates(planned: Planned[Prepared], request: Request) -> Iterator[_Candi
                         threads=request.threads,
                         densest_sparsity=densest,
                         last_batch=request.last_batch,
+                        saved=saved,
                     )
-                    change = 2 if norm != asked_norm else 1 if split_norm else 0
+                    change = _ROUNDED if saved != "float32" else _EXACT
+                    change = _FROZEN if norm != asked_norm else _SPLIT if split_norm else change
                     lone = planned.lone_norms(choices) if request.trains else ()
                     yield _Candidate(choices, fewer, change, planned.time_cost(choices), lone)
 
@@ -259,6 +273,18 @@ def _micro_batches(request: Request) -> list[int]:
     while sizes[-1] > 1:
         sizes.append((sizes[-1] + 1) // 2)
     return sizes
+
+
+def _recomputations(request: Request) -> tuple[Recompute, ...]:
+    return _RECOMPUTE if request.recompute is None else (request.recompute,)
+
+
+def _storages(planned: Planned[Prepared], request: Request) -> tuple[Saved, ...]:
+    """How what the backward pass reads may be kept: in half the bits where that is allowed, in fewer only if asked."""
+    if request.saved is not None:
+        return (request.saved,)
+    narrow = planned.saves_narrow and request.trains and not request.exact
+    return ("float32", "bfloat16") if narrow else ("float32",)
 
 
 def _trainable(planned: Planned[Prepared], request: Request) -> list[str]:
@@ -286,11 +312,17 @@ def _notes(candidate: _Candidate, planned: Planned[Prepared]) -> tuple[str, ...]
         notes.append(f"{choices.recompute} are recomputed in the backward pass: exact, about {slower:+.0%} time")
     if choices.micro_batch < choices.batch_size:
         slower = planned.time_cost(choices) / planned.time_cost(whole) - 1
-        effect = "changes the result: batch norm sees the smaller pieces" if candidate.change == 1 else "exact"
+        effect = "changes the result: batch norm sees the smaller pieces" if candidate.change == _SPLIT else "exact"
         notes.append(
             f"pieces of {choices.micro_batch} of {choices.batch_size} samples: {effect}, about {slower:+.0%} time"
         )
-    if candidate.change == 2:
+    if choices.saved != "float32":
+        slower = planned.time_cost(choices) / planned.time_cost(replace(choices, saved="float32")) - 1
+        notes.append(
+            f"{choices.saved} is kept for the backward pass: changes the result, gradients are rounded by it, "
+            f"about {slower:+.0%} time"
+        )
+    if candidate.change == _FROZEN:
         notes.append("batch norm is frozen: changes the result, statistics stay as exported")
     if candidate.lone:
         notes.append(frozen_note(candidate.lone, choices))

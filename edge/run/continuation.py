@@ -23,7 +23,8 @@ from edge.run.training_data import BY_SHARE, TrainingData
 from edge.spelling import named
 
 OPTIMIZER_STATES = ("fresh", "keep")
-REPLANNED = ("micro_batch", "recompute", "batch_norm", "threads")  # what a new plan lets a resumed run choose anew
+# What a new plan lets a resumed run choose anew.
+REPLANNED = ("micro_batch", "recompute", "saved", "batch_norm", "threads")
 _FREE = "save_every"  # the one setting that the result does not depend on
 
 

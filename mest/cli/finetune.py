@@ -146,7 +146,11 @@ class Command(Base):
             ("engine", f"{result['engine']} ({result['engine_reason']})"),
             ("steps", f"{result['steps']} in {result['epochs']} epochs, batch {result['batch_size']}"),
             ("step time", f"{result['step_ms_median']:.1f} ms" if result["step_ms_median"] else None),
-            ("pieces", f"{chosen['micro_batch']}, recompute {chosen['recompute']}, batch norm {chosen['batch_norm']}"),
+            (
+                "pieces",
+                f"{chosen['micro_batch']}, recompute {chosen['recompute']}, batch norm {chosen['batch_norm']}",
+            ),
+            ("saved", f"{chosen['saved']} for the backward pass"),
             ("sparsity", f"{result['sparsity']:.2%}, zeros {'kept' if result['zeros_kept'] else 'NOT kept'}"),
             ("mutations", result["mutations"] or None),
             ("ended early", result["stopped_early"]),

@@ -95,6 +95,7 @@ class Command(Base):
             ("engine", f"{result['engine']} ({result['engine_reason']})"),
             ("batch", f"{result['batch_size']}, in pieces of {chosen['micro_batch']}"),
             ("recompute", chosen["recompute"]),
+            ("saved", f"{chosen['saved']} for the backward pass"),
             ("trained", f"{chosen['trainable']}, batch norm {chosen['batch_norm']}, {chosen['optimizer']}"),
             ("result", "exact" if chosen["exact"] else "changed by the plan, see below"),
             *((f"  {part['name']}", size(part["bytes"])) for part in result["contributors"]),

@@ -38,6 +38,11 @@ def add_pins(parser: argparse.ArgumentParser) -> None:
     pins.add_argument(
         "--recompute", choices=("none", "activations", "blocks"), help="what the backward pass recomputes"
     )
+    pins.add_argument(
+        "--saved",
+        choices=("float32", "bfloat16", "int8"),
+        help="how tensors are kept from forward to backward: fewer bits take less memory and round the gradients",
+    )
     pins.add_argument("--batch-norm", choices=("train", "frozen"), help="batch norm statistics (default train)")
     pins.add_argument("--trainable", help="all, last:N, bias or a regular expression over parameter names")
     pins.add_argument("--optimizer", choices=("sgd", "adamw"), help="default: as exported")
@@ -91,6 +96,7 @@ def request(args: argparse.Namespace, artifact: Artifact) -> Request:
         batch_size=32 if args.batch_size is None else args.batch_size,
         micro_batch=args.micro_batch,
         recompute=args.recompute,
+        saved=args.saved,
         batch_norm=args.batch_norm,
         trainable=args.trainable,
         threads=threads(args),

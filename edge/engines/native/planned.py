@@ -36,6 +36,7 @@ class NativePlanned(Asked):
     name = "native"
     opens_limited = True
     freezes_norms = True
+    saves_narrow = True
 
     def prepare(self, choices: Choices) -> NativeOpening:
         """All that the engine will hold for these choices, listed and placed; allocates nothing."""
@@ -46,6 +47,8 @@ class NativePlanned(Asked):
         return 0
 
     def time_cost(self, choices: Choices) -> float:
-        """Small pieces use the vectors less well; recomputation repeats part of the forward pass."""
+        """Small pieces use the vectors less well; recomputation repeats part of the forward pass, and
+        narrowing passes over its tensors once more."""
         again = {"none": 0.0, "activations": 0.08, "blocks": 0.25}[choices.recompute]
+        again += 0.0 if choices.saved == "float32" else 0.03
         return (1 + again) * (1 + 1.2 * choices.micro_batch**-1.4)

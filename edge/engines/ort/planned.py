@@ -34,6 +34,7 @@ class OrtPlanned(Asked):
     name = "ort"
     opens_limited = False  # loading reserves 60 MB of private memory that it never touches
     freezes_norms = False  # its training graph always trains batch norm
+    saves_narrow = False
 
     def refuses(self, choices: Choices) -> str | None:
         """Why the engine cannot make these choices, or None if it can."""
@@ -44,6 +45,11 @@ class OrtPlanned(Asked):
                 f"recomputation is fixed when the artifact is exported, here to {exported}; use "
                 f"{named('recompute')} {exported} "
                 f"or {named('engine')} native, or export it otherwise"
+            )
+        if choices.saved != "float32":
+            return (
+                f"it keeps float32 alone for the backward pass; leave {named('saved')} {choices.saved} out or use "
+                f"{named('engine')} native"
             )
         if choices.batch_norm == "frozen" and self.has_batch_norm:
             return (

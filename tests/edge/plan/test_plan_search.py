@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -34,6 +34,7 @@ class Known:
     weight_layers = 8
     has_batch_norm = True
     freezes_norms = True
+    saves_narrow = False
 
     def __init__(self, refused=()):
         self.refused = refused
@@ -133,6 +134,60 @@ def test_exact_forbids_what_changes_the_result():
     budget = peak(micro_batch=4, recompute="blocks")
     with pytest.raises(BudgetError, match="exact forbids"):
         search(Known(), Request(exact=True), NO_DATA, budget)
+
+
+class Narrow(Known):
+    """Keeps half of a sample's bytes in bfloat16, a quarter in int8."""
+
+    saves_narrow = True
+
+    def prepare(self, choices):
+        drawn = super().prepare(choices)
+        share = {"float32": 1.0, "bfloat16": 0.5, "int8": 0.25}[choices.saved]
+        arena = replace(drawn.footprint.arena, nbytes=int(drawn.footprint.arena.nbytes * share))
+        return Drawn(choices, replace(drawn.footprint, arena=arena))
+
+
+def narrow_peak(**choices):
+    narrow = Narrow()
+    chosen = Choices(**{"batch_size": 32, "micro_batch": 32, **choices})
+    return make_plan("known", chosen, narrow.prepare(chosen).footprint, narrow.baseline_bytes, NO_DATA).peak_bytes
+
+
+def test_fewer_bits_come_before_smaller_pieces():
+    """The whole batch in half the bits, recomputed if need be; split only then, and as little as that allows."""
+    for wanted in (
+        {"recompute": "blocks"},
+        {"saved": "bfloat16", "recompute": "activations"},
+        {"saved": "bfloat16", "recompute": "blocks"},
+        {"saved": "bfloat16", "recompute": "blocks", "micro_batch": 16},
+    ):
+        plan = search(Narrow(), Request(), NO_DATA, narrow_peak(**wanted)).plan
+        found = {name: getattr(plan.choices, name) for name in wanted}
+        assert found == wanted
+        assert plan.exact is ("saved" not in wanted)
+        assert plan.choices.micro_batch == wanted.get("micro_batch", 32)
+        assert any("gradients are rounded" in note for note in plan.notes) is ("saved" in wanted)
+
+
+def test_pieces_without_batch_norm_are_exact_and_come_before_fewer_bits():
+    """Nothing sees their size."""
+    narrow = Narrow()
+    narrow.has_batch_norm = False
+    plan = search(narrow, Request(), NO_DATA, narrow_peak(recompute="none", micro_batch=16)).plan
+    assert (plan.choices.micro_batch, plan.choices.saved, plan.exact) == (16, "float32", True)
+
+
+def test_fewer_bits_are_taken_as_asked():
+    """int8 only then; float32 stays where it was asked for; exact forbids both."""
+    plan = search(Narrow(), Request(saved="int8"), NO_DATA, None).plan
+    assert (plan.choices.saved, plan.exact, plan.chosen()["saved"]) == ("int8", False, "int8")
+    small = narrow_peak(recompute="blocks") - MIB
+    assert search(Narrow(), Request(saved="float32"), NO_DATA, small).plan.choices.saved == "float32"
+    with pytest.raises(BudgetError):
+        search(Narrow(), Request(exact=True), NO_DATA, small)
+    with pytest.raises(InputError, match="saved bfloat16: rounds the gradients, which exact forbids"):
+        Request(saved="bfloat16", exact=True)
 
 
 def test_frozen_batch_norm_makes_accumulation_exact():

@@ -97,6 +97,7 @@ def test_ort_says_which_choices_it_lacks(make_artifact, tmp_path):  # noqa: F811
     for request, word in (
         (Request(recompute="blocks"), "recompute none"),
         (Request(batch_norm="frozen"), "batch_norm train"),
+        (Request(saved="bfloat16"), "float32 alone"),
         (Request(label_smoothing=0.1), "label smoothing"),
         (Request(densest_sparsity={"3.weight": 0.1}), "mutate ems"),
         (Request(trainable="nothing.*"), "selects no parameter"),

@@ -173,6 +173,7 @@ OTHER = {  # another value for every option of a run; those that may change at -
     "--batch-size": 16,
     "--micro-batch": 4,
     "--recompute": "blocks",
+    "--saved": "bfloat16",
     "--batch-norm": "frozen",
     "--trainable": "bias",
     "--optimizer": "adamw",
@@ -295,6 +296,25 @@ def test_a_state_of_an_earlier_version_still_resumes(make_artifact, photos, tmp_
     for name, array in read_state(whole).tensors.items():
         np.testing.assert_array_equal(array, read_state(old).tensors[name], err_msg=name)
     assert read_facts(old)["samples"] == read_facts(whole)["samples"]
+
+
+@pytest.mark.parametrize("saved", ["bfloat16", "int8"])
+def test_a_run_goes_on_with_what_it_keeps_in_fewer_bits(make_artifact, photos, tmp_path, saved):  # noqa: F811
+    """Resumed without the option it ends as an unbroken run; a state without the choice is float32's."""
+    words = ("finetune", make_artifact(), "--data", photos, "--epochs", 2, "--engine", "native")
+    run(*words, "--saved", saved, "--out", tmp_path / "whole")
+    run_killed(2, *words, "--saved", saved, "--out", tmp_path / "broken")
+    run(*words, "--resume", "--out", tmp_path / "broken")
+    whole, broken = (read_state(tmp_path / name) for name in ("whole", "broken"))
+    assert whole.facts["choices"]["saved"] == broken.facts["choices"]["saved"] == saved
+    for name, array in whole.tensors.items():
+        np.testing.assert_array_equal(array, broken.tensors[name], err_msg=name)
+    choices = {name: value for name, value in whole.facts["choices"].items() if name != "saved"}
+    write_state(tmp_path / "whole", {**whole.facts, "choices": choices}, whole.tensors)
+    assert read_facts(tmp_path / "whole")["choices"]["saved"] == "float32"
+    assert "begun with float32" in run(
+        *words, "--resume", "--epochs", 3, "--saved", saved, "--out", tmp_path / "whole", code=2
+    )
 
 
 def test_an_altered_list_of_samples_is_found(make_artifact, photos, tmp_path):  # noqa: F811

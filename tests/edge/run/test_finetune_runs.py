@@ -497,6 +497,7 @@ def test_help_names_every_pin():
     for option in (
         "--micro-batch",
         "--recompute",
+        "--saved",
         "--batch-norm",
         "--trainable",
         "--exact",
