@@ -117,6 +117,8 @@ def plan_words(result: dict[str, Any]) -> str:
     words = [f"pieces of {plan['micro_batch']}" if plan["micro_batch"] < result["batch_size"] else "whole batch"]
     if plan["recompute"] != "none":
         words.append(f"{plan['recompute']} recomputed")
+    if plan.get("saved", "float32") != "float32":  # records from before there was a choice lack it
+        words.append(f"{plan['saved']} kept")
     if plan["batch_norm"] == "frozen":
         words.append("batch norm frozen")
     return ", ".join(words) + ("" if plan["exact"] else " (not exact)")

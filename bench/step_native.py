@@ -17,7 +17,8 @@ def main() -> None:
     before = read_counters().resident or 0
     network = read_network(asked["network"])
     batch = asked["batch"]
-    choices = Choices(batch_size=batch, micro_batch=batch, threads=asked["threads"], recompute=asked["recompute"])
+    kept = {"recompute": asked["recompute"], "saved": asked.get("saved", "float32")}
+    choices = Choices(batch_size=batch, micro_batch=batch, threads=asked["threads"], **kept)
     engine = NativeEngine.of(network, choices)
     network.release()
     images, labels = samples(batch, network.input, network.classes)

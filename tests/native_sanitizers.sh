@@ -10,7 +10,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
 cases=20000
 tests=(tests/edge/engines/native/test_native_operators.py tests/edge/engines/native/test_native_convolution.py tests/edge/engines/native/test_native_engine.py)
-tests+=(tests/edge/engines/native/test_native_arena.py)
+tests+=(tests/edge/engines/native/test_native_arena.py tests/edge/engines/native/test_native_saved.py)
 fuzz=(tests/edge/libmest/test_native_fuzz.py tests/edge/libmest/test_native_programs.py)
 fuzz+=(tests/edge/compiled/test_compiled_files.py)
 sets=
@@ -20,6 +20,7 @@ if [ "${1:-}" = --short ]; then
   cases=3000
   tests=(tests/edge/engines/native/test_native_operators.py)
   tests+=(tests/edge/engines/native/test_native_convolution.py::test_{windows,threads_and_tiles,groups_and_depthwise})
+  tests+=(tests/edge/engines/native/test_native_saved.py::test_nothing_but_gradients_changes)
 fi
 export MEST_FUZZ_CASES=${MEST_FUZZ_CASES:-$cases}
 work=$(mktemp -d)

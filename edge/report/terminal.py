@@ -50,6 +50,7 @@ def _phases(record: Record) -> list[str]:
     peak = measured.peak_bytes
     rows.append(("whole process", bytes_text(plan.peak_bytes), bytes_text(peak.value), above(peak, baseline)))
     notes = [f"Arena {bytes_text(plan.arena_bytes)}; without reuse {bytes_text(plan.naive_bytes)}"]
+    notes += [f"Plan: {note}" for note in plan.notes]
     notes.append(f"Limit: {limit_text(measured.limit)}. Allocator: {measured.allocator}")
     for name, reading in (("Peak", peak), ("Baseline", baseline), ("Swap", measured.swap_peak_bytes)):
         if reading.value is None or name == "Swap":
