@@ -25,7 +25,6 @@ from edge.data.batches import in_order
 from mest.demo.commands import Commands
 from mest.demo.material import make_material
 from mest.demo.script import mest, module
-from mest.demo.sensor import Sensor
 
 TRAINING = ("--data", "digits", "--model", "digits", "--method", "ems", "--sparsity", 0.9, "--epochs", 24)
 TRAINING += ("--sp-mask-update-freq", 1, "--threads", 1)
@@ -67,13 +66,13 @@ def compare(scheme: str, seed: int, work: Path) -> dict[str, Any]:
     commands = Commands(work, stop=lambda: False)
     commands.run(mest("train", *TRAINING, "--scheme", scheme, "--seed", seed, "--out", "run"))
     commands.run(mest("export", "run", "--out", "artifact"))
-    material = make_material(work / "material", Sensor(), seed)
+    learned, *_ = make_material(work / "material", seed)
     learn, test = "material/new_sensor.npz", "material/new_sensor_test.npz"
     words = ("--data", learn, "--eval-data", test, "--engine", "native", "--threads", 1)
     words += ("--epochs", EPOCHS, "--batch-size", BATCH_SIZE, "--lr", LEARNING_RATE, "--lr-scheduler", "cosine")
     words += ("--momentum", MOMENTUM, "--weight-decay", WEIGHT_DECAY, "--exact", "--seed", seed)
     native = commands.run(mest("finetune", "artifact", *words, "--out", "state")).result
-    labels = len(np.load(material.learn)["labels"])
+    labels = len(np.load(learned)["labels"])
     orders = [in_order(np.arange(labels), seed, epoch) for epoch in range(EPOCHS)]
     np.save(work / "order.npy", np.array(orders, dtype=np.int32))
     same = ("--epochs", EPOCHS, "--batch-size", BATCH_SIZE, "--lr", LEARNING_RATE, "--momentum", MOMENTUM)
