@@ -110,28 +110,31 @@ def table(found: dict[str, Any]) -> str:
     """Steps with their ratios to float32's of the same recomputation, and accuracies with their difference to it."""
     lines = []
     if found["steps"]:
-        lines += [
-            "| network | recompute | saved | arena MiB | of float32's | peak MiB | of float32's | time of float32's |"
-        ]
-        lines += ["|---|---|---|---|---|---|---|---|"]
+        head = ["network", "recompute", "saved", "arena MiB", "of float32's", "peak MiB", "of float32's"]
+        head += ["processor time of float32's"]
+        lines += [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for cell in found["steps"]:
         same = ("network", "recompute")
         whole = next(
             one for one in found["steps"] if one["saved"] == "float32" and all(one[key] == cell[key] for key in same)
         )
         ratios = [
-            mine["step_ms"]["median"] / theirs["step_ms"]["median"]
+            mine["cpu_ms"]["min"] / theirs["cpu_ms"]["min"]
             for mine, theirs in zip(cell["runs"], whole["runs"], strict=True)
         ]
         arena, arenas = (one["runs"][0]["arena_bytes"] / MIB for one in (cell, whole))
         peak, peaks = (min(run["peak_bytes"] for run in one["runs"]) / MIB for one in (cell, whole))
         row = [cell["network"], cell["recompute"], cell["saved"], f"{arena:.1f}", f"{arena / arenas:.2f}"]
-        row += [f"{peak:.0f}", f"{peak / peaks:.2f}", f"{median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"]
+        row += [
+            f"{peak:.0f}",
+            f"{peak / peaks:.2f}",
+            f"{median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})",
+        ]
         lines.append(f"| {' | '.join(row)} |")
     if found["accuracy"]:
         lines += [
             "",
-            "| scheme | saved | accuracy, % | less float32, points | seeds that end equal |",
+            "| scheme | saved | accuracy, % | − float32's, points | seeds that end equal |",
             "|---|---|---|---|---|",
         ]
     rows = found["accuracy"]
