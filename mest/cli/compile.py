@@ -74,6 +74,7 @@ class Command(Base):
             ("planned peak", size(result["planned_peak_bytes"]) + (f" of {size(budget)}" if budget else "")),
             ("batch", f"{result['batch_size']}, in pieces of {chosen['micro_batch']}"),
             ("recompute", chosen["recompute"]),
+            ("saved", f"{chosen['saved']} for the backward pass"),
             ("trained", f"{chosen['trainable']}, batch norm {chosen['batch_norm']}, {chosen['optimizer']}"),
             *((f"  {part['name']}", size(part["bytes"])) for part in result["contributors"]),
         ]

@@ -30,6 +30,7 @@ REQUESTS = {
     "adamw, the last layers": Request(
         batch_size=7, micro_batch=7, optimizer=OptimizerChoice("adamw"), trainable="last:2"
     ),
+    "fewer bits kept": Request(batch_size=8, micro_batch=8, recompute="activations", saved="int8"),
     "no momentum, frozen norms": Request(batch_size=5, optimizer=OptimizerChoice(momentum=0.0), batch_norm="frozen"),
 }
 
