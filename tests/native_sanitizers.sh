@@ -10,7 +10,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
 cases=20000
 tests=(tests/edge/engines/native/test_native_operators.py tests/edge/engines/native/test_native_convolution.py tests/edge/engines/native/test_native_engine.py)
-tests+=(tests/edge/engines/native/test_native_arena.py tests/edge/engines/native/test_native_saved.py)
+tests+=(tests/edge/engines/native/test_native_{arena,saved}.py tests/edge/engines/test_losses.py)
 fuzz=(tests/edge/libmest/test_native_fuzz.py tests/edge/libmest/test_native_programs.py)
 fuzz+=(tests/edge/compiled/test_compiled_files.py)
 sets=
@@ -18,7 +18,7 @@ if [ "${1:-}" = --short ]; then
   shift
   sets="avx2 scalar neon"
   cases=3000
-  tests=(tests/edge/engines/native/test_native_operators.py)
+  tests=(tests/edge/engines/native/test_native_operators.py tests/edge/engines/test_losses.py)
   tests+=(tests/edge/engines/native/test_native_convolution.py::test_{windows,threads_and_tiles,groups_and_depthwise})
   tests+=(tests/edge/engines/native/test_native_saved.py::test_nothing_but_gradients_changes)
 fi

@@ -60,6 +60,12 @@ class Asked:
 
     def refuses(self, choices: Choices) -> str | None:
         """Why the engine cannot make these choices, or None if it can."""
+        task = self.network.task
+        if choices.label_smoothing and not task.of_classes:
+            return (
+                f"{named('label_smoothing')} {choices.label_smoothing:g}: is of classification, and the task is "
+                f"{task.name}; leave it out"
+            )
         for name in choices.densest_sparsity:
             parameter = self.network.parameters[name]
             loose = parameter.format == "masked" and parameter.scheme != "irregular"

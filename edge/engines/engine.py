@@ -14,13 +14,14 @@ from edge.plan.footprint import Footprint
 
 @dataclass(frozen=True)
 class StepResult:
-    """Mean loss over the batch and the number of samples classified correctly before the update.
+    """Mean loss over the batch and the number of samples classified correctly before the update, None where a sample
+    has no class.
 
     `frozen_norms` names the batch norms that the step left frozen because a piece of it was a single sample.
     """
 
     loss: float
-    correct: int
+    correct: int | None
     frozen_norms: tuple[str, ...] = ()
 
 
@@ -35,7 +36,8 @@ class MutationResult:
 class Engine(Protocol):
     """A network with its optimizer state, ready to train and predict in planned memory.
 
-    Images are float32 `(n, channels, height, width)`, already normalised; labels int64 `(n,)`.
+    Images are float32 `(n, channels, height, width)`, already normalised; labels int64 `(n,)`, or what the network's
+    task has in their place.
     """
 
     name: str
@@ -46,7 +48,8 @@ class Engine(Protocol):
         """One optimizer step over a whole batch of up to `choices.batch_size` samples."""
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Logits `(n, classes)` in evaluation mode; any n, in pieces of `choices.micro_batch`."""
+        """Logits `(n, classes)`, or answers of the task's other shape, in evaluation mode; any n, in pieces of
+        `choices.micro_batch`."""
 
     def mutate(
         self, prune_to: Mapping[str, float], grow_to: Mapping[str, float], seed: int, gradient_weight: float = 0.0

@@ -16,10 +16,9 @@ from edge.libmest.declared import Enum, Field, Struct
 OPS = (
     "input", "conv", "conv_grad", "norm_sums", "norm_finish", "norm_grad_sums", "norm_grad_finish", "sample_norm",
     "sample_norm_grad", "add", "copy", "push_grad", "arithmetic", "arithmetic_grad", "stored_grad", "max_pool",
-    "max_pool_grad", "avg_pool", "avg_pool_grad", "select", "select_grad", "concat", "concat_grad", "loss", "zero",
-    "update", "output", "attention", "attention_grad", "prepend", "prepend_grad", "positions", "positions_grad",
-    "select_positions", "select_positions_grad",
-    "narrow", "widen",
+    "max_pool_grad", "avg_pool", "avg_pool_grad", "select", "select_grad", "concat", "concat_grad", "loss",
+    "loss_marks", "loss_values", "loss_pixels", "zero", "update", "output", "attention", "attention_grad", "prepend",
+    "prepend_grad", "positions", "positions_grad", "select_positions", "select_positions_grad", "narrow", "widen",
 )  # fmt: skip
 # Steps that read stored tensors in any of SAVED; all others find float32.
 READS_SAVED = (
@@ -243,6 +242,7 @@ _STEP = Struct(
         Field("int32_t", "input_grad", "CONV_GRAD: `out` is wanted"),
         Field("int32_t", "weight_grad", "CONV_GRAD: the weight's gradient is wanted"),
         Field("int32_t", "classes"),
+        Field("int32_t", "ignored", "LOSS_PIXELS: what a pixel without a class is marked by"),
         Field("float", "smoothing"),
         Field("int32_t", "first_channel part_channels", "CONCAT, CONCAT_GRAD: where a part lies in the whole"),
         Field("View", "a b", "NARROW: b is `out` as it will be read"),
@@ -314,13 +314,16 @@ _CALL = Struct(
     (
         Field("&const float", "images", "(n, channels, height, width)"),
         Field("&const int64_t", "labels", "(n,) or NULL"),
+        Field("&const uint8_t", "marks", "(n, ...) or NULL: 0 or 1 for each answer, or a class for each pixel"),
+        Field("&const float", "values", "(n, ...) or NULL: what each answer should be"),
         Field("&float", "logits", "(n, classes) or NULL"),
-        Field("int64_t", "batch", "samples that the mean loss is taken over"),
+        Field("int64_t", "targets", "numbers of `marks` or `values` for each sample"),
+        Field("int64_t", "batch", "terms that the mean loss is taken over: samples, answers or pixels"),
         Field("int32_t", "micro_batches"),
         Field("int32_t", "begin start body end"),
         Field("float", "learning_rate"),
         Field("int32_t", "update_count", "updates before this one, for Adam's bias correction"),
-        Field("double", "loss", "out: summed over samples, added to"),
+        Field("double", "loss", "out: summed over those terms, added to"),
         Field("int64_t", "correct", "out: added to"),
         Field("&double", "seconds", "out: per step, added to, or NULL"),
     ),

@@ -43,16 +43,21 @@ def check_network(network: Network) -> None:
         unread.difference_update(operator.inputs)
         unread.add(operator.name)
     last = network.operators[-1]
-    if last.shape != (network.classes,):
-        _refuse(
-            f"operator {last.name!r}", f"the last must write the logits [{network.classes}], not {list(last.shape)}"
-        )
+    wanted = network.task.output(network.classes, network.input)
+    if last.shape != wanted and not _same_vector(last.shape, wanted):
+        what = "the logits" if network.task.of_classes else f"what {network.task.name} needs,"
+        _refuse(f"operator {last.name!r}", f"the last must write {what} {list(wanted)}, not {list(last.shape)}")
     unread.remove(last.name)
     if unread:
         _refuse(f"operator {min(unread)!r}", "nothing reads its value")
     unused = network.parameters.keys() - roles.keys()
     if unused:
         _refuse(f"parameter {min(unused)!r}", "no operator uses it")
+
+
+def _same_vector(shape: Shape, wanted: Shape) -> bool:
+    """True for the `(features,)` of a vector, which is an image of one pixel in the network."""
+    return len(wanted) == 3 and wanted == (*shape, 1, 1)
 
 
 def _refuse(place: str, problem: str) -> NoReturn:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from edge.network.operators import Operator, Shape
+from edge.tasks.registry import CLASSIFICATION
+from edge.tasks.task import Task
 from edge.weight.parameter import Parameter
 
 INPUT = "input"  # the name of the network's own input among the values
@@ -16,7 +18,8 @@ INPUT = "input"  # the name of the network's own input among the values
 class Network:
     """Operators in topological order over named values, and their parameters.
 
-    Tensors of a network that was read are read-only views of the mapped file.
+    `classes` are the channels of what the last operator writes, whatever `task` makes of them. Tensors of a network
+    that was read are read-only views of the mapped file.
     """
 
     input: tuple[int, int, int]
@@ -24,11 +27,17 @@ class Network:
     operators: tuple[Operator, ...]
     parameters: Mapping[str, Parameter]
     mapping: mmap.mmap | None = field(default=None, repr=False)
+    task: Task = CLASSIFICATION
 
     @property
     def logits(self) -> str:
         """Name of the value that the last operator writes."""
         return self.operators[-1].name
+
+    @property
+    def output(self) -> Shape:
+        """Shape of an answer: what the last operator writes for one sample."""
+        return self.operators[-1].shape
 
     def shapes(self) -> dict[str, Shape]:
         """Shape of every value without the batch, `"input"` included."""

@@ -16,6 +16,7 @@ from edge.network.checking import DESCRIPTION, MAX_ELEMENTS, check_network
 from edge.network.network import Network, release_pages
 from edge.network.operators import OPERATORS, Operator
 from edge.network.operators.fields import MAX_DIMENSION, kind_of
+from edge.tasks.registry import CLASSIFICATION, TASKS
 from edge.weight.formats import FormatError, check_parameter
 from edge.weight.parameter import SCHEMES, Parameter
 
@@ -42,6 +43,7 @@ def read_network(directory: str | Path) -> Network:
     if prod(shape) > MAX_ELEMENTS:
         top.fail(f"an input of {list(shape)} is too large")
     classes = top.integer("classes", 1, MAX_DIMENSION)
+    task = TASKS[top.choice("task", tuple(TASKS))] if top.has("task") else CLASSIFICATION
     bin_bytes = top.integer("bin_bytes", 0, MAX_BIN_BYTES)
     operators = top.items("operators")
     described = top.objects("parameters")
@@ -58,6 +60,7 @@ def read_network(directory: str | Path) -> Network:
         ),
         parameters=parameters,
         mapping=mapping,
+        task=task,
     )
     check_network(network)
     return network

@@ -41,6 +41,7 @@ def write_network(network: Network, directory: str | Path) -> None:
         "schema": SCHEMA,
         "input": network.input,
         "classes": network.classes,
+        **({} if network.task.of_classes else {"task": network.task.name}),
         "bin_bytes": bin_bytes,
         "operators": [describe_operator(operator) for operator in network.operators],
         "parameters": described,

@@ -15,10 +15,12 @@ from edge.weight.parameter import Parameter
 
 
 def batch(network: Network, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Random images and labels."""
+    """Random images and labels, or what the network's task has in their place."""
     random = np.random.default_rng(seed)
     images = random.normal(size=(count, *network.input)).astype(np.float32)
-    return images, random.integers(0, network.classes, count)
+    if network.task.of_classes:
+        return images, random.integers(0, network.classes, count)
+    return images, network.task.noise(count, network.output, random)
 
 
 def dense_values(parameter: Parameter, values: np.ndarray) -> np.ndarray:

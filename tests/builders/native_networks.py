@@ -28,6 +28,7 @@ from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
 from edge.network.operators.tokens import Positions, Prepend, SelectPositions
+from edge.tasks.registry import TASKS
 from edge.weight.formats import PATTERNS, find_format
 from edge.weight.parameter import Parameter
 
@@ -37,16 +38,16 @@ SCHEME_OF = {"csr": "irregular", "masked": "irregular", "block": "block", "patte
 class Builder:
     """Writes a network operator by operator; every method returns the new value's name."""
 
-    def __init__(self, image: tuple[int, int, int], classes: int, seed: int = 0) -> None:
-        self.image, self.classes = image, classes
+    def __init__(self, image: tuple[int, int, int], classes: int, seed: int = 0, task: str = "classification") -> None:
+        self.image, self.classes, self.task = image, classes, TASKS[task]
         self.random = np.random.default_rng(seed)
         self.operators: list[Operator] = []
         self.parameters: dict[str, Parameter] = {}
         self.shapes: dict[str, tuple[int, ...]] = {"input": image}
 
     def network(self) -> Network:
-        """The network so far; the last operator writes the logits."""
-        return Network(self.image, self.classes, tuple(self.operators), dict(self.parameters))
+        """The network so far; the last operator writes the logits, or the answers of another task."""
+        return Network(self.image, self.classes, tuple(self.operators), dict(self.parameters), task=self.task)
 
     def _add(self, kind: type[Operator], inputs: tuple[str, ...], **fields: object) -> str:
         name = f"{kind.op}{len(self.operators)}"

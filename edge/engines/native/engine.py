@@ -15,6 +15,7 @@ from edge.engines.native.addresses import Lowered
 from edge.engines.native.blueprint import Blueprint, draw
 from edge.engines.native.footprint import Planned, plan_listing
 from edge.engines.native.listing import training_listing
+from edge.engines.native.operators.loss import LOSSES
 from edge.engines.native.tensors import allocate_tensors, describe_update, trained_tensors
 from edge.engines.native.weights import Weight, aligned
 from edge.errors import BudgetError, ClosedError, DamagedError, InputError
@@ -54,6 +55,7 @@ class NativeEngine:
         where the library, the set or the threads are not to be had.
         """
         self._model, self.footprint = blueprint.model, blueprint.footprint
+        self._task = self._model.network.task
         self.choices = choices = self._model.choices
         try:
             self._library = library.load_library()
@@ -105,8 +107,8 @@ class NativeEngine:
         """
         self._refuse_closed()
         images, labels = self._checked(images, labels)
-        call = structs.Call(labels=labels.ctypes.data, batch=len(labels), learning_rate=learning_rate)
-        call.update_count = self._steps_done
+        terms = self._task.terms(labels, self._model.network.output)
+        call = structs.Call(batch=terms, learning_rate=learning_rate, update_count=self._steps_done)
         size = self.choices.micro_batch
         whole, rest = divmod(len(images), size)
         if rest:
@@ -117,7 +119,10 @@ class NativeEngine:
             self._train(rest, images[whole * size :], labels[whole * size :], call, 1, first=not whole, last=True)
         if np.isfinite(call.loss):
             self._steps_done += 1
-        return StepResult(call.loss / len(images), call.correct)
+        return self._result(call)
+
+    def _result(self, call: structs.Call) -> StepResult:
+        return StepResult(call.loss / call.batch, call.correct if self._task.of_classes else None)
 
     def _train(
         self,
@@ -130,7 +135,10 @@ class NativeEngine:
         last: bool,
     ) -> None:
         program = self._program(size)
-        call.images, call.labels = images.ctypes.data, labels.ctypes.data
+        call.images = images.ctypes.data
+        targets = self._task.against(images, labels)
+        setattr(call, LOSSES[self._task.name].targets, targets.ctypes.data)
+        call.targets = targets[0].size
         call.micro_batches = pieces
         call.begin, call.start = 0 if first else program.start, program.start
         call.body, call.end = program.body, program.end if last else program.body
@@ -194,7 +202,8 @@ class NativeEngine:
             raise InputError(f"{len(images)} samples: a profiled step takes at most {self.choices.micro_batch}")
         program = self._program(len(images))
         seconds = np.zeros(program.end)
-        call = structs.Call(batch=len(labels), learning_rate=learning_rate, update_count=self._steps_done)
+        terms = self._task.terms(labels, self._model.network.output)
+        call = structs.Call(batch=terms, learning_rate=learning_rate, update_count=self._steps_done)
         call.seconds = seconds.ctypes.data
         self._train(len(images), images, labels, call, 1, first=True, last=True)
         self._steps_done += 1
@@ -202,15 +211,18 @@ class NativeEngine:
             program.names,
             program.operators,
             tuple(seconds.tolist()),
-            StepResult(call.loss / len(images), call.correct),
+            self._result(call),
         )
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Logits `(n, classes)` in evaluation mode; the last piece is filled up with zeros."""
+        """Logits `(n, classes)`, or answers of the task's other shape, in evaluation mode.
+
+        The last piece is filled up with zeros.
+        """
         self._refuse_closed()
         images = self._checked_images(images)
         size, count = self.choices.micro_batch, len(images)
-        logits = np.empty((count, self._model.network.classes), np.float32)
+        logits = np.empty((count, *self._model.network.output), np.float32)
         whole = count // size
         call = structs.Call(micro_batches=whole, end=self.prediction.end)
         call.body = call.end
@@ -220,7 +232,7 @@ class NativeEngine:
         if count % size:
             filled = np.zeros((size, *images.shape[1:]), np.float32)
             filled[: count % size] = images[whole * size :]
-            rest = np.empty((size, logits.shape[1]), np.float32)
+            rest = np.empty((size, *logits.shape[1:]), np.float32)
             call.micro_batches, call.images, call.logits = 1, filled.ctypes.data, rest.ctypes.data
             self._run(self.prediction, call)
             logits[whole * size :] = rest[: count % size]
@@ -305,15 +317,13 @@ class NativeEngine:
         return np.ascontiguousarray(images, np.float32)
 
     def _checked(self, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        images, labels = self._checked_images(images), np.ascontiguousarray(labels, np.int64)
-        if labels.shape != (len(images),) or not 1 <= len(images) <= self.choices.batch_size:
+        task, output = self._task, self._model.network.output
+        images, labels = self._checked_images(images), np.ascontiguousarray(labels, task.dtype)
+        if labels.shape != (len(images), *task.target(output)) or not 1 <= len(images) <= self.choices.batch_size:
             raise InputError(
                 f"{len(images)} images with labels of shape {list(labels.shape)}: a step takes 1 to "
-                f"{self.choices.batch_size} images and one label each"
+                f"{self.choices.batch_size} images and {task.each(output)}"
             )
-        classes = self._model.network.classes
-        if int(labels.min()) < 0 or int(labels.max()) >= classes:
-            raise InputError(
-                f"labels from {labels.min()} to {labels.max()}: this network has classes 0 to {classes - 1}"
-            )
+        if problem := task.wrong(labels, output):
+            raise InputError(problem)
         return images, labels

@@ -18,6 +18,8 @@ from edge.errors import ClosedError, DamagedError
 from edge.files.arrays import extent
 from edge.plan.choices import Choices
 from edge.plan.footprint import Footprint
+from edge.tasks.registry import CLASSIFICATION
+from edge.tasks.task import Shape, Task
 
 _TYPES = {1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 6: np.int32, 7: np.int64, 9: np.bool_}
 _STATE = "optimizer/{name}/{number}"
@@ -79,18 +81,18 @@ class OrtSession:
         """Scaled mean loss and logits; adds the gradients to those there."""
         outputs = self._library.OrtValueVector()
         with _library_errors():
-            self._module.train_step([images, labels], outputs)
+            self._module.train_step(_fed(images, labels), outputs)
         return float(outputs[0].numpy()), outputs[1].numpy()
 
     def reset_gradients(self) -> None:
         """Start the next accumulation from zero."""
         self._module.lazy_reset_grad()
 
-    def evaluate(self, images: np.ndarray) -> np.ndarray:
-        """Logits in evaluation mode."""
+    def evaluate(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Logits in evaluation mode; the labels count for nothing."""
         outputs = self._library.OrtValueVector()
         with _library_errors():
-            self._module.eval_step([images, np.zeros(len(images), np.int64)], outputs)
+            self._module.eval_step(_fed(images, labels), outputs)
         logits: np.ndarray = outputs[1].numpy()
         return logits
 
@@ -112,18 +114,20 @@ class OrtEngine:
         choices: Choices,
         footprint: Footprint,
         sparse: Sequence[Described],
-        classes: int,
+        output: Shape,
         updated: frozenset[str] | None = None,
         input: Sequence[int] | None = None,
+        task: Task = CLASSIFICATION,
     ) -> None:
         """Load an artifact. `updated` names the parameters to train where fewer than exported are wanted.
 
-        `input` is the shape in which its graphs take an image; None: as the images come.
+        `output` is the shape of an answer in the network, `input` the one in which its graphs take an image; None: as
+        the images come.
         """
         self.choices = choices
         self.footprint = footprint
         self.session = OrtSession(artifact, choices.threads)
-        self._classes = classes
+        self._output, self._task = output, task
         self._input = input
         self._sparse = [SparseLayer(described, self.session.values) for described in sparse]
         self._closed = False
@@ -134,18 +138,18 @@ class OrtEngine:
         """One optimizer step over a batch, in pieces of `choices.micro_batch` that are weighted by their size."""
         self._refuse_closed()
         session, size, count = self.session, self.choices.micro_batch, len(images)
-        images = self._as_graph(images)
-        loss, correct = 0.0, 0
+        loss, correct, terms = 0.0, 0, self._task.terms(labels, self._output)
+        images, labels = self._as_graph(images), self._labels_as_graph(labels)
         for start in range(0, count, size):
             piece = slice(start, min(start + size, count))
-            session.values[_LOSS_SCALE][...] = (piece.stop - start) / count
+            session.values[_LOSS_SCALE][...] = self._task.terms(labels[piece], self._output) / terms
             piece_loss, logits = session.accumulate(images[piece], labels[piece])
             loss += piece_loss
-            correct += int((logits.argmax(axis=1) == labels[piece]).sum())
+            correct += int((logits.argmax(axis=1) == labels[piece]).sum()) if self._task.of_classes else 0
         if np.isfinite(loss):
             self._update(session.gradients(), learning_rate)
         session.reset_gradients()
-        return StepResult(loss, correct)
+        return StepResult(loss, correct if self._task.of_classes else None)
 
     def _refuse_closed(self) -> None:
         """Raise ClosedError where the library would be handed nothing, or a snapshot would hold nothing."""
@@ -156,19 +160,29 @@ class OrtEngine:
         """Images `(n, c, h, w)` in the dimensions of the graphs: windows have no height there."""
         return images if self._input is None else images.reshape(len(images), *self._input)
 
+    def _labels_as_graph(self, labels: np.ndarray) -> np.ndarray:
+        """Labels of each position likewise."""
+        one_row = self._input is not None and len(self._input) < 3 and labels.ndim == 3
+        return labels[:, 0] if one_row else labels
+
     def _update(self, gradients: Mapping[str, np.ndarray], learning_rate: float) -> None:
         self._optimizer.begin_step()
         for name in self._optimizer.state:
             self._optimizer.update(name, self.session.values[name].reshape(-1), gradients[name], learning_rate)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Logits `(n, classes)` in evaluation mode, in pieces of `choices.micro_batch`."""
+        """Logits `(n, classes)`, or answers of the task's other shape, in evaluation mode.
+
+        They are computed in pieces of `choices.micro_batch`.
+        """
         self._refuse_closed()
-        logits = np.empty((len(images), self._classes), np.float32)
+        logits = np.empty((len(images), *self._output), np.float32)
         images = self._as_graph(images)
+        labels = self._labels_as_graph(self._task.noise(self.choices.micro_batch, self._output))
         for start in range(0, len(images), self.choices.micro_batch):
             piece = slice(start, start + self.choices.micro_batch)
-            logits[piece] = self.session.evaluate(images[piece])
+            part = images[piece]
+            logits[piece] = self.session.evaluate(part, labels[: len(part)]).reshape(-1, *self._output)
         return logits
 
     def mutate(
@@ -238,6 +252,11 @@ class OrtEngine:
         """Release the sessions and their threads."""
         self._closed = True
         self.session.close()
+
+
+def _fed(images: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
+    """What the graphs take: no labels where the images are what is wanted."""
+    return [images, labels] if labels.size else [images]
 
 
 def _copy_all(snapshot: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> None:

@@ -30,9 +30,10 @@ def open_engine(artifact: Artifact, choices: Choices, footprint: Footprint) -> O
             Described(parameter, _names(parts.get(name, {}), name))
             for name, parameter in artifact.network.sparse_parameters().items()
         ],
-        artifact.network.classes,
+        artifact.network.output,
         updated,
         artifact.manifest.input,
+        artifact.network.task,
     )
 
 

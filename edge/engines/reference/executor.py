@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from edge.engines.engine import StepResult
-from edge.engines.reference.loss import cross_entropy
+from edge.engines.reference.loss import LOSSES
 from edge.engines.reference.operators import rule_of
 from edge.engines.reference.optimizers import update
 from edge.network import INPUT, Network, Operator, select_trainable
@@ -36,9 +36,10 @@ class Reference:
         self.state = {name: [np.zeros_like(self.tensors[name]) for _ in range(kept)] for name in self.trained}
         self.steps = 0
         self._dtype = dtype
+        self._loss = LOSSES[network.task.name]
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Logits `(n, classes)` in evaluation mode."""
+        """Logits `(n, classes)`, or answers of the task's other shape, in evaluation mode."""
         return self.values(images, training=False)[self.network.logits]
 
     def values(self, images: np.ndarray, training: bool) -> dict[str, np.ndarray]:
@@ -72,19 +73,21 @@ class Reference:
 
     def accumulate(self, images: np.ndarray, labels: np.ndarray) -> tuple[StepResult, dict[str, np.ndarray]]:
         """Mean loss and correct answers of a batch, and the gradients of its mean loss; moves batch statistics."""
+        task, output = self.network.task, self.network.output
+        targets, terms = task.against(images, labels), task.terms(labels, output)
         total = {name: np.zeros_like(self.tensors[name]) for name in self.trained}
         loss, correct = 0.0, 0
         for piece in self._pieces(len(images)):
             values = self.values(images[piece], training=True)
             logits = values[self.network.logits]
-            piece_loss, grad_logits = cross_entropy(logits, labels[piece], self.choices.label_smoothing)
-            share = len(logits) / len(images)
+            piece_loss, grad_logits = self._loss(logits, targets[piece], self.choices.label_smoothing)
+            share = task.terms(labels[piece], output) / terms
             loss += piece_loss * share
-            correct += int((logits.argmax(axis=1) == labels[piece]).sum())
+            correct += int((logits.argmax(axis=1) == labels[piece]).sum()) if task.of_classes else 0
             for name, grad in self.gradients(values, grad_logits * self._dtype(share)).items():
                 total[name] += grad
             self._move_statistics(values)
-        return StepResult(loss, correct), total
+        return StepResult(loss, correct if task.of_classes else None), total
 
     def train_step(self, images: np.ndarray, labels: np.ndarray, learning_rate: float) -> StepResult:
         """One optimizer step over a batch; loss and correct answers are from before the update."""

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MEST_DIGEST "f991bf7013830101"
+#define MEST_DIGEST "6868eba3b45ed695"
 
 enum {
     MEST_SEGMENT_ARENA, MEST_SEGMENT_HERE, MEST_SEGMENT_TENSORS, MEST_SEGMENT_LISTS, MEST_SEGMENTS
@@ -38,9 +38,10 @@ enum {
     MEST_OP_NORM_GRAD_FINISH, MEST_OP_SAMPLE_NORM, MEST_OP_SAMPLE_NORM_GRAD, MEST_OP_ADD, MEST_OP_COPY,
     MEST_OP_PUSH_GRAD, MEST_OP_ARITHMETIC, MEST_OP_ARITHMETIC_GRAD, MEST_OP_STORED_GRAD, MEST_OP_MAX_POOL,
     MEST_OP_MAX_POOL_GRAD, MEST_OP_AVG_POOL, MEST_OP_AVG_POOL_GRAD, MEST_OP_SELECT, MEST_OP_SELECT_GRAD, MEST_OP_CONCAT,
-    MEST_OP_CONCAT_GRAD, MEST_OP_LOSS, MEST_OP_ZERO, MEST_OP_UPDATE, MEST_OP_OUTPUT, MEST_OP_ATTENTION,
-    MEST_OP_ATTENTION_GRAD, MEST_OP_PREPEND, MEST_OP_PREPEND_GRAD, MEST_OP_POSITIONS, MEST_OP_POSITIONS_GRAD,
-    MEST_OP_SELECT_POSITIONS, MEST_OP_SELECT_POSITIONS_GRAD, MEST_OP_NARROW, MEST_OP_WIDEN, MEST_OP_COUNT
+    MEST_OP_CONCAT_GRAD, MEST_OP_LOSS, MEST_OP_LOSS_MARKS, MEST_OP_LOSS_VALUES, MEST_OP_LOSS_PIXELS, MEST_OP_ZERO,
+    MEST_OP_UPDATE, MEST_OP_OUTPUT, MEST_OP_ATTENTION, MEST_OP_ATTENTION_GRAD, MEST_OP_PREPEND, MEST_OP_PREPEND_GRAD,
+    MEST_OP_POSITIONS, MEST_OP_POSITIONS_GRAD, MEST_OP_SELECT_POSITIONS, MEST_OP_SELECT_POSITIONS_GRAD, MEST_OP_NARROW,
+    MEST_OP_WIDEN, MEST_OP_COUNT
 };
 
 enum {
@@ -315,6 +316,7 @@ typedef struct {
     int32_t input_grad;            /* CONV_GRAD: `out` is wanted */
     int32_t weight_grad;           /* CONV_GRAD: the weight's gradient is wanted */
     int32_t classes;
+    int32_t ignored;               /* LOSS_PIXELS: what a pixel without a class is marked by */
     float smoothing;
     int32_t first_channel, part_channels; /* CONCAT, CONCAT_GRAD: where a part lies in the whole */
     MestPlannedView a, b;          /* NARROW: b is `out` as it will be read */
@@ -343,6 +345,7 @@ typedef struct {
     int32_t input_grad;            /* CONV_GRAD: `out` is wanted */
     int32_t weight_grad;           /* CONV_GRAD: the weight's gradient is wanted */
     int32_t classes;
+    int32_t ignored;               /* LOSS_PIXELS: what a pixel without a class is marked by */
     float smoothing;
     int32_t first_channel, part_channels; /* CONCAT, CONCAT_GRAD: where a part lies in the whole */
     MestView a, b;                 /* NARROW: b is `out` as it will be read */
@@ -395,13 +398,16 @@ typedef struct {
 typedef struct {
     const float *images;           /* (n, channels, height, width) */
     const int64_t *labels;         /* (n,) or NULL */
+    const uint8_t *marks;          /* (n, ...) or NULL: 0 or 1 for each answer, or a class for each pixel */
+    const float *values;           /* (n, ...) or NULL: what each answer should be */
     float *logits;                 /* (n, classes) or NULL */
-    int64_t batch;                 /* samples that the mean loss is taken over */
+    int64_t targets;               /* numbers of `marks` or `values` for each sample */
+    int64_t batch;                 /* terms that the mean loss is taken over: samples, answers or pixels */
     int32_t micro_batches;
     int32_t begin, start, body, end;
     float learning_rate;
     int32_t update_count;          /* updates before this one, for Adam's bias correction */
-    double loss;                   /* out: summed over samples, added to */
+    double loss;                   /* out: summed over those terms, added to */
     int64_t correct;               /* out: added to */
     double *seconds;               /* out: per step, added to, or NULL */
 } MestCall;
@@ -592,6 +598,7 @@ static inline MestStep mest_step(const MestProgram *p, const MestPlannedStep *s)
     r.input_grad = s->input_grad;
     r.weight_grad = s->weight_grad;
     r.classes = s->classes;
+    r.ignored = s->ignored;
     r.smoothing = s->smoothing;
     r.first_channel = s->first_channel;
     r.part_channels = s->part_channels;
@@ -952,29 +959,30 @@ _Static_assert(offsetof(MestPlannedStep, accumulate) == 8, "MestPlannedStep");
 _Static_assert(offsetof(MestPlannedStep, input_grad) == 12, "MestPlannedStep");
 _Static_assert(offsetof(MestPlannedStep, weight_grad) == 16, "MestPlannedStep");
 _Static_assert(offsetof(MestPlannedStep, classes) == 20, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, smoothing) == 24, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, first_channel) == 28, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, part_channels) == 32, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, a) == 36, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, b) == 84, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, g) == 132, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, sums) == 192, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, out) == 252, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, out_count) == 256, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, conv) == 264, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, norm) == 268, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, sums_norm) == 272, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, pool) == 276, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, arithmetic) == 280, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, update) == 284, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, samplenorm) == 288, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, attention) == 292, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, tokens) == 296, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, channel_list) == 300, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, scratch) == 304, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, partial_grads) == 308, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, scratch_floats) == 312, "MestPlannedStep");
-_Static_assert(sizeof(MestPlannedStep) == 320, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, ignored) == 24, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, smoothing) == 28, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, first_channel) == 32, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, part_channels) == 36, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, a) == 40, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, b) == 88, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, g) == 136, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, sums) == 196, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, out) == 256, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, out_count) == 264, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, conv) == 272, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, norm) == 276, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, sums_norm) == 280, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, pool) == 284, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, arithmetic) == 288, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, update) == 292, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, samplenorm) == 296, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, attention) == 300, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, tokens) == 304, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, channel_list) == 308, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, scratch) == 312, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, partial_grads) == 316, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, scratch_floats) == 320, "MestPlannedStep");
+_Static_assert(sizeof(MestPlannedStep) == 328, "MestPlannedStep");
 
 #if __SIZEOF_POINTER__ == 8
 _Static_assert(offsetof(MestProgram, arena) == 0, "MestProgram");
@@ -1013,19 +1021,22 @@ _Static_assert(offsetof(MestProgram, in_w) == 196, "MestProgram");
 _Static_assert(sizeof(MestProgram) == 200, "MestProgram");
 _Static_assert(offsetof(MestCall, images) == 0, "MestCall");
 _Static_assert(offsetof(MestCall, labels) == 8, "MestCall");
-_Static_assert(offsetof(MestCall, logits) == 16, "MestCall");
-_Static_assert(offsetof(MestCall, batch) == 24, "MestCall");
-_Static_assert(offsetof(MestCall, micro_batches) == 32, "MestCall");
-_Static_assert(offsetof(MestCall, begin) == 36, "MestCall");
-_Static_assert(offsetof(MestCall, start) == 40, "MestCall");
-_Static_assert(offsetof(MestCall, body) == 44, "MestCall");
-_Static_assert(offsetof(MestCall, end) == 48, "MestCall");
-_Static_assert(offsetof(MestCall, learning_rate) == 52, "MestCall");
-_Static_assert(offsetof(MestCall, update_count) == 56, "MestCall");
-_Static_assert(offsetof(MestCall, loss) == 64, "MestCall");
-_Static_assert(offsetof(MestCall, correct) == 72, "MestCall");
-_Static_assert(offsetof(MestCall, seconds) == 80, "MestCall");
-_Static_assert(sizeof(MestCall) == 88, "MestCall");
+_Static_assert(offsetof(MestCall, marks) == 16, "MestCall");
+_Static_assert(offsetof(MestCall, values) == 24, "MestCall");
+_Static_assert(offsetof(MestCall, logits) == 32, "MestCall");
+_Static_assert(offsetof(MestCall, targets) == 40, "MestCall");
+_Static_assert(offsetof(MestCall, batch) == 48, "MestCall");
+_Static_assert(offsetof(MestCall, micro_batches) == 56, "MestCall");
+_Static_assert(offsetof(MestCall, begin) == 60, "MestCall");
+_Static_assert(offsetof(MestCall, start) == 64, "MestCall");
+_Static_assert(offsetof(MestCall, body) == 68, "MestCall");
+_Static_assert(offsetof(MestCall, end) == 72, "MestCall");
+_Static_assert(offsetof(MestCall, learning_rate) == 76, "MestCall");
+_Static_assert(offsetof(MestCall, update_count) == 80, "MestCall");
+_Static_assert(offsetof(MestCall, loss) == 88, "MestCall");
+_Static_assert(offsetof(MestCall, correct) == 96, "MestCall");
+_Static_assert(offsetof(MestCall, seconds) == 104, "MestCall");
+_Static_assert(sizeof(MestCall) == 112, "MestCall");
 #endif
 
 #endif

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from native_check import batch
 from native_guards import mixed
+from native_networks import Builder
 
 from edge.engines.native.addresses import Lowered
 from edge.engines.native.engine import NativeEngine
 from edge.errors import DamagedError
 from edge.libmest import program as structs
 from edge.libmest.library import available
+from edge.network import Network
 from edge.plan.choices import Choices, Saved
 
 pytestmark = pytest.mark.skipif(not available()[0], reason=f"needs the native engine: {available()[1]}")
@@ -80,10 +82,23 @@ def altered(program: Lowered, random: np.random.Generator) -> tuple[ctypes.Struc
 )
 def test_altered_programs_are_refused_or_stay_within_their_memory(choices: Choices, guarded) -> None:
     """Numbers of operands, places, sizes, shapes, kinds of operator: no byte outside the engine's arrays is written."""
-    network = mixed()
+    alter_and_run(mixed(), choices, guarded, CHOICES.index(choices))
+
+
+@pytest.mark.parametrize("task", ["multilabel", "reconstruction", "segmentation"])
+def test_altered_losses(task: str, guarded) -> None:
+    """The same where the loss is of many answers, whose targets a call brings along."""
+    net = Builder((2, 5, 6), 2, seed=1, task=task)
+    value = net.relu(net.conv("input", 4, fmt="csr", sparsity=0.5))
+    net.linear(net.global_pool(value), 2) if task == "multilabel" else net.conv(value, 2, bias=True)
+    alter_and_run(net.network(), CHOICES[0], guarded, len(CHOICES) + len(task))
+
+
+def alter_and_run(network: Network, choices: Choices, guarded, number: int) -> None:
+    """Alter a program many times, and run it where the library does not refuse it."""
     engine = NativeEngine.of(network, choices)
     images, labels = batch(network, choices.batch_size)
-    random = np.random.default_rng([SEED, CHOICES.index(choices)])
+    random = np.random.default_rng([SEED, number])
     program = engine.training[choices.micro_batch]
     refused = ran = 0
     for _ in range(CASES // len(CHOICES)):

@@ -1,4 +1,4 @@
-/* Softmax cross-entropy with label smoothing, its gradient, and logits for prediction. */
+/* Softmax cross-entropy with label smoothing, its gradient, and answers for prediction. */
 #ifndef MEST_LOSS_H
 #define MEST_LOSS_H
 
@@ -12,7 +12,7 @@ static void op_loss(const Context *x, const MestStep *step) {
     const long s = p->samples, classes = step->classes;
     const int64_t *labels = x->call->labels + (long)x->micro_batch * p->groups * s;
     const double part = 1.0 / (double)x->call->batch, floor = step->smoothing / (double)classes;
-    if (x->thread) return;
+    if (x->thread || !x->call->labels) return;
     for (long i = 0; i < p->groups * s; i++) {
         const float *z = step->a.data + i / s * classes * s + i % s;
         float *out = step->out ? step->out + i / s * classes * s + i % s : NULL;
@@ -32,13 +32,13 @@ static void op_loss(const Context *x, const MestStep *step) {
     }
 }
 
-/* Stored logits to (n, classes). */
+/* Stored logits, or answers of any shape, to (n, classes). */
 static void op_output(const Context *x, const MestStep *step) {
     const long s = x->program->samples, n = x->program->groups * s, classes = step->classes;
     float *logits = x->call->logits + (long)x->micro_batch * n * classes;
-    if (x->thread) return;
+    const Range r = share(classes, x->thread, x->threads);
     for (long i = 0; i < n; i++)
-        for (long k = 0; k < classes; k++) logits[i * classes + k] = step->a.data[(i / s * classes + k) * s + i % s];
+        for (long k = r.begin; k < r.end; k++) logits[i * classes + k] = step->a.data[(i / s * classes + k) * s + i % s];
 }
 
 #endif

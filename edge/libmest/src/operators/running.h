@@ -6,6 +6,7 @@
 #include "conv_grad.h"
 #include "elementwise.h"
 #include "loss.h"
+#include "loss_of_many.h"
 #include "narrow.h"
 #include "norm.h"
 #include "pooling.h"

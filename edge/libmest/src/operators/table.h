@@ -29,6 +29,9 @@
     X(CONCAT, op_concat, check_concat)                               \
     X(CONCAT_GRAD, op_concat_grad, check_concat_grad)                \
     X(LOSS, op_loss, check_logits)                                   \
+    X(LOSS_MARKS, op_loss_marks, check_loss_of_many)                 \
+    X(LOSS_VALUES, op_loss_values, check_loss_of_many)               \
+    X(LOSS_PIXELS, op_loss_pixels, check_loss_of_many)               \
     X(ZERO, op_zero, check_zero)                                     \
     X(UPDATE, op_update, check_update)                               \
     X(OUTPUT, op_output, check_logits)                               \
