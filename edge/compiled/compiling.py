@@ -60,6 +60,12 @@ def compile_plan(job: CompileJob) -> CompileResult:
     """
     _refuse_unfit(job.settings)
     artifact = open_artifact(job.artifact)
+    task = artifact.network.task
+    if not task.of_classes:
+        raise InputError(
+            f"{job.artifact}: is trained for {task.name}, and a compiled plan for one class of many alone; "
+            "use mest finetune"
+        )
     start = Start.of(artifact, None, job.settings.mutate)
     state = artifact.state
     if start is not None:

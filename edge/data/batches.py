@@ -12,6 +12,8 @@ from edge.data.preprocess import Preprocess
 from edge.data.source import Source
 from edge.errors import InputError
 from edge.spelling import named
+from edge.tasks.segmentation import IGNORED
+from edge.tasks.task import Shape
 
 AUGMENTS = ("none", "flip", "crop", "crop-flip")
 _HOLD_OUT, _ORDER, _AUGMENT = 1, 2, 3  # what a key is drawn for
@@ -68,6 +70,7 @@ def refuse_augmenting_numbers(preprocess: Preprocess, augment: str) -> None:
 class Batches:
     """Reads batches of a source into one pair of buffers. A batch is valid until the next one is read.
 
+    `output` is the shape of the network's answers, by which tasks without classes know the shape of their targets.
     Raises InputError for augmentation of what is no image.
     """
 
@@ -79,6 +82,7 @@ class Batches:
         batch_size: int,
         seed: int = 0,
         augment: str = "none",
+        output: Shape = (),
     ) -> None:
         refuse_augmenting_numbers(preprocess, augment)
         self._source = source
@@ -87,12 +91,13 @@ class Batches:
         self._flip = "flip" in augment
         self._crop = "crop" in augment
         self._images = np.zeros((batch_size, *shape), dtype=np.float32)
-        self._labels = np.zeros(batch_size, dtype=np.int64)
-        self._padded: np.ndarray | None = None
+        self._task = source.task
+        self._labels: np.ndarray = np.zeros((batch_size, *source.task.target(output)), dtype=source.task.dtype)
+        self._padded: dict[int, np.ndarray] = {}  # by what enters at the edge
 
     @staticmethod
     def buffer_bytes(shape: tuple[int, int, int], batch_size: int) -> int:
-        """Bytes of the buffers."""
+        """Bytes of the buffers, with labels of classes."""
         return batch_size * (4 * int(np.prod(shape)) + 8)
 
     def order(self, samples: np.ndarray, epoch: int) -> np.ndarray:
@@ -100,11 +105,19 @@ class Batches:
         return in_order(samples, self._seed, epoch)
 
     def read(self, samples: np.ndarray, epoch: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Images float32 `(n, c, h, w)` and labels int64 `(n,)`; augmented where an epoch is given."""
+        """Images float32 `(n, c, h, w)` and labels int64 `(n,)`; augmented where an epoch is given.
+
+        Another task has its targets `(n, ...)` in the place of labels; masks are moved as their images are.
+        """
+        self._source.targets(samples, self._labels[: len(samples)])
         for row, sample in enumerate(samples):
             pixels = self._source.pixels(int(sample), self._preprocess)
             if epoch is not None and (self._flip or self._crop):
-                pixels = self._augmented(pixels, chance.mix(self._seed, _AUGMENT, epoch, int(sample)))
+                key = chance.mix(self._seed, _AUGMENT, epoch, int(sample))
+                pixels = self._augmented(pixels, key)
+                if self._task.masks_images:
+                    mask = self._labels[row]
+                    mask[...] = self._augmented(mask[:, :, None].copy(), key, IGNORED)[:, :, 0]
             expected = (self._images.shape[2], self._images.shape[3], self._images.shape[1])
             if pixels.shape != expected and not self._preprocess.takes_images:
                 raise InputError(other_size(pixels.shape, expected))
@@ -114,7 +127,6 @@ class Batches:
                     f"{expected[0]}x{expected[1]}; the artifact's preprocessing neither resizes nor crops it to that"
                 )
             self._preprocess.normalise(pixels, self._images[row])
-        self._labels[: len(samples)] = self._source.labels[samples]
         return self._images[: len(samples)], self._labels[: len(samples)]
 
     def in_turn(self, samples: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -123,15 +135,17 @@ class Batches:
         for start in range(0, len(samples), size):
             yield self.read(samples[start : start + size])
 
-    def _augmented(self, pixels: np.ndarray, key: int) -> np.ndarray:
-        """Pixels shifted by up to four (black enters at the edge) and mirrored, as the bits of `key` say."""
+    def _augmented(self, pixels: np.ndarray, key: int, border: int = 0) -> np.ndarray:
+        """Pixels shifted by up to four (`border` enters at the edge) and mirrored, as the bits of `key` say."""
         if self._crop:
             height, width, bands = pixels.shape
-            if self._padded is None:
-                self._padded = np.zeros((height + 2 * _CROP_PADDING, width + 2 * _CROP_PADDING, bands), np.uint8)
+            padded = self._padded.get(border)
+            if padded is None:
+                sides = (height + 2 * _CROP_PADDING, width + 2 * _CROP_PADDING, bands)
+                padded = self._padded[border] = np.full(sides, border, np.uint8)
             top, left = key % (2 * _CROP_PADDING + 1), (key >> 16) % (2 * _CROP_PADDING + 1)
-            self._padded[_CROP_PADDING:-_CROP_PADDING, _CROP_PADDING:-_CROP_PADDING] = pixels
-            pixels = self._padded[top : top + height, left : left + width]
+            padded[_CROP_PADDING:-_CROP_PADDING, _CROP_PADDING:-_CROP_PADDING] = pixels
+            pixels = padded[top : top + height, left : left + width]
         if self._flip and key >> 63:
             pixels = pixels[:, ::-1]
         return pixels

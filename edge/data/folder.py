@@ -22,6 +22,8 @@ from edge.data.preprocess import Preprocess
 from edge.data.source import class_map, or_skip
 from edge.errors import InputError
 from edge.files.digest import sha256
+from edge.tasks.registry import CLASSIFICATION
+from edge.tasks.task import Task
 
 
 class FolderSource:
@@ -29,6 +31,8 @@ class FolderSource:
 
     With `train/` and `test/` (or `valid/`, `val/`) in the folder, `test_indices` are the images of the latter.
     """
+
+    task: Task = CLASSIFICATION
 
     def __init__(
         self,
@@ -40,10 +44,8 @@ class FolderSource:
     ) -> None:
         left_out = LeftOut()
         train, test = parts_of(folder, left_out)
-        self._root = folder
-        self._folders: list[Path] = []
-        names: list[bytes] = []  # of each class all names in one, and where they end: a few bytes per image
-        lengths, classes, labels = [], [], []
+        listed: list[tuple[Path, list[bytes], int]] = []
+        trained = len(subfolders(train))
         for part in (train, test):
             if part is None:
                 continue
@@ -56,24 +58,34 @@ class FolderSource:
                 inside = image_files(part / name, left_out)
                 if not inside:
                     raise InputError(f"{part / name}: holds no images; allowed are {', '.join(sorted(SUFFIXES))}")
-                names.append(b"".join(inside))
-                lengths.append(np.array([len(file) for file in inside], dtype=np.int64))
-                classes.append(np.full(len(inside), len(self._folders), dtype=np.int32))
-                labels.append(np.full(len(inside), number, dtype=np.int32))
-                self._folders.append(part / name)
-        self._names = b"".join(names)
+                listed.append((part / name, inside, int(number)))
+        self._open(folder, listed, None if test is None else trained, left_out)
+        self._survey(preprocess, unreadable, decode_all)
+        self._mark_tested()
+
+    def _open(
+        self, root: Path, listed: Sequence[tuple[Path, list[bytes], int]], trained: int | None, left_out: LeftOut
+    ) -> None:
+        """Hold the names of files by their folders, each with its label; those behind the `trained` ones are tested."""
+        self._root, self._trained = root, trained
+        self._folders = [folder for folder, _, _ in listed]
+        # Of each folder all names in one, and where they end: a few bytes per image.
+        lengths = [np.array([len(file) for file in inside], dtype=np.int64) for _, inside, _ in listed]
+        classes = [np.full(len(inside), number, dtype=np.int32) for number, (_, inside, _) in enumerate(listed)]
+        labels = [np.full(len(inside), label, dtype=np.int32) for _, inside, label in listed]
+        self._names = b"".join(b"".join(inside) for _, inside, _ in listed)
         ends = np.cumsum(np.concatenate(lengths))
         self._ends = ends.astype(np.uint32)
         self._starts = (ends - np.concatenate(lengths)).astype(np.uint32)
         self._class = np.concatenate(classes)
         self.labels = np.concatenate(labels)
         self.skipped = 0
-        self.notes = left_out.note(folder)
-        self._survey(preprocess, unreadable, decode_all)
+        self.notes = left_out.note(root)
+
+    def _mark_tested(self) -> None:
         self.test_indices: np.ndarray | None = None
-        if test is not None:
-            trained = len(subfolders(train))
-            self.test_indices = np.flatnonzero(self._class >= trained).astype(np.int32)
+        if self._trained is not None:
+            self.test_indices = np.flatnonzero(self._class >= self._trained).astype(np.int32)
 
     def path(self, index: int) -> Path:
         """The file of one image."""
@@ -125,6 +137,10 @@ class FolderSource:
         """The uint8 pixels `(h, w, c)` of one image; InputError names a file that cannot be read."""
         return read_image(self._file(index), preprocess, self.decoder_bytes, or_skip())
 
+    def targets(self, samples: np.ndarray, out: np.ndarray) -> None:
+        """The labels of samples, into `out`."""
+        out[...] = self.labels[samples]
+
     def keys(self) -> np.ndarray:
         """A number of each image by the names of its folder and file and by the file's size, uint64 `(n,)`."""
         found = np.empty(len(self.labels), np.uint64)
@@ -133,9 +149,13 @@ class FolderSource:
             file = self._file(index)
             name, size = os.path.basename(file), os.stat(file).st_size  # noqa: PTH116, PTH119 - see `_file`
             digest = sha256()
-            digest.update(os.fsencode(f"{folders[folder]}/{name}/{size}"))
+            digest.update(os.fsencode(f"{folders[folder]}/{name}/{size}{self._beside(index)}"))
             found[index] = int.from_bytes(digest.digest()[:8], "little")
         return found
+
+    def _beside(self, index: int) -> str:
+        """What else tells an image from what it was before."""
+        return ""
 
     def close(self) -> None:
         """Nothing is held open between images."""

@@ -42,6 +42,14 @@ def parts_of(folder: Path, left_out: LeftOut) -> tuple[Path, Path | None]:
     return train, found[0] if found else None
 
 
+def unsorted_parts(folder: Path) -> tuple[Path, Path | None]:
+    """The folders to train on and to test on, of images without classes: `train/` and `test/`, or the folder."""
+    if not (folder / "train").is_dir():
+        return folder, None
+    found = [folder / name for name in TEST_PARTS if (folder / name).is_dir()]
+    return folder / "train", found[0] if found else None
+
+
 def subfolders(folder: Path) -> list[str]:
     """Names of the folders inside, sorted; hidden ones aside."""
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))

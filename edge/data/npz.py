@@ -15,55 +15,49 @@ from edge.data.source import MOST_LABELS, class_map, text
 from edge.data.stored_array import StoredArray
 from edge.errors import InputError
 from edge.inputs import as_image
+from edge.tasks.registry import CLASSIFICATION
+from edge.tasks.task import Task
 
 IMAGES, INPUTS = "images", "inputs"  # the names of the array
 NUMBERS = (("u", 1), ("i", 2), ("f", 4))  # kind and bytes of what `inputs` may hold: uint8, int16, float32
 
 
-class NpzSource:
-    """`images` uint8 `(n, h, w)` or `(n, h, w, c)` and `labels` of an npz file, read image by image from the disk.
+class NpzEntries:
+    """The entries of an npz file, read one by one from the disk: `images` uint8 `(n, h, w)` or `(n, h, w, c)`.
 
     For a model that takes no images, `inputs` uint8, int16 or float32 `(n, features)`, `(n, channels, length)` or
-    `(n, channels, height, width)` in their place. A compressed file is unpacked to a temporary file in `spool`.
+    `(n, channels, height, width)` in their place. `targets` names the array that lies beside them, None without one;
+    `open_targets` is called while the file is open. A compressed file is unpacked to a temporary file in `spool`.
     """
 
     def __init__(
-        self,
-        path: Path,
-        class_names: Sequence[str],
-        spool: Path | None = None,
-        preprocess: Preprocess | None = None,
+        self, path: Path, targets: str | None, spool: Path | None = None, preprocess: Preprocess | None = None
     ) -> None:
         from zipfile import BadZipFile, ZipFile
 
         self._path = path
         takes_images = preprocess is None or preprocess.takes_images
-        wanted = IMAGES if takes_images else INPUTS
+        self._wanted = wanted = IMAGES if takes_images else INPUTS
         try:
             with ZipFile(path) as archive:
-                missing = {f"{wanted}.npy", "labels.npy"} - set(archive.namelist())
+                needed = {f"{wanted}.npy", *([f"{targets}.npy"] if targets else [])}
+                missing = needed - set(archive.namelist())
                 if missing:
-                    raise InputError(f"{path}: {_lacking(min(missing)[:-4], wanted, archive)}")
-                labels = _small_array(archive, "labels.npy")
-                names = None
+                    raise InputError(f"{path}: {_lacking(min(missing)[:-4], wanted, archive, targets)}")
+                self._array = StoredArray(archive, path, wanted, spool, _odd_images if takes_images else _odd_inputs)
+                names, test = None, None
                 if "class_names.npy" in archive.namelist():
                     names = [text(name) for name in _small_array(archive, "class_names.npy").tolist()]
-                test = _small_array(archive, "test.npy") if "test.npy" in archive.namelist() else None
-                self._array = StoredArray(archive, path, wanted, spool, _odd_images if takes_images else _odd_inputs)
+                if "test.npy" in archive.namelist():
+                    test = _small_array(archive, "test.npy")
+                self.open_targets(archive, names, spool)
         except (BadZipFile, ValueError, OSError, EOFError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise InputError(f"{path}: not a readable npz file ({error}); write it with numpy.savez") from None
         count = self._array.shape[0]
-        if labels.shape != (count,) or labels.dtype.kind not in "iu" or not labels.size:
-            raise InputError(
-                f"{path}: labels are {labels.dtype} {labels.shape}; needed is one integer for each of the "
-                f"{count} {wanted}"
-            )
-        numbers = self._numbers(labels, names, class_names)
-        if test is not None and (test.shape != labels.shape or test.dtype != np.bool_ or not test.any()):
+        if test is not None and (test.shape != (count,) or test.dtype != np.bool_ or not test.any()):
             raise InputError(f"{path}: test {test.dtype} {test.shape} must be bool, one for each image, and mark some")
-        self.labels = numbers[labels]
         self.test_indices = None if test is None else np.flatnonzero(test).astype(np.int32)
         self._pixels = pixels_of(self._array.buffer) if takes_images else numbers_of(self._array.buffer)
         height, width, bands = self._pixels.shape
@@ -74,6 +68,60 @@ class NpzSource:
             self.decoder_bytes += decoding_bytes(header, preprocess)
         self.skipped = 0
         self.notes: tuple[str, ...] = ()
+
+    def open_targets(self, archive: ZipFile, names: list[str] | None, spool: Path | None) -> None:
+        """Take what lies beside the entries; `names` are those that the file has."""
+
+    def pixels(self, index: int, preprocess: Preprocess) -> np.ndarray:
+        """The uint8 pixels, or the numbers, `(h, w, c)` of one entry; valid until the next call."""
+        self._array.read(index)
+        if not preprocess.takes_images or preprocess.takes_pixels(self._pixels):
+            return self._pixels
+        from PIL import Image
+
+        flat = self._pixels[:, :, 0] if self._pixels.shape[2] == 1 else self._pixels
+        return preprocess.pixels(Image.fromarray(flat))
+
+    def keys(self) -> np.ndarray:
+        """A number of each entry by its place and by the checksum that the file holds of them all, uint64 `(n,)`."""
+        return np.arange(self._array.shape[0], dtype=np.uint64) + (np.uint64(self._checksum()) << np.uint64(32))
+
+    def _checksum(self) -> int:
+        return self._array.checksum
+
+    def close(self) -> None:
+        """Close the file; an unpacked copy vanishes with it."""
+        self._array.close()
+
+
+class NpzSource(NpzEntries):
+    """Entries with `labels`, the class of each."""
+
+    task: Task = CLASSIFICATION
+
+    def __init__(
+        self,
+        path: Path,
+        class_names: Sequence[str],
+        spool: Path | None = None,
+        preprocess: Preprocess | None = None,
+    ) -> None:
+        self._class_names = class_names
+        super().__init__(path, "labels", spool, preprocess)
+
+    def open_targets(self, archive: ZipFile, names: list[str] | None, spool: Path | None) -> None:
+        """Read all labels, and map them to the artifact's classes."""
+        labels, count = _small_array(archive, "labels.npy"), self._array.shape[0]
+        if labels.shape != (count,) or labels.dtype.kind not in "iu" or not labels.size:
+            raise InputError(
+                f"{self._path}: labels are {labels.dtype} {labels.shape}; needed is one integer for each of the "
+                f"{count} {self._wanted}"
+            )
+        self.labels = self._numbers(labels, names, self._class_names)[labels]
+
+    def targets(self, samples: np.ndarray, out: np.ndarray) -> None:
+        """The labels of samples, into `out`."""
+        out[...] = self.labels[samples]
 
     def _numbers(self, labels: np.ndarray, names: list[str] | None, class_names: Sequence[str]) -> np.ndarray:
         """The artifact's class number of every label of the file, int32.
@@ -97,24 +145,6 @@ class NpzSource:
             raise InputError(f"{self._path}: label {int(labels.max())}; allowed are 0 to {len(numbers) - 1}")
         return numbers
 
-    def pixels(self, index: int, preprocess: Preprocess) -> np.ndarray:
-        """The uint8 pixels, or the numbers, `(h, w, c)` of one entry; valid until the next call."""
-        self._array.read(index)
-        if not preprocess.takes_images or preprocess.takes_pixels(self._pixels):
-            return self._pixels
-        from PIL import Image
-
-        flat = self._pixels[:, :, 0] if self._pixels.shape[2] == 1 else self._pixels
-        return preprocess.pixels(Image.fromarray(flat))
-
-    def keys(self) -> np.ndarray:
-        """A number of each entry by its place and by the checksum that the file holds of them all, uint64 `(n,)`."""
-        return np.arange(len(self.labels), dtype=np.uint64) + (np.uint64(self._array.checksum) << np.uint64(32))
-
-    def close(self) -> None:
-        """Close the file; an unpacked copy vanishes with it."""
-        self._array.close()
-
 
 class NpzInputs:
     """The `inputs` of an npz file alone, whatever lies beside them."""
@@ -125,7 +155,7 @@ class NpzInputs:
         try:
             with ZipFile(path) as archive:
                 if f"{INPUTS}.npy" not in archive.namelist():
-                    raise InputError(f"{path}: {_lacking(INPUTS, INPUTS, archive)}")
+                    raise InputError(f"{path}: {_lacking(INPUTS, INPUTS, archive, 'labels')}")
                 self._array = StoredArray(archive, path, INPUTS, spool, _odd_inputs)
         except (BadZipFile, ValueError, EOFError) as error:
             raise InputError(f"{path}: not a readable npz file ({error}); write it with numpy.savez") from None
@@ -176,14 +206,15 @@ def _odd_inputs(shape: tuple[int, ...], dtype: np.dtype, fortran: bool) -> str |
     return "inputs lie in Fortran order; save numpy.ascontiguousarray(inputs)" if fortran else None
 
 
-def _lacking(name: str, wanted: str, archive: ZipFile) -> str:
+def _lacking(name: str, wanted: str, archive: ZipFile, targets: str | None) -> str:
     """What to say of an array that is not there; of the other kind of data too, where the file holds that."""
     other = INPUTS if wanted == IMAGES else IMAGES
     held = ""
     if name == wanted and f"{other}.npy" in archive.namelist():
         takes = "images" if wanted == IMAGES else "windows or vectors of numbers"
         held = f", but {other!r}, and the model takes {takes}"
-    return f"has no array {name!r}{held}; an npz needs {wanted!r} and 'labels'"
+    beside = f" and {targets!r}" if targets else ""
+    return f"has no array {name!r}{held}; an npz needs {wanted!r}{beside}"
 
 
 def _small_array(archive: ZipFile, member: str) -> np.ndarray:

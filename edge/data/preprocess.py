@@ -122,6 +122,22 @@ class Preprocess:
         array = np.asarray(image)
         return array[:, :, None] if array.ndim == 2 else array
 
+    def mask(self, mask: np.ndarray) -> np.ndarray:
+        """The mask uint8 `(h, w)` of an image, prepared as `pixels` prepares that image, by the nearest pixel."""
+        if self.target(mask.shape[::-1]) in (None, mask.shape[::-1]) and self.crop in (None, mask.shape):
+            return mask
+        from PIL import Image
+
+        image = Image.fromarray(mask)
+        target = self.target(image.size)
+        if target is not None and target != image.size:
+            image = image.resize(target, resample=_INTERPOLATIONS_PILLOW["nearest"])
+        if self.crop is not None:
+            height, width = self.crop
+            left, top = (image.size[0] - width) // 2, (image.size[1] - height) // 2
+            image = image.crop((left, top, left + width, top + height))
+        return np.asarray(image)
+
     def target(self, size: tuple[int, int]) -> tuple[int, int] | None:
         """The (width, height) that an image of (width, height) is resized to, None where it stays as it is."""
         if self.resize is None:

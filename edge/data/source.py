@@ -12,15 +12,17 @@ from edge.data.image_files import TEST_PARTS, composed, same_names
 from edge.data.preprocess import Preprocess
 from edge.errors import InputError
 from edge.spelling import named
+from edge.tasks.task import Task
 
 MOST_LABELS = 1 << 16
 UNREADABLE = ("refuse", "skip")
 
 
 class Source(Protocol):
-    """Labelled images by index. `labels` are the artifact's class numbers, int32 `(n,)`."""
+    """Labelled images by index. `labels` are the artifact's class numbers, int32 `(n,)`; all 0 for another task."""
 
     labels: np.ndarray
+    task: Task
     test_indices: np.ndarray | None  # those that the file keeps for testing, int32; None where it does not say
     decoder_bytes: int  # the most that reading one image holds beside the result
     one_size: tuple[int, int] | None  # the (height, width) of all images; None where they differ
@@ -29,6 +31,9 @@ class Source(Protocol):
 
     def pixels(self, index: int, preprocess: Preprocess) -> np.ndarray:
         """The uint8 pixels `(h, w, c)` of one image after conversion, resize and crop."""
+
+    def targets(self, samples: np.ndarray, out: np.ndarray) -> None:
+        """What the task wants of samples, their labels say, into `out` `(k, ...)`."""
 
     def keys(self) -> np.ndarray:
         """A number that tells each image from others and from what it was before, uint64 `(n,)`; cheap, not exact."""

@@ -35,23 +35,38 @@ PYTHON = Surroundings(INTERPRETER_GROWTH_BYTES, MARGIN_BYTES, RECORD_BYTES, MUTA
 _PASSING = ("mutation", "saving")  # kinds that are held only while their phase runs, never at the same time
 
 
+# Answers that are judged at once, by numbers in them (one sample at least), and the bytes that each number takes then.
+JUDGED_NUMBERS, JUDGED_BYTES = 1 << 15, 24
+
+
 @dataclass(frozen=True)
 class DataNeeds:
-    """Bytes that reading data takes: per sample of the set, for the decoder, and per batch."""
+    """Bytes that reading data takes: per sample of the set, for the decoder, and per batch.
+
+    `answer_bytes` are of the answers to one sample where they are more than a few numbers.
+    """
 
     samples: int = 0
     decoder_bytes: int = 0
     image_bytes: int = 0  # one float32 image
+    target_bytes: int = 8  # a label
+    answer_bytes: int = 0
 
     _PER_SAMPLE = 4 + 4 + 20  # split and order, and the keys while an epoch is shuffled; labels are held already
 
     def items(self, batch_size: int) -> tuple[Item, ...]:
         """The buffers for batches of a size."""
-        return (
-            Item("data", "batch", batch_size * (self.image_bytes + 8)),
+        found = (
+            Item("data", "batch", batch_size * (self.image_bytes + self.target_bytes)),
             Item("data", "decoder", self.decoder_bytes),
             Item("data", "labels and order", self.samples * self._PER_SAMPLE),
         )
+        if not self.answer_bytes:
+            return found
+        # Those of a batch, of the piece that it is filled up to, and what judging a few of them holds.
+        judged = max(self.answer_bytes // 4, min(JUDGED_NUMBERS, batch_size * self.answer_bytes // 4))
+        held = 2 * batch_size * self.answer_bytes + JUDGED_BYTES * judged
+        return (*found, Item("data", "answers", held))
 
 
 @dataclass(frozen=True)

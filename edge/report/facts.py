@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge.report.moments import timeline
-from edge.report.numbers import bytes_text, percent_text, points_text, reading_text
+from edge.report.numbers import bytes_text, percent_text, points_text, reading_text, score_writer
 from edge.report.record import Measured, Record, Training
 
 
@@ -56,15 +56,18 @@ def _baseline(measured: Measured) -> str:
 
 
 def _accuracy(training: Training) -> Fact:
-    question, before, after = "Did accuracy rise?", training.accuracy_before, training.accuracy_after
+    metric, before, after = training.metric, training.accuracy_before, training.accuracy_after
+    question, write = f"Did {metric.label} {'rise' if metric.higher_is_better else 'fall'}?", score_writer(metric)
     if before.value is None or after.value is None:
-        detail = f"Before: {reading_text(before, percent_text)}; after: {reading_text(after, percent_text)}."
+        detail = f"Before: {reading_text(before, write)}; after: {reading_text(after, write)}."
         return Fact(question, "Not known", detail)
-    rise = after.value - before.value
+    change = after.value - before.value
     held_out = f" on {training.samples_held_out:,} held-out samples" if training.samples_held_out else ""
-    detail = f"{percent_text(before.value)} before, {percent_text(after.value)} after{held_out}."
-    answer = f"Yes, {points_text(rise)}" if rise > 0 else f"No, {points_text(rise)}" if rise < 0 else "No change"
-    return Fact(question, answer, detail, good=rise > 0)
+    detail = f"{write(before.value)} before, {write(after.value)} after{held_out}."
+    by = points_text(change) if metric.is_share else f"{change:+.3g}".replace("-", "−")
+    gained = metric.better(after.value, before.value)
+    answer = "No change" if not change else f"{'Yes' if gained else 'No'}, {by}"
+    return Fact(question, answer, detail, good=gained)
 
 
 def _zeros(training: Training) -> Fact:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edge.report.record import Limit, Reading
+from edge.tasks.metric import Metric
 
 MIB = 1024 * 1024
 NO_VALUE = "not measured"
@@ -41,6 +42,11 @@ def time_text(milliseconds: float | None) -> str:
 def percent_text(share: float | None) -> str:
     """A share in 0 to 1 as "91.4 %"."""
     return NO_VALUE if share is None else f"{share * 100:.1f} %"
+
+
+def score_writer(metric: Metric) -> Callable[[float], str]:
+    """How a metric is written: a share as a percentage, else its number."""
+    return percent_text if metric.is_share else lambda value: f"{value:.4g}"
 
 
 def points_text(difference: float) -> str:

@@ -9,9 +9,10 @@ from edge.report import html
 from edge.report.charts import Bar, Segment, Series, bars, curves, memory_over_step, share_axis
 from edge.report.facts import facts
 from edge.report.moments import KINDS, timeline
-from edge.report.numbers import bytes_text, limit_text, percent_text, reading_text, time_text
+from edge.report.numbers import bytes_text, limit_text, percent_text, reading_text, score_writer, time_text
 from edge.report.record import OperatorCost, Profile, Reading, Record, Training
 from edge.report.terminal import above
+from edge.tasks.registry import TASKS
 
 GLOSSARY = (
     ("Budget", "The most resident memory the whole process may ever have, interpreter and libraries included."),
@@ -144,8 +145,9 @@ def _peak_bar(name: str, peak: Reading, baseline: float) -> Bar:
 
 
 def learning(training: Training) -> str:
-    """Loss, accuracy and mutations over the run."""
-    parts = []
+    """Loss, accuracy or another task's metric, and mutations over the run."""
+    metric, parts = training.metric, []
+    write = score_writer(metric)
     if len(training.steps) > 1:
         loss = Series("Loss per step", tuple((float(point.step), point.loss) for point in training.steps))
         draw = partial(curves, [loss], "Loss over the steps", "step", "{:.3g}".format, from_zero=True)
@@ -154,13 +156,15 @@ def learning(training: Training) -> str:
     fitted = tuple((float(p.epoch), p.train_accuracy) for p in training.epochs if p.train_accuracy is not None)
     lines = [Series(name, points) for name, points in (("Held-out", held_out), ("Training", fitted)) if points]
     if any(len(line.points) > 1 for line in lines):
-        draw = partial(curves, lines, "Accuracy over the epochs", "epoch", share_axis)
-        parts.append(html.figure(draw, "Share of samples classified correctly."))
+        axis = share_axis if metric.is_share else write
+        draw = partial(curves, lines, f"{metric.title} over the epochs", "epoch", axis)
+        parts.append(html.figure(draw, metric.meaning))
     rows = [
         ("Steps", f"{training.step_count:,}"),
         ("Time per step (median)", reading_text(training.step_ms_median, time_text)),
-        ("Accuracy before", reading_text(training.accuracy_before, percent_text)),
-        ("Accuracy after", reading_text(training.accuracy_after, percent_text)),
+        (f"{metric.title} before", reading_text(training.accuracy_before, write)),
+        (f"{metric.title} after", reading_text(training.accuracy_after, write)),
+        *_further(training),
         ("Sparsity", reading_text(training.sparsity, percent_text)),
         ("Zeros kept", {True: "yes", False: "no", None: "not checked"}[training.zeros_kept]),
     ]
@@ -173,6 +177,13 @@ def learning(training: Training) -> str:
     if training.stopped_early is not None:
         rows.append(("Stopped early", training.stopped_early))
     return html.section("Training", *parts, html.table(("", "Value"), rows, numbers=1))
+
+
+def _further(training: Training) -> list[tuple[str, str]]:
+    """What the other metrics of the task came to."""
+    others = TASKS[training.task].metrics[1:]
+    found = [(metric, training.metrics_after.get(metric.key)) for metric in others]
+    return [(f"{each.title} after", score_writer(each)(value)) for each, value in found if value is not None]
 
 
 def time_by_operator(profile: Profile) -> str:

@@ -7,7 +7,7 @@ fills such a gap. All memory is in bytes, all times are in milliseconds, all acc
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,11 @@ from edge.errors import DamagedError, InputError
 from edge.files.decode import decode
 from edge.files.durable import replaced_text
 from edge.plan.footprint import Buffer, Item
+from edge.tasks.metric import Metric
+from edge.tasks.registry import CLASSIFICATION, TASKS
 
 SCHEMA = "mest-record/1"
+LEFT_OUT = {"left out": True}  # of a field that a record does not state where it has its default
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,11 @@ class MutationPoint:
 
 @dataclass(frozen=True)
 class Training:
-    """What the steps did. `steps` may be thinned to a few hundred points; `step_count` is the true number."""
+    """What the steps did. `steps` may be thinned to a few hundred points; `step_count` is the true number.
+
+    What is called accuracy, here and in `epochs`, is the first metric of `task`; `metrics_after` has all of them where
+    samples have no classes.
+    """
 
     step_count: int
     step_ms_median: Reading
@@ -122,6 +129,17 @@ class Training:
     samples_train: int | None = None
     samples_held_out: int | None = None
     stopped_early: str | None = None
+    task: str = field(default=CLASSIFICATION.name, metadata=LEFT_OUT)
+    metrics_after: dict[str, float] = field(default_factory=dict, metadata=LEFT_OUT)
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise ValueError(f"task {self.task!r}; known: {', '.join(TASKS)}")
+
+    @property
+    def metric(self) -> Metric:
+        """What is called accuracy here."""
+        return TASKS[self.task].metric
 
 
 @dataclass(frozen=True)
@@ -182,7 +200,7 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON values, under its schema."""
-        return {"schema": SCHEMA, **asdict(self)}
+        return {"schema": SCHEMA, **_plain(asdict(self), self)}
 
     @classmethod
     def from_json(cls, document: Any) -> Record:
@@ -204,7 +222,20 @@ def _shallow(value: Any) -> dict[str, Any]:
     """The fields of a dataclass by name, those inside it as they are."""
     if not is_dataclass(value):
         raise TypeError(f"{type(value).__name__} has no place in a record")
-    return {field.name: getattr(value, field.name) for field in fields(value)}
+    return {one.name: getattr(value, one.name) for one in fields(value) if not _unstated(one, getattr(value, one.name))}
+
+
+def _unstated(one: Field[Any], value: Any) -> bool:
+    default = one.default_factory() if one.default_factory is not MISSING else one.default
+    return "left out" in one.metadata and value == default
+
+
+def _plain(document: dict[str, Any], record: Record) -> dict[str, Any]:
+    """The document of a record without what it does not state."""
+    if record.training is not None:
+        stated = _shallow(record.training)
+        document["training"] = {name: value for name, value in document["training"].items() if name in stated}
+    return document
 
 
 def read_record(path: Path) -> Record:

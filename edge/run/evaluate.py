@@ -1,9 +1,9 @@
-"""Accuracy of an artifact or a state on labelled data."""
+"""Accuracy of an artifact or a state on labelled data, or the metrics of another task."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +12,33 @@ import numpy as np
 from edge.data.batches import Batches
 from edge.data.open import open_source
 from edge.handover.artifact import open_artifact
-from edge.plan.process import DataNeeds
 from edge.run.measured import Measured, measured
+from edge.run.needs import data_needs
 from edge.run.session import Board, open_for_inference
+from edge.tasks.task import Task, named_scores
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateResult(Measured):
-    """Share of the samples classified correctly, with the memory that it took."""
+    """The task's metrics over the samples, with the memory that it took."""
 
-    accuracy: float
+    task: Task
+    scores: tuple[float, ...]
     samples: int
     images: int  # the same, by the name that a run's evaluation has for it
     skipped: int
 
+    @property
+    def accuracy(self) -> float:
+        """The metric that decides: the share of the samples answered correctly, where they have classes."""
+        return self.scores[0]
+
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
+        """Plain JSON values: accuracy, or the metrics of another task by its name."""
+        facts = {name: value for name, value in vars(self).items() if name not in ("task", "scores")}
+        if self.task.of_classes:
+            return {"accuracy": self.scores[0], **facts}
+        return {**named_scores(self.task, self.scores), **facts}
 
 
 def evaluate(
@@ -41,26 +51,30 @@ def evaluate(
     unreadable: str = "refuse",
     say: Callable[[str], None] = lambda message: None,
 ) -> EvaluateResult:
-    """Accuracy over all samples of the data, or those that an npz file marks as `test` or a folder has in `test/`.
+    """The task's metrics over all samples, or those that an npz file marks as `test` or a folder has in `test/`.
 
     Images that cannot be read are refused or, with `unreadable` "skip", left out and counted.
     """
     board = Board()
     artifact = open_artifact(path)
-    source = open_source(data, artifact.class_names, spool, artifact.preprocess, unreadable)
-    needs = DataNeeds(len(source.labels), source.decoder_bytes, 4 * int(np.prod(artifact.shape)))
+    network = artifact.network
+    source = open_source(
+        data, artifact.class_names, spool, artifact.preprocess, unreadable, task=network.task, output=network.output
+    )
+    needs = data_needs(artifact, len(source.labels), source.decoder_bytes)
     try:
         for note in (*source.notes, *artifact.sizes_note(source.one_size)):
             say(note)
         with open_for_inference(board, artifact, engine, budget_bytes, threads, needs) as session:
             size = session.plan.choices.batch_size
-            batches = Batches(source, session.artifact.preprocess, session.artifact.shape, size)
+            shape, preprocess = session.artifact.shape, session.artifact.preprocess
+            batches = Batches(source, preprocess, shape, size, output=network.output)
             indices = source.test_indices
             if indices is None:
                 indices = np.arange(len(source.labels), dtype=np.int32)
-            accuracy = session.accuracy(batches, indices)
             return EvaluateResult(
-                accuracy=accuracy or 0.0,
+                task=network.task,
+                scores=session.scores(batches, indices) or (0.0,) * len(network.task.metrics),
                 samples=len(indices),
                 images=len(indices),
                 skipped=source.skipped,

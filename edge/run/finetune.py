@@ -13,7 +13,7 @@ from edge.data.batches import Batches
 from edge.data.open import open_source
 from edge.data.sample_list import SampleList
 from edge.data.source import Source
-from edge.errors import BudgetError
+from edge.errors import BudgetError, InputError
 from edge.files.lock import holding
 from edge.handover.artifact import Artifact
 from edge.handover.state import is_state
@@ -73,6 +73,12 @@ def _finetune(
 ) -> FinetuneResult:
     """The same, alone in the state's directory."""
     begun = Beginning.of(job)
+    task = begun.artifact.network.task
+    if job.settings.drop_after and not task.of_classes:
+        raise InputError(
+            f"{named('drop_after')} {job.settings.drop_after}: drops samples whose class was never forgotten, and the "
+            f"task is {task.name}; leave it out"
+        )
     source = _source(job, begun.artifact, job.data)
     held = _source(job, begun.artifact, job.eval_data) if job.eval_data else None
     try:
@@ -108,7 +114,8 @@ def _finetune(
 
 def _source(job: Job, artifact: Artifact, where: str) -> Source:
     """Data whose every image was decoded once, so that a damaged one is met before the run begins."""
-    return open_source(where, artifact.class_names, job.state, artifact.preprocess, job.unreadable, decode_all=True)
+    names, network = artifact.class_names, artifact.network
+    return open_source(where, names, job.state, artifact.preprocess, job.unreadable, True, network.task, network.output)
 
 
 @contextmanager
@@ -142,9 +149,8 @@ def _run(
 ) -> FinetuneResult:
     choices, settings, artifact = session.plan.choices, job.settings, begun.artifact
     keys = data.source.keys()
-    batches = Batches(
-        data.source, artifact.preprocess, artifact.shape, choices.batch_size, settings.seed, settings.augment
-    )
+    size, output = choices.batch_size, artifact.network.output
+    batches = Batches(data.source, artifact.preprocess, artifact.shape, size, settings.seed, settings.augment, output)
     facts = {
         "artifact": artifact.identity(session.plan.engine),
         "engine": session.plan.engine,

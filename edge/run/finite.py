@@ -33,5 +33,5 @@ def refuse_not_finite(logits: np.ndarray, whose: str = "the network") -> None:
 
 
 def rows_not_finite(logits: np.ndarray) -> int:
-    """The number of samples `(n, classes)` whose answer is not finite."""
-    return int((~np.isfinite(logits)).any(axis=1).sum())
+    """The number of samples `(n, ...)` whose answer is not finite."""
+    return int((~np.isfinite(logits)).reshape(len(logits), -1).any(axis=1).sum())

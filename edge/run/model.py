@@ -20,9 +20,10 @@ from edge.handover.state import write_state
 from edge.host.limits import memory_errors, parse_size
 from edge.plan.choices import OptimizerChoice
 from edge.plan.norms import lone_in_step, lone_refusal
-from edge.plan.process import DataNeeds, MemoryPlan
+from edge.plan.process import MemoryPlan
 from edge.plan.search import Request
 from edge.ranges import check_ranges
+from edge.run.needs import data_needs
 from edge.run.predict import Prediction, array_needs, array_pixels, predictions
 from edge.run.rate import MUTATIONS, densest_sparsity, mutation_bounds
 from edge.run.session import Board, Session
@@ -103,6 +104,8 @@ class Model:
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Logits `(n, classes)` of normalised float32 images `(n, c, h, w)`, any n; raw pixels go to `classify`.
 
+        Of another task than classification, its answers in their own shape.
+
         A model that takes windows or vectors gets `(n, c, l)` or `(n, f)`.
         """
         images = self._checked(images)
@@ -112,19 +115,28 @@ class Model:
             self._session.check()
         return logits
 
-    def train_step(self, images: np.ndarray, labels: np.ndarray, learning_rate: float) -> StepResult:
+    def train_step(self, images: np.ndarray, labels: np.ndarray | None, learning_rate: float) -> StepResult:
         """One optimizer step over up to `plan.choices.batch_size` samples; BudgetError when the budget is hit.
+
+        Labels are class numbers `(n,)`, or what the artifact's task has in their place: 0 or 1 for each label, numbers,
+        masks, None of an autoencoder.
 
         A single sample may leave a batch norm one value a channel: it is frozen for that step, and the result names it.
         InputError where the engine cannot do that, or the request was exact.
         """
-        images, labels = self._checked(images), np.asarray(labels, np.int64)
+        images, network = self._checked(images), self._session.artifact.network
+        task, output = network.task, network.output
+        labels = np.zeros((len(images), 0)) if labels is None else np.asarray(labels)
+        labels = np.asarray(labels, task.dtype)
         check_ranges({"learning_rate": learning_rate})
         most = self.plan.choices.batch_size
-        if not 0 < len(images) <= most or labels.shape != images.shape[:1]:
-            raise InputError(f"images {images.shape}, labels {labels.shape}: needed are 1 to {most} of both")
-        if labels.min() < 0 or labels.max() >= len(self.class_names):
+        if not 0 < len(images) <= most or labels.shape != (len(images), *task.target(output)):
+            needed = "of both" if task.of_classes else f"images and {task.each(output)}"
+            raise InputError(f"images {images.shape}, labels {labels.shape}: needed are 1 to {most} {needed}")
+        if task.of_classes and (labels.min() < 0 or labels.max() >= len(self.class_names)):
             raise InputError(f"labels {labels.min()} to {labels.max()}: allowed are 0 to {len(self.class_names) - 1}")
+        if problem := task.wrong(labels, output):
+            raise InputError(problem)
         lone = lone_in_step(self._session.artifact.network, self.plan.choices, len(images))
         if lone and (self._exact or not self._session.freezes_norms):
             why = "the request was exact" if self._exact else "this engine cannot freeze them for a step"
@@ -218,5 +230,5 @@ def load(
     if largest_image is not None and not artifact.preprocess.takes_images:
         raise InputError(f"largest_image {largest_image}: the model takes windows or vectors of numbers; leave it out")
     decoder = 0 if largest_image is None else array_needs(largest_image, artifact.preprocess)
-    data = DataNeeds(decoder_bytes=decoder, image_bytes=4 * int(np.prod(artifact.shape)))
+    data = data_needs(artifact, decoder_bytes=decoder)
     return Model(Session(board, artifact, engine, asked, data, budget), mutate, asked.exact)

@@ -8,11 +8,15 @@ from typing import Any
 
 from edge.errors import DamagedError
 from edge.files.decode import decode
+from edge.tasks.metric import ACCURACY, Metric
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a run is: everything beside arrays that the next step depends on."""
+    """Where a run is: everything beside arrays that the next step depends on.
+
+    What is called accuracy is the first metric of the network's task: accuracy where samples have classes.
+    """
 
     epoch: int = 0
     batch: int = 0
@@ -46,21 +50,24 @@ class Position:
             decode(MutationPoint, event, f"state: position.mutations[{number}]")
         return found
 
-    def after_epoch(self, accuracy: float | None, epochs: int, patience: int) -> tuple[Position, bool]:
+    def after_epoch(
+        self, accuracy: float | None, epochs: int, patience: int, metric: Metric = ACCURACY
+    ) -> tuple[Position, bool]:
         """The position after an epoch's last batch, and whether its held-out accuracy is the best of those at target.
 
         The run is finished after `epochs`, or after `patience` of them without a gain (0: never).
         """
         epoch, total = self.epoch + 1, max(self.epoch_samples, 1)
         judged = accuracy is not None and self.at_target  # denser networks are no measure for what will be kept
-        gained = judged and (self.best_accuracy is None or accuracy > self.best_accuracy)  # type: ignore[operator]
+        best = self.best_accuracy
+        gained = judged and (best is None or metric.better(accuracy, best))  # type: ignore[arg-type]
         waited = self.epochs_without_gain + 1 if judged and not gained else 0
-        early = f"no better held-out accuracy for {waited} epochs" if patience and waited >= patience else None
+        early = f"no better held-out {metric.label} for {waited} epochs" if patience and waited >= patience else None
         summary = {
             "epoch": epoch,
             "loss": self.epoch_loss / total,
             "accuracy": accuracy,
-            "train_accuracy": self.epoch_correct / total,
+            "train_accuracy": self.epoch_correct / total if metric is ACCURACY else None,
         }
         after = replace(
             self,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -20,10 +20,11 @@ from edge.data.preprocess import Preprocess
 from edge.errors import InputError
 from edge.handover.artifact import Artifact, open_artifact
 from edge.host.limits import memory_errors
-from edge.plan.process import DataNeeds
 from edge.run.finite import refuse_not_finite
 from edge.run.measured import Measured, measured
+from edge.run.needs import data_needs
 from edge.run.session import Board, Session, open_for_inference
+from edge.tasks.task import Task
 
 STANDARD_INPUT = "-"
 _MOST_PIPED_BYTES = 256 << 20
@@ -31,10 +32,25 @@ _MOST_PIPED_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class Prediction:
-    """The classes of one image, likeliest first, with their scores (softmax of the logits)."""
+    """The classes of one image, likeliest first, with their scores (softmax of the logits).
+
+    Of another task than classification there are none, and `answer` has what it says in their place, as plain JSON.
+    """
 
     image: str
-    classes: tuple[tuple[str, float], ...]
+    classes: tuple[tuple[str, float], ...] = ()
+    answer: Mapping[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        if self.answer is not None:
+            return {"image": self.image, **self.answer}
+        return {
+            "image": self.image,
+            "class": self.classes[0][0],
+            "score": self.classes[0][1],
+            "classes": [{"class": name, "score": score} for name, score in self.classes],
+        }
 
 
 @dataclass(frozen=True)
@@ -49,33 +65,20 @@ class Unread:
 class PredictResult(Measured):
     """Predictions with the memory that they took; `unread` are the images that could not be read."""
 
+    task: Task
     predictions: tuple[Prediction, ...]
     unread: tuple[Unread, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `exit_code` is 2 where an image could not be read."""
+        facts = {name: value for name, value in vars(self).items() if name != "task"}
         return {
-            **self.__dict__,
-            "predictions": [
-                {
-                    "image": prediction.image,
-                    "class": prediction.classes[0][0],
-                    "score": prediction.classes[0][1],
-                    "classes": [{"class": name, "score": score} for name, score in prediction.classes],
-                }
-                for prediction in self.predictions
-            ],
+            **({} if self.task.of_classes else {"task": self.task.name}),
+            **facts,
+            "predictions": [prediction.to_json() for prediction in self.predictions],
             "unread": [vars(unread) for unread in self.unread],
             "exit_code": InputError.exit_code if self.unread else 0,
         }
-
-
-def scores(logits: np.ndarray) -> np.ndarray:
-    """Softmax of logits `(n, classes)`, row by row; raises InputError where one is not finite."""
-    refuse_not_finite(logits)
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    result: np.ndarray = shifted / shifted.sum(axis=1, keepdims=True)
-    return result
 
 
 def predict_files(
@@ -116,7 +119,7 @@ def predict_files(
     _refuse_nothing_read(left, unread)
     for note in artifact.sizes_note(sizes.pop() if len(sizes) == 1 else None):
         say(note)
-    needs = DataNeeds(decoder_bytes=largest + DECODER_CODE_BYTES)
+    needs = replace(data_needs(artifact, decoder_bytes=largest + DECODER_CODE_BYTES), image_bytes=0)
     with open_for_inference(board, artifact, engine, budget_bytes, threads, needs, len(left)) as session:
         found: list[Prediction] = []
 
@@ -133,6 +136,7 @@ def predict_files(
             found += predictions(session, pixels(), session.plan.choices.micro_batch, top)
         _refuse_nothing_read(found, unread)
         return PredictResult(
+            task=session.task,
             predictions=tuple(found),
             unread=tuple(unread[number] for number in sorted(unread)),
             **measured(session),
@@ -157,7 +161,8 @@ def _predict_arrays(
                     f"{file}: the model takes windows or vectors of numbers; give npz files that hold them as 'inputs'"
                 )
             sources.append(NpzInputs(Path(file)))
-        needs = DataNeeds(decoder_bytes=max(source.nbytes for source in sources))
+        needs = data_needs(artifact, decoder_bytes=max(source.nbytes for source in sources))
+        needs = replace(needs, image_bytes=0)
         count = sum(len(source) for source in sources)
         if not count:
             raise InputError(f"{files[0]}: holds no inputs")
@@ -170,7 +175,7 @@ def _predict_arrays(
         with open_for_inference(board, artifact, engine, budget_bytes, threads, needs, min(count, 32)) as session:
             with memory_errors("predicting"):
                 found = predictions(session, entries(), session.plan.choices.micro_batch, top)
-            return PredictResult(predictions=tuple(found), unread=(), **measured(session))
+            return PredictResult(task=session.task, predictions=tuple(found), unread=(), **measured(session))
     finally:
         for source in sources:
             source.close()
@@ -230,19 +235,32 @@ def array_needs(largest: tuple[int, int], preprocess: Preprocess) -> int:
 
 
 def predictions(
-    session: Session, images: Iterable[tuple[str, np.ndarray]], batch_size: int, top: int
+    session: Session,
+    images: Iterable[tuple[str, np.ndarray]],
+    batch_size: int,
+    top: int,
+    keep: Callable[[str, np.ndarray], None] = lambda image, answer: None,
 ) -> list[Prediction]:
-    """The classes of images that come with their names, as the network's uint8 pixels `(h, w, c)`."""
-    names = session.artifact.class_names
+    """What the network says of images that come with their names, as its uint8 pixels `(h, w, c)`.
+
+    Of classes the `top` likeliest. Raises InputError for an answer that is not finite.
+    """
+    names, task = session.artifact.class_names, session.task
     preprocess = session.artifact.preprocess
     batch = np.empty((batch_size, *session.artifact.shape), np.float32)
     found: list[Prediction] = []
     waiting = iter(images)
     while piece := list(islice(_filled(waiting, batch, preprocess), batch_size)):
-        rows = scores(session.engine.predict(batch[: len(piece)]))
-        for image, row in zip(piece, rows, strict=True):
-            likeliest = np.argsort(-row, kind="stable")[:top]
-            found.append(Prediction(image, tuple((names[i], float(row[i])) for i in likeliest)))
+        rows = session.engine.predict(batch[: len(piece)])
+        refuse_not_finite(rows)
+        for image, row, pixels in zip(piece, rows, batch, strict=False):
+            answer = task.answer(row, pixels, names)
+            if task.of_classes:
+                classes = tuple((one["class"], one["score"]) for one in answer["classes"][:top])
+                found.append(Prediction(image, classes))
+            else:
+                found.append(Prediction(image, answer=answer))
+            keep(image, row)
         session.check()
     return found
 

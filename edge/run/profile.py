@@ -24,6 +24,7 @@ from edge.plan.process import DataNeeds
 from edge.plan.search import Request
 from edge.ranges import check_ranges
 from edge.report.record import OperatorCost, Profile, Record
+from edge.run.needs import data_needs
 from edge.run.rate import densest_sparsity, mutation_bounds
 from edge.run.recording import measured, planned, reading
 from edge.run.session import Board, Session
@@ -79,7 +80,7 @@ def profile(job: Job, stop: Callable[[], bool] = lambda: False) -> Record:
     check_ranges({"steps": job.steps, "seed": job.seed})
     board = Board()
     artifact = open_artifact(job.artifact)
-    source = open_source(job.data, artifact.class_names, None, artifact.preprocess) if job.data is not None else None
+    source = _source(job, artifact)
     try:
         densest = densest_sparsity(job.mutate, artifact.mutation_targets(method=job.mutate))
         request = replace(job.request(artifact), densest_sparsity=densest)
@@ -92,11 +93,17 @@ def profile(job: Job, stop: Callable[[], bool] = lambda: False) -> Record:
             source.close()
 
 
+def _source(job: Job, artifact: Artifact) -> Source | None:
+    if job.data is None:
+        return None
+    task, output = artifact.network.task, artifact.network.output
+    return open_source(job.data, artifact.class_names, None, artifact.preprocess, task=task, output=output)
+
+
 def _needs(artifact: Artifact, source: Source | None) -> DataNeeds:
-    needs = DataNeeds(image_bytes=4 * int(np.prod(artifact.shape)))
     if source is None:
-        return needs
-    return replace(needs, samples=len(source.labels), decoder_bytes=source.decoder_bytes)
+        return data_needs(artifact)
+    return data_needs(artifact, len(source.labels), source.decoder_bytes)
 
 
 def _record(job: Job, session: Session, source: Source | None, stop: Callable[[], bool]) -> Record:
@@ -132,18 +139,18 @@ def _batch(job: Job, session: Session, source: Source | None) -> tuple[np.ndarra
     """One batch, of the data or of noise, by the seed."""
     artifact, size = session.artifact, session.plan.choices.batch_size
     if source is None:
-        return noise(artifact.shape, len(artifact.class_names), size, job.seed)
-    batches = Batches(source, artifact.preprocess, artifact.shape, size, job.seed)
+        return noise(artifact.shape, size, job.seed), artifact.network.task.noise(size, artifact.network.output)
+    batches = Batches(source, artifact.preprocess, artifact.shape, size, job.seed, output=artifact.network.output)
     return batches.read(chance.permutation(len(source.labels), job.seed)[:size], 0)
 
 
-def noise(shape: tuple[int, int, int], classes: int, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images float32 `(count, *shape)`, uniform with mean 0 and variance 1, and labels int64 of all classes in turn."""
+def noise(shape: tuple[int, int, int], count: int, seed: int) -> np.ndarray:
+    """Images float32 `(count, *shape)`, uniform with mean 0 and variance 1."""
     images = np.empty((count, *shape), np.float32)
     for number in range(count):
         uniform = chance.keys(chance.mix(seed, number), images[0].size) >> np.uint64(40)  # 24 bits, as a float32 holds
         images[number] = (uniform.astype(np.float32) * 2.0**-23 - 1).reshape(shape) * 3**0.5
-    return images, np.arange(count, dtype=np.int64) % classes
+    return images
 
 
 def _steps(session: Session, images: np.ndarray, labels: np.ndarray, steps: int, stop: Callable[[], bool]) -> Profile:

@@ -13,6 +13,7 @@ from edge.plan.process import MemoryPlan, phase_peaks
 from edge.report.record import EpochPoint, Limit, Measured, MutationPoint, Plan, Reading, Record, StepPoint, Training
 from edge.run.session import Session
 from edge.run.training import Outcome
+from edge.tasks.task import Task
 
 
 def make_record(
@@ -36,7 +37,7 @@ def make_record(
         plan=planned(plan),
         measured=measured(session, plan, board),
         budget_bytes=session.budget_bytes,
-        training=_training(outcome, samples_train, samples_held_out),
+        training=_training(session.task, outcome, samples_train, samples_held_out),
         versions=dict(board.get("versions", {})),
     )
 
@@ -75,7 +76,7 @@ def reading(value: float | int | None, reason: str | None = None) -> Reading:
     return Reading(value) if value is not None else Reading(None, reason or "not measured")
 
 
-def _training(outcome: Outcome, samples_train: int, samples_held_out: int) -> Training:
+def _training(task: Task, outcome: Outcome, samples_train: int, samples_held_out: int) -> Training:
     position, timeline = outcome.position, outcome.timeline
     nothing_held = "no sample was held out" if not samples_held_out else None
     after_reason = "the run was stopped before its end" if outcome.stopped else nothing_held
@@ -83,7 +84,7 @@ def _training(outcome: Outcome, samples_train: int, samples_held_out: int) -> Tr
         step_count=position.step,
         step_ms_median=reading(timeline.step_ms_median, "no step ran in this process"),
         accuracy_before=reading(position.accuracy_before, nothing_held),
-        accuracy_after=reading(outcome.accuracy_after, after_reason),
+        accuracy_after=reading(outcome.score_after, after_reason),
         sparsity=Reading(outcome.sparsity),
         zeros_kept=outcome.zeros_kept,
         steps=tuple(StepPoint(p.step, p.loss, p.step_ms, p.learning_rate) for p in timeline.points),
@@ -92,4 +93,13 @@ def _training(outcome: Outcome, samples_train: int, samples_held_out: int) -> Tr
         samples_train=samples_train,
         samples_held_out=samples_held_out,
         stopped_early=position.stopped_early,
+        **_other_task(task, outcome),
     )
+
+
+def _other_task(task: Task, outcome: Outcome) -> dict[str, Any]:
+    """What a record says of a task whose samples have no classes."""
+    if task.of_classes:
+        return {}
+    names = [metric.key for metric in task.metrics]
+    return {"task": task.name, "metrics_after": dict(zip(names, outcome.scores_after or (), strict=False))}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from edge.run.measured import Measured, measured
 from edge.run.session import Session
 from edge.run.training import Outcome
 from edge.run.training_data import TrainingData
+from edge.tasks.task import Task, named_scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +30,9 @@ class FinetuneResult(Measured):
     swap: str
     step_ms_median: float | None
     data_ms_median: float | None
-    accuracy_before: float | None
-    accuracy_after: float | None
+    task: Task
+    score_before: float | None
+    scores_after: tuple[float, ...] | None
     samples_train: int
     samples_held_out: int
     samples_skipped: int  # images that could not be read
@@ -43,9 +45,31 @@ class FinetuneResult(Measured):
     kept_epoch: int | None
     plan: dict[str, Any]
 
+    @property
+    def accuracy_before(self) -> float | None:
+        """The metric that decides: accuracy, where samples have classes."""
+        return self.score_before
+
+    @property
+    def accuracy_after(self) -> float | None:
+        """The same after the run."""
+        return None if self.scores_after is None else self.scores_after[0]
+
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {**asdict(self), "state": str(self.state), "limits": list(self.limits)}
+        """Plain JSON values: accuracies, or the metrics of another task by its name."""
+        facts: dict[str, Any] = {**vars(self), "state": str(self.state), "limits": list(self.limits)}
+        task, before, after = (facts.pop(name) for name in ("task", "score_before", "scores_after"))
+        if task.of_classes:
+            return {"accuracy_before": before, "accuracy_after": None if after is None else after[0], **facts}
+        named = named_scores(task, after) if after is not None else {"metric": None, "metrics": None}
+        return {
+            "task": task.name,
+            "metric_name": task.metric.key,
+            "metric_before": before,
+            "metric_after": named["metric"],
+            "metrics_after": named["metrics"],
+            **facts,
+        }
 
 
 def result_of(job: Job, session: Session, outcome: Outcome, data: TrainingData) -> FinetuneResult:
@@ -65,8 +89,9 @@ def result_of(job: Job, session: Session, outcome: Outcome, data: TrainingData) 
         swap=session.guarantee.swap,
         step_ms_median=outcome.timeline.step_ms_median,
         data_ms_median=outcome.timeline.data_ms_median,
-        accuracy_before=position.accuracy_before,
-        accuracy_after=outcome.accuracy_after,
+        task=session.task,
+        score_before=position.accuracy_before,
+        scores_after=outcome.scores_after,
         samples_train=len(data.split.train),
         samples_held_out=len(data.split.held_out),
         samples_skipped=data.source.skipped,

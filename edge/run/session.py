@@ -18,10 +18,11 @@ from edge.handover.state import stored_tensors
 from edge.host.counters import Meter, give_back_freed
 from edge.host.limits import Enforcement, Guarantee, memory_errors
 from edge.plan.choices import OptimizerChoice
-from edge.plan.process import DataNeeds
+from edge.plan.process import JUDGED_NUMBERS, DataNeeds
 from edge.plan.search import Request
 from edge.run.finite import refuse_not_finite
 from edge.spelling import named
+from edge.tasks.task import Task
 
 WROTE_STATE = "it wrote the state"  # why an engine was taken where nobody could choose
 HARNESS = "harness/"  # what the harness itself keeps in a state begins so
@@ -151,25 +152,39 @@ class Session:
         items = self.plan.footprint.items
         return self.plan.footprint.arena.nbytes + sum(item.nbytes for item in items if item.kind in first_touched)
 
-    def accuracy(self, batches: Batches, samples: np.ndarray, stop: Callable[[], bool] = lambda: False) -> float | None:
-        """Share of the samples that are classified correctly; None for no samples.
+    @property
+    def task(self) -> Task:
+        """What the network is trained for."""
+        return self.artifact.network.task
+
+    def scores(
+        self, batches: Batches, samples: np.ndarray, stop: Callable[[], bool] = lambda: False
+    ) -> tuple[float, ...] | None:
+        """The task's metrics over the samples, accuracy where they have classes; None for no samples.
 
         Raises StopRequested once `stop` is True, and InputError where the network's answers are not finite.
         """
         if not len(samples):
             return None
-        correct = 0
+        counts: np.ndarray | float = 0.0
         self.meter.enter("evaluate")
         with memory_errors("evaluating"):
             for images, labels in batches.in_turn(samples):
                 if stop():
                     raise StopRequested
-                correct += int((self.answers(images).argmax(axis=1) == labels).sum())
+                counts = counts + self._counts(self.answers(images), self.task.against(images, labels))
                 self.check()
-        return correct / len(samples)
+        assert isinstance(counts, np.ndarray)
+        return self.task.values(counts)
+
+    def _counts(self, answers: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        """What the metrics follow from, a few answers at a time: little is held beside them."""
+        size = max(1, JUDGED_NUMBERS * len(answers) // max(1, answers.size))
+        parts = (slice(start, start + size) for start in range(0, len(answers), size))
+        return np.sum([self.task.counts(answers[part], wanted[part]) for part in parts], axis=0)
 
     def answers(self, images: np.ndarray) -> np.ndarray:
-        """Logits `(n, classes)`; raises InputError if one of them is not finite."""
+        """Logits `(n, classes)`, or answers of the task's other shape; raises InputError if one is not finite."""
         logits = self.engine.predict(images)
         refuse_not_finite(logits, str(self.artifact.state or self.artifact.path))
         return logits

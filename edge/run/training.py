@@ -51,11 +51,16 @@ class Outcome:
 
     position: Position
     stopped: bool
-    accuracy_after: float | None
+    scores_after: tuple[float, ...] | None  # by every metric of the task
     sparsity: float
     zeros_kept: bool
     timeline: Timeline = field(repr=False)
     saved: bool = True  # False where it was stopped before there was a state
+
+    @property
+    def score_after(self) -> float | None:
+        """The score that decides, accuracy where samples have classes."""
+        return None if self.scores_after is None else self.scores_after[0]
 
 
 class FineTuning:
@@ -125,13 +130,13 @@ class FineTuning:
         stopped, after = False, None
         try:
             if self._saved_step is None:
-                self._move(accuracy_before=self._accuracy())
+                self._move(accuracy_before=self._judged())
                 self.save()
             while not self.position.finished and not stopped:
                 stopped = self._epoch(stop, watch)
             if self.position.finished:
                 self._come_back_to_best()
-            after = None if stopped else self._accuracy()
+            after = None if stopped else self._scores()
         except StopRequested:
             stopped = True
         self._session.check()
@@ -156,8 +161,13 @@ class FineTuning:
     def _move(self, **changes: Any) -> None:
         self.position = replace(self.position, **changes)
 
-    def _accuracy(self) -> float | None:
-        return self._session.accuracy(self._batches, self._split.held_out, self._stop)
+    def _scores(self) -> tuple[float, ...] | None:
+        return self._session.scores(self._batches, self._split.held_out, self._stop)
+
+    def _judged(self) -> float | None:
+        """The score that decides which epoch is the best."""
+        scores = self._scores()
+        return None if scores is None else scores[0]
 
     def _epoch(self, stop: Callable[[], bool], watch: Callable[[Moment], None]) -> bool:
         """True if the run was stopped inside the epoch."""
@@ -228,7 +238,7 @@ class FineTuning:
         self._trained = images
         self._move(
             epoch_loss=position.epoch_loss + result.loss * len(samples),
-            epoch_correct=position.epoch_correct + result.correct,
+            epoch_correct=position.epoch_correct + (result.correct or 0),
             epoch_samples=position.epoch_samples + len(samples),
         )
         ended = time.perf_counter()
@@ -265,8 +275,9 @@ class FineTuning:
 
     def _close_epoch(self) -> None:
         settings = self._settings
-        accuracy = self._keeping(self._accuracy) if settings.patience else None
-        self.position, gained = self.position.after_epoch(accuracy, settings.epochs, settings.patience)
+        score = self._keeping(self._judged) if settings.patience else None
+        metric = self._session.task.metric
+        self.position, gained = self.position.after_epoch(score, settings.epochs, settings.patience, metric)
         if gained:
             self._write(self._best)  # before the state that speaks of it
 

@@ -11,6 +11,7 @@ from edge.errors import InputError
 from edge.files.digest import sha256
 from edge.handover.artifact import Artifact
 from edge.plan.process import DataNeeds
+from edge.run.needs import data_needs
 from edge.run.settings import Settings
 from edge.spelling import named
 
@@ -30,7 +31,7 @@ class TrainingData:
     def of(cls, source: Source, held: Source | None, settings: Settings) -> TrainingData:
         """The set that `settings` split, or the sources as its two parts; no sample marked as test is trained on.
 
-        Raises InputError for a single class.
+        Raises InputError for a single class, where samples have classes.
         """
         marked = source.test_indices
         learned = np.ones(len(source.labels), dtype=bool)
@@ -52,6 +53,8 @@ class TrainingData:
     def refuse_one_class(self, train: np.ndarray) -> None:
         """Raise InputError unless the samples to train on are of two classes at least."""
         labels = self.source.labels[train]
+        if len(labels) and not self.source.task.of_classes:
+            return
         if not len(labels) or labels.min() == labels.max():
             raise InputError(
                 f"{named('data')}: all samples to train on are of one class; fine-tuning needs at least two"
@@ -76,8 +79,7 @@ class TrainingData:
 
     def needs(self, artifact: Artifact) -> DataNeeds:
         """What reading it takes."""
-        image_bytes = 4 * int(np.prod(artifact.shape))
-        return DataNeeds(len(self.source.labels), self.source.decoder_bytes, image_bytes)
+        return data_needs(artifact, len(self.source.labels), self.source.decoder_bytes)
 
 
 class _Joined:
@@ -85,6 +87,7 @@ class _Joined:
 
     def __init__(self, first: Source, second: Source) -> None:
         self._first, self._second = first, second
+        self.task = first.task
         self.labels = np.concatenate([first.labels, second.labels])
         self.test_indices: np.ndarray | None = None
         self.decoder_bytes = max(first.decoder_bytes, second.decoder_bytes)
@@ -96,6 +99,12 @@ class _Joined:
         count = len(self._first.labels)
         source = self._first if index < count else self._second
         return source.pixels(index if index < count else index - count, preprocess)
+
+    def targets(self, samples: np.ndarray, out: np.ndarray) -> None:
+        count = len(self._first.labels)
+        for row, sample in enumerate(samples):
+            source, index = (self._first, sample) if sample < count else (self._second, sample - count)
+            source.targets(np.array([index]), out[row : row + 1])
 
     def keys(self) -> np.ndarray:
         # An image may stand in both, as two samples.

@@ -11,6 +11,7 @@ def block(one: dict[str, Any]) -> str:
     """All that is known of one board, a fact a line."""
     size, result, plan = within_budget.size, one.get("result") or {}, one.get("plan") or {}
     ended = one.get("ended") or {}
+    label, before, after = _scores(result)
     rows: list[tuple[str, Any]] = [
         ("board", one["board"]),
         ("ended", one.get("refused") or (f"exit code {ended['code']}" if ended.get("code") else None)),
@@ -22,7 +23,7 @@ def block(one: dict[str, Any]) -> str:
         ("copied", size(one["copied_bytes"]) if "copied_bytes" in one else None),
         ("planned peak", None if "refused" in plan or not plan else size(plan["planned_peak_bytes"])),
         ("measured peak", size(result.get("measured_peak_bytes"), result.get("measured_reason")) if result else None),
-        ("accuracy", _accuracy(result, "{:.1%} before, {:.1%} after")),
+        (label, f"{before} before, {after} after" if before and after else None),
         ("home", one.get("home")),
         ("report", one.get("report")),
     ]
@@ -31,7 +32,7 @@ def block(one: dict[str, Any]) -> str:
 
 def lines(result: dict[str, Any]) -> str:
     """The boards of a list in one table, stage after stage, and below it what went wrong."""
-    head = ("board", "active", "planned peak", "measured peak", "accuracy", "took", "ended")
+    head = ("board", "active", "planned peak", "measured peak", "score", "took", "ended")
     rows: list[tuple[str, ...]] = [head]
     for stage in result["stages"]:
         rows += [_line(result["boards"][name]) for name in stage["boards"]]
@@ -42,13 +43,14 @@ def lines(result: dict[str, Any]) -> str:
 
 def _line(one: dict[str, Any]) -> tuple[str, ...]:
     size, result, plan, ended = within_budget.size, one.get("result") or {}, one.get("plan") or {}, one.get("ended")
+    _, before, after = _scores(result)
     code = one["exit_code"]
     return (
         str(one["board"]),
         str(one.get("active") or one.get("active_before") or "-"),
         size(plan["planned_peak_bytes"]) if plan.get("planned_peak_bytes") else "-",
         size(result["measured_peak_bytes"]) if result.get("measured_peak_bytes") else "-",
-        _accuracy(result, "{:.1%} -> {:.1%}") or "-",
+        f"{before} -> {after}" if before and after else "-",
         f"{ended['seconds']:.0f} s" if ended and ended["seconds"] is not None else "-",
         "not begun" if one.get("not_begun") else "well" if not code else f"exit code {code}",
     )
@@ -62,6 +64,10 @@ def _health(found: dict[str, Any] | None) -> str | None:
     return f"{found['accuracy']:.1%}" + ("" if other is None else f", {found['other']} {other:.1%}")
 
 
-def _accuracy(result: dict[str, Any], text: str) -> str | None:
-    before, after = result.get("accuracy_before"), result.get("accuracy_after")
-    return None if before is None or after is None else text.format(before, after)
+def _scores(result: dict[str, Any]) -> tuple[str, str | None, str | None]:
+    """The name of the task's metric, and its value before and after fine-tuning."""
+    from edge.tasks.registry import CLASSIFICATION, TASKS
+
+    metric, name = TASKS[result.get("task", CLASSIFICATION.name)].metric, "metric" if "task" in result else "accuracy"
+    before, after = (None if value is None else metric.text(value) for value in map(result.get, (f"{name}_before", f"{name}_after")))
+    return metric.label, before, after

@@ -60,7 +60,7 @@ class Command(Base):
     def show(self, result: dict[str, Any]) -> str:
         budget, skipped = result.get("budget_bytes"), result["skipped"]
         rows: list[tuple[str, Any]] = [
-            ("accuracy", f"{result['accuracy']:.2%}"),
+            *_scores(result),
             ("images", f"{result['images']:,}" + (f", {skipped} unreadable ones left out" if skipped else "")),
             ("engine", f"{result['engine']} ({result['engine_reason']})" if "engine" in result else None),
         ]
@@ -68,6 +68,15 @@ class Command(Base):
             measured = within_budget.size(result["measured_peak_bytes"])
             rows.append(("measured peak", measured + (f" of {within_budget.size(budget)}" if budget else "")))
         return within_budget.table(rows)
+
+
+def _scores(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Every metric of the task, by what a person calls it."""
+    from edge.tasks.registry import CLASSIFICATION, TASKS
+
+    if "accuracy" in result:
+        return [(CLASSIFICATION.metric.label, f"{result['accuracy']:.2%}")]
+    return [(metric.label, metric.text(result["metrics"][metric.key])) for metric in TASKS[result["task"]].metrics]
 
 
 def _is_run(model: Path) -> bool:

@@ -16,6 +16,7 @@ from mest.cli.spelling import setting
 
 if TYPE_CHECKING:
     from edge.run.training import Moment
+    from edge.tasks.metric import Metric
 
 _REFRESH_SECONDS = 0.2
 EFFECTS = (
@@ -137,7 +138,7 @@ class Command(Base):
         verdict = {True: "within the budget", False: "NOT within the budget", None: ""}[result["within_budget"]]
         measured = size(result["measured_peak_bytes"], result["measured_reason"])
         rows: list[tuple[str, Any]] = [
-            ("accuracy", _accuracies(result)),
+            (_metric(result).label, _scores(result)),
             ("planned peak", size(result["planned_peak_bytes"])),
             ("measured peak", f"{measured}{f' of {size(budget)}' if budget else ''} {verdict}".rstrip()),
             ("baseline", f"{size(baseline)} before the network was loaded" if baseline is not None else None),
@@ -161,11 +162,20 @@ class Command(Base):
         return "\n".join([within_budget.table(rows), *chosen["notes"]])
 
 
-def _accuracies(result: dict[str, Any]) -> str:
-    before, after = result["accuracy_before"], result["accuracy_after"]
+def _metric(result: dict[str, Any]) -> Metric:
+    """The metric that decides."""
+    from edge.tasks.registry import CLASSIFICATION, TASKS
+
+    return TASKS[result.get("task", CLASSIFICATION.name)].metric
+
+
+def _scores(result: dict[str, Any]) -> str:
+    name = "metric" if "task" in result else "accuracy"
+    before, after = result[f"{name}_before"], result[f"{name}_after"]
     if before is None or after is None:
         return "not measured: no sample was held out"
-    shown = f"{before:.1%} before, {after:.1%} after, on {result['samples_held_out']:,} held-out samples"
+    text = _metric(result).text
+    shown = f"{text(before)} before, {text(after)} after, on {result['samples_held_out']:,} held-out samples"
     return f"{shown}; {result['samples_train']:,} trained on"
 
 

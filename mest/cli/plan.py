@@ -33,14 +33,13 @@ class Command(Base):
         within_budget.add_pins(parser)
 
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
-        import numpy as np
-
         import edge.run.finetune  # noqa: F401 - first of all, so that the baseline is that of fine-tuning
         from edge.data.open import open_source
         from edge.engines.board import board_baselines, read_board_file
         from edge.engines.choice import choose
         from edge.handover.artifact import open_artifact
-        from edge.plan.process import DataNeeds, phase_peaks
+        from edge.plan.process import phase_peaks
+        from edge.run.needs import data_needs
         from edge.run.rate import densest_sparsity
         from edge.run.session import Board
         from edge.run.settings import Settings
@@ -54,11 +53,14 @@ class Command(Base):
             args.threads = board.get("cores") or 1
         request, method = within_budget.request(args, artifact), args.mutate or "none"
         request = replace(request, densest_sparsity=densest_sparsity(method, artifact.mutation_targets(method=method)))
-        needs = DataNeeds(image_bytes=4 * int(np.prod(artifact.shape)))
+        needs = data_needs(artifact)
         source, last_batch = None, request.batch_size - 1  # of unknown data: an epoch that ends in a smaller batch
         if args.data:
             # Held while the plan is made, as fine-tuning holds it.
-            source = open_source(within_budget.data_path(args.data), artifact.class_names, None, artifact.preprocess)
+            where, network = within_budget.data_path(args.data), artifact.network
+            source = open_source(
+                where, artifact.class_names, None, artifact.preprocess, task=network.task, output=network.output
+            )
             data = TrainingData.of(source, None, Settings())
             needs = data.needs(artifact)
             last_batch = len(data.split.train) % request.batch_size

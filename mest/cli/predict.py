@@ -36,8 +36,7 @@ class Command(Base):
         return within_budget.judged(result.to_json(), context)
 
     def show(self, result: dict[str, Any]) -> str:
-        lines = []
-        for prediction in result["predictions"]:
-            shown = ", ".join(f"{found['class']} {found['score']:.1%}" for found in prediction["classes"])
-            lines.append(f"{prediction['image']}: {shown}")
-        return "\n".join(lines)
+        from edge.tasks.registry import CLASSIFICATION, TASKS
+
+        task = TASKS[result.get("task", CLASSIFICATION.name)]
+        return "\n".join(f"{found['image']}: {task.words(found)}" for found in result["predictions"])
