@@ -66,7 +66,7 @@ def build(source: Source, captured: Captured, options: Options) -> Built:
         plain = lower(forward, captured.trainable, fixed)
     except InputError:
         plain, native_reason = describe(forward, captured.trainable, fixed)
-    network = with_compressed(plain, compressed)
+    network = replace(with_compressed(plain, compressed), task=source.task)
     chosen = select_trainable(network, options.trainable)
     trained = tuple(name for name in captured.parameters if name in chosen)
     network = network.with_parameters(
@@ -187,7 +187,9 @@ def write_ort(
     frozen = [*(names.get(name, name) for name in built.frozen), *indices]
     ends = {operator.name for operator in built.network.operators}
     try:
-        blocks = write_artifacts(model, trained, frozen, optimizer, smoothing, folder, recompute, ends)
+        blocks = write_artifacts(
+            model, trained, frozen, optimizer, smoothing, folder, recompute, ends, built.network.task
+        )
     except InputError as refused:
         return OrtFiles(None, str(refused))
     if reason := _unfit_to_run(built, optimizer, folder):
@@ -200,7 +202,9 @@ def write_ort(
 def _unfit_to_run(built: Built, optimizer: OptimizerChoice, folder: Path) -> str | None:
     """Why onnxruntime-training cannot take a step with the files that it has built, or None if it can."""
     _, *input = shapes(built.forward)[built.forward.graph.input[0].name]
-    batch = make_batch(tuple(int(size or 0) for size in input), built.network.classes, optimizer.kind)
+    batch = make_batch(
+        tuple(int(size or 0) for size in input), built.network.classes, optimizer.kind, task=built.network.task
+    )
     try:
         session = Session(folder)
         session.evaluate(batch.images, batch.labels)
@@ -231,7 +235,7 @@ def judge(
     held = () if format == "dense" else tuple(source.layers)
     disagreements = []
     for seed, nudges in attempts():
-        batch = make_batch(source.input, len(source.class_names), optimizer.kind, seed)
+        batch = make_batch(source.input, len(source.class_names), optimizer.kind, seed, source.task)
         expected = expect(source, built.trained, held, batch, optimizer, smoothing, built.captured.trainable, nudges)
         observed = observe(built, represented, expected.batch, optimizer, smoothing, folder)
         try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.spelling import named
+from edge.tasks.registry import CLASSIFICATION, TASKS
 from edge.weight.parameter import SCHEMES
 from export.description import describe_classes, describe_preprocess, input_problems, refuse
 from export.source import Source, sparse_layer
@@ -16,6 +17,7 @@ from export.zeros import layers_of_masks
 from mest.errors import DamagedError, InputError
 from mest.models import ModelSpec, build_model
 from mest.sparse import masks_of, parse_scheme
+from mest.tasks.registry import TASKS as MODEL_TASKS
 from mest.train.plain_checkpoint import load_plain
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class Described:
     crop: str | None = None
     interpolation: str | None = None
     scheme: str | None = None
+    task: str | None = None
 
 
 def source_of_checkpoint(path: Path, described: Described) -> Source:
@@ -51,6 +54,9 @@ def source_of_checkpoint(path: Path, described: Described) -> Source:
     input = _whole_numbers(named("input_shape"), str(described.input_shape), problems)
     problems += input_problems(input) if not problems else []
     refuse(problems)
+    name = described.task or CLASSIFICATION.name
+    if name not in TASKS:
+        raise InputError(f"{named('task')} {name}: allowed are {', '.join(TASKS)}")
     names = _class_names(str(described.class_names), problems)
     preprocess: dict[str, Any] = {
         name: _numbers(named(name), str(getattr(described, name)), problems) for name in ("mean", "std")
@@ -66,7 +72,7 @@ def source_of_checkpoint(path: Path, described: Described) -> Source:
     class_names = describe_classes(names, len(names), problems)
     refuse(problems)
     checkpoint = load_plain(path)
-    spec = ModelSpec(str(described.model), len(class_names), input)
+    spec = ModelSpec(str(described.model), len(class_names), input, MODEL_TASKS[name])
     model = build_model(spec)
     masks = checkpoint.into(model)
     model.eval()
@@ -79,7 +85,7 @@ def source_of_checkpoint(path: Path, described: Described) -> Source:
     else:
         layers = _layers_of_state(model, checkpoint.sparsifier, path)
     run = {"from": f"the checkpoint {path.resolve()}", "model": spec.as_dict()}
-    return Source(model, layers, input, class_names, prepared, run=run)
+    return Source(model, layers, input, class_names, prepared, run=run, task=TASKS[name])
 
 
 NEEDED = {

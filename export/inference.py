@@ -80,24 +80,35 @@ def describe(model: onnx.ModelProto, source: Source) -> None:
         **source.preprocess,
         "class_names": list(source.class_names),
         "sparsity": zeros / weights if weights else 0.0,
+        **({} if source.task.of_classes else {"task": source.task.name}),
         "schemes": {name: layer.scheme for name, layer in source.layers.items()},
     }
     onnx.helper.set_model_props(model, {name: _text(fact) for name, fact in facts.items()})
-    model.doc_string = _for_people(source.input, facts, source.preprocess)
+    model.doc_string = _for_people(source.input, facts, source.preprocess, ANSWERS[source.task.name])
 
 
 def _text(fact: Any) -> str:
     return fact if isinstance(fact, str) else json.dumps(fact, ensure_ascii=False)
 
 
-def _for_people(shape: tuple[int, ...], facts: Mapping[str, Any], preprocess: Mapping[str, Any]) -> str:
+# What the output `logits` is, by task; {} is the number of class names.
+ANSWERS = {
+    "classification": "one number for each of {} classes in the order of class_names; softmax gives probabilities",
+    "multilabel": "one number for each of {} labels in the order of class_names; its sigmoid is a probability",
+    "regression": "{} numbers in the order of class_names",
+    "reconstruction": "the input as the network would have it, in its shape and normalised",
+    "segmentation": "one number for each of {} classes at each pixel, (batch, class, height, width)",
+}
+
+
+def _for_people(shape: tuple[int, ...], facts: Mapping[str, Any], preprocess: Mapping[str, Any], answers: str) -> str:
     size = "x".join(map(str, shape))
     axes = {1: "feature", 2: "channel, length", 3: "channel, height, width"}[len(shape)]
     steps = _array_steps(preprocess) if preprocess.get("mode") == ARRAY else _image_steps(preprocess)
     return (
         f"input: float32 (batch, {axes}), {size} each: {', then '.join(steps)}. "
-        f"logits: one number for each of {len(facts['class_names'])} classes in the order of class_names; "
-        f"softmax gives probabilities. Sparsity {facts['sparsity']:.4f} of the sparse layers; weights are stored dense."
+        f"logits: {answers.format(len(facts['class_names']))}. "
+        f"Sparsity {facts['sparsity']:.4f} of the sparse layers; weights are stored dense."
     )
 
 

@@ -16,6 +16,7 @@ from torch.nn.utils import prune
 from edge.data.preprocess import ARRAY
 from edge.handover.manifest import Manifest
 from edge.plan.choices import OptimizerChoice
+from edge.tasks.registry import TASKS
 from export.artifact import export_artifact
 from export.description import describe_classes, describe_preprocess, input_problems, refuse
 from export.options import Options
@@ -24,10 +25,11 @@ from export.sparse_layer import SparseLayer
 from export.zeros import checked_layers, layers_of_masks
 from mest.errors import InputError
 from mest.models.copied import copy_of
-from mest.models.logits import classes_of
+from mest.models.logits import answer_of
 from mest.sparse import Sparsifier
 from mest.sparse.given_masks import masks_of
 from mest.sparse.layers import bare
+from mest.tasks.registry import TASKS as MODEL_TASKS
 
 FROM_PROGRAM = "a model in a program"
 
@@ -48,6 +50,7 @@ def export_model(
     format: str = "auto",
     mutate: str | None = None,
     recompute: str = "none",
+    task: str = "classification",
     say: Callable[[str], None] = lambda message: None,
 ) -> Manifest:
     """Write the artifact of a model, verified as `mest export` verifies, and return its manifest; the model stays.
@@ -58,13 +61,18 @@ def export_model(
     three dimensions is no image but numbers, such as a spectrogram. `class_names` are numbers unless given. What is
     sparse is said by `sparsifier`, or by `masks` of scheme `scheme`, or else by the model's own zeros. `optimizer` is
     what the board continues with: a torch optimizer, "sgd", "adamw", or constants.
-    `trainable`, `format`, `mutate` and `recompute` are the options of `mest export`.
+    `trainable`, `format`, `mutate` and `recompute` are the options of `mest export`; `task` is what the board trains it
+    for, classification unless given (docs/tasks.md).
 
     Raises InputError with all that is wrong, DisagreementError where an engine's result differs; nothing is written.
     """
     module = bare(model)
     problems: list[str] = []
     choice = _optimizer(optimizer, problems)
+    if task not in TASKS:
+        problems.append(f"task {task!r}: allowed are {', '.join(TASKS)}")
+    elif label_smoothing and not TASKS[task].of_classes:
+        problems.append(f"label_smoothing {label_smoothing}: is of classification, the task is {task}; leave it out")
     if not 0 <= label_smoothing < 1:
         problems.append(f"label_smoothing {label_smoothing}: allowed are 0 to below 1")
     mode = (preprocess or {}).get("mode")
@@ -77,7 +85,7 @@ def export_model(
         problems.append(str(refused))
     refuse([*input_problems(input, mode), *problems])
     try:
-        classes = classes_of(copied, input)
+        classes = answer_of(copied, input, MODEL_TASKS[task])[0]
     except InputError as refused:
         raise InputError(f"the model {refused}") from refused
     source = Source(
@@ -90,6 +98,7 @@ def export_model(
         label_smoothing=float(label_smoothing),
         run={"from": FROM_PROGRAM, "model": type(module).__name__, "sparsifier": position(sparsifier)},
         notes=rule_notes(sparsifier.score.name, sparsifier.growth.name) if sparsifier else (),
+        task=TASKS[task],
     )
     refuse(problems)
     options = Options(format=format, trainable=trainable, room=mutate, recompute=recompute)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge.plan.choices import OptimizerChoice
+from edge.tasks.registry import CLASSIFICATION, TASKS
+from edge.tasks.task import Task
 from edge.weight.parameter import SCHEMES
 from export.sparse_layer import SparseLayer
 from mest.train.run import load_run
@@ -37,6 +39,7 @@ class Source:
     label_smoothing: float = 0.0
     run: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    task: Task = CLASSIFICATION
 
 
 def source_of_run(path: str | Path, which: str = "best") -> Source:
@@ -76,6 +79,7 @@ def source_of_run(path: str | Path, which: str = "best") -> Source:
             "model": run.spec.as_dict(),
             "data_checksum": run.checksum,
         },
+        task=TASKS[run.spec.task.name],
     )
 
 

@@ -10,6 +10,8 @@ from typing import Protocol
 
 import numpy as np
 
+from edge.tasks.registry import CLASSIFICATION
+from edge.tasks.task import Task
 from export.checks.observe import Batch, Observed
 from export.kept import Kept, cut
 from mest.errors import MestError
@@ -90,12 +92,12 @@ class Expected:
     floors: Floors
 
 
-def make_batch(input: tuple[int, ...], classes: int, kind: str, seed: int = 0) -> Batch:
-    """A small batch of noise with labels, the same for the same seed."""
+def make_batch(input: tuple[int, ...], classes: int, kind: str, seed: int = 0, task: Task = CLASSIFICATION) -> Batch:
+    """A small batch of noise with targets of a task, the same for the same seed."""
     count = min(max(NUMBERS // math.prod(input), FEWEST), MOST)
     generator = np.random.default_rng(seed)
     images = generator.standard_normal((count, *input)).astype(np.float32)
-    return Batch(images, np.arange(count, dtype=np.int64) % classes, LEARNING_RATE[kind])
+    return Batch(images, task.noise(count, task.output(classes, input), generator), LEARNING_RATE[kind])
 
 
 def attempts() -> Iterator[tuple[int, int]]:

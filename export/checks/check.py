@@ -123,7 +123,9 @@ def _referee(
         left = [name for name in engines if name not in agreement]
         if not left:
             break
-        batch = make_batch(manifest.input, network.classes, optimizer.kind, seed) if seed else stored
+        batch = stored
+        if seed:
+            batch = make_batch(manifest.input, network.classes, optimizer.kind, seed, network.task)
         expected = refer(network, batch, optimizer, smoothing, nudges)
         for name in left:
             try:

@@ -25,7 +25,7 @@ REFERENCE = "reference.npz"
 class Batch:
     """The images and labels that every engine is given, and the learning rate of the step.
 
-    Images float32 `(n, ...)` of the model's own dimensions.
+    Images float32 `(n, ...)` of the model's own dimensions; labels as the network's task has them.
     """
 
     images: np.ndarray
@@ -36,13 +36,17 @@ class Batch:
         """The images as the native network takes them, float32 `(n, c, h, w)`."""
         return self.images.reshape(len(self.images), *network.input)
 
+    def labels_for(self, network: Network) -> np.ndarray:
+        """The labels as the native network takes them, `(n, ...)`."""
+        return self.labels.reshape(len(self.labels), *network.task.target(network.output))
+
 
 @dataclass(frozen=True, eq=False)
 class Observed:
-    """What one engine did. `updated` holds dense weights (a channel-sparse one as its stored, smaller self).
+    """What one engine did. `logits` are its answers, `(n, numbers)`, whatever their shape.
 
-    `before` is the same before the step. `nonzero_outside` names the weights that the step made other than zero where
-    nothing may be.
+    `updated` holds dense weights (a channel-sparse one as its stored, smaller self), `before` is the same before the
+    step. `nonzero_outside` names the weights that the step made other than zero where nothing may be.
     """
 
     engine: str
@@ -68,7 +72,14 @@ def observe_ort(folder: Path, batch: Batch, network: Network, written: Mapping[s
         else:
             beyond = values[int(after[names["row_starts"]][-1]) :] if "row_starts" in names else values[:0]
         outside.extend([name] if np.any(beyond) else [])
-    return Observed("ort", logits, loss, before, _weights(from_ort(network, written, after)), tuple(outside))
+    return Observed(
+        "ort",
+        logits.reshape(len(logits), -1),
+        loss,
+        before,
+        _weights(from_ort(network, written, after)),
+        tuple(outside),
+    )
 
 
 def observe_reference(
@@ -77,8 +88,8 @@ def observe_reference(
     """Run the plain numpy executor of the native network."""
     engine = Reference(network, choices_of(batch, optimizer, label_smoothing), dtype)
     images = batch.images_for(network)
-    logits = engine.predict(images)
-    loss = engine.train_step(images, batch.labels, batch.learning_rate).loss
+    logits = engine.predict(images).reshape(len(images), -1)
+    loss = engine.train_step(images, batch.labels_for(network), batch.learning_rate).loss
     updated = {
         name: engine.tensors[name][:, parameter.tensors["channels"]]
         if parameter.format == "channel"
@@ -96,8 +107,8 @@ def observe_native(network: Network, batch: Batch, optimizer: OptimizerChoice, l
     engine = NativeEngine.of(network, choices_of(batch, optimizer, label_smoothing))
     try:
         images = batch.images_for(network)
-        logits = np.array(engine.predict(images))
-        loss = engine.train_step(images, batch.labels, batch.learning_rate).loss
+        logits = np.array(engine.predict(images)).reshape(len(images), -1)
+        loss = engine.train_step(images, batch.labels_for(network), batch.learning_rate).loss
         updated = _weights(from_native(network, engine.snapshot()))
     finally:
         engine.close()

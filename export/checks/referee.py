@@ -53,7 +53,7 @@ def _trusted(
     if optimizer.kind != "adamw":
         return {}
     judge = Reference(network, choices_of(batch, optimizer, label_smoothing))
-    gradients = judge.accumulate(batch.images_for(network), batch.labels)[1]
+    gradients = judge.accumulate(batch.images_for(network), batch.labels_for(network))[1]
     parameters = network.parameters
     return {
         name: trusted(

@@ -17,6 +17,7 @@ from mest.models.chance import without_chance
 from mest.models.copied import copy_of
 from mest.models.probe import eager, logits_of
 from mest.sparse.layers import bare
+from mest.tasks.registry import TASKS
 
 
 def expect(
@@ -109,7 +110,9 @@ def _step(
         )
     with without_chance(model), eager():
         trained_logits = logits_of(model(images.clone()))
-    loss = nn.functional.cross_entropy(trained_logits, labels, label_smoothing=label_smoothing)
+    task = TASKS[source.task.name]
+    wanted = task.against(images, labels)
+    loss = task.loss_sum(trained_logits, wanted, label_smoothing) / task.terms(wanted, len(images), lambda terms: terms)
     loss.backward()
     for name in held:
         gradient = weights[name].grad
@@ -126,7 +129,7 @@ def _step(
         moved_by = updated[name] - (1 - momentum) * before[name]
         biased[name] = (1 - momentum) * before[name] + moved_by * (count - 1) / count
     return _Step(
-        logits.numpy().astype(np.float64),
+        logits.numpy().astype(np.float64).reshape(len(logits), -1),
         float(loss.detach()),
         before,
         updated,

@@ -11,6 +11,8 @@ import onnx
 from edge.engines.ort.bindings import load_bindings
 from edge.plan.choices import OptimizerChoice
 from edge.spelling import named
+from edge.tasks.registry import CLASSIFICATION
+from edge.tasks.task import Task
 from export.graph import attributes, forget_origin, producers, remove_unused, shapes, stamp
 from export.ort.files import CHECKPOINT, EVALUATION, OPTIMIZER, TRAINING
 from export.ort.gradient import training_graphs
@@ -31,8 +33,9 @@ def write_artifacts(
     folder: Path,
     recompute: str,
     ends: Container[str],
+    task: Task = CLASSIFICATION,
 ) -> tuple[tuple[str, str], ...]:
-    """Write the four files into `folder` from a forward graph that ends in one output of logits.
+    """Write the four files into `folder` from a forward graph that ends in one output, the answers of a task.
 
     `trained` parameters get gradients and optimizer state, `frozen` ones (statistics, indices, untrained weights) are
     in the checkpoint only. The graphs have two outputs, the loss and the logits. With `recompute` "blocks" the backward
@@ -46,7 +49,7 @@ def write_artifacts(
     _refuse_other_pools(model)
     for rewrite in REWRITES:
         rewrite(model)
-    append_loss(model, logits, label_smoothing)
+    append_loss(model, logits, label_smoothing, task)
     remove_unused(model.graph)
     present = {tensor.name for tensor in model.graph.initializer}
     trained = [name for name in trained if name in present]

@@ -13,6 +13,7 @@ import onnx
 
 from edge.host.child import child
 from export.ort.files import TRAINING
+from export.ort.loss import LABELS
 
 BATCHES = (2, 8)
 SECONDS = 300
@@ -28,7 +29,7 @@ def resident(field):
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith(field))
 
-folder, shape, batch = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
+folder, fed, batch = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
 baseline = resident("VmRSS")
 options = bindings.SessionOptions()
 options.enable_mem_pattern = False
@@ -39,9 +40,9 @@ state = bindings.load_checkpoint(folder + "/checkpoint")
 module = bindings.Module(folder + "/training_model.onnx", state, folder + "/eval_model.onnx", device, options)
 optimizer = bindings.Optimizer(folder + "/optimizer_model.onnx", state, device, options)
 loaded = resident("VmRSS")
-images, labels = np.zeros((batch, *shape), np.float32), np.zeros(batch, np.int64)
+arrays = [np.zeros((batch, *shape), kind) for shape, kind in fed]
 for _ in range(2):
-    module.train_step([images, labels], bindings.OrtValueVector())
+    module.train_step(arrays, bindings.OrtValueVector())
     optimizer.optimizer_step()
     module.lazy_reset_grad()
 print(json.dumps({"baseline": baseline, "loaded": loaded, "peak": resident("VmHWM")}))
@@ -70,9 +71,10 @@ def measured_memory(folder: Path, input: tuple[int, ...]) -> dict[str, Any]:
     """
     if not sys.platform.startswith("linux"):
         raise MeasurementError("the kernel's count is read on Linux alone")
+    fed = json.dumps([(input, "float32"), *_labels(folder)])
     peaks = []
     for batch in BATCHES:
-        command, environment = child(_PROBE, str(folder), json.dumps(list(input)), str(batch))
+        command, environment = child(_PROBE, str(folder), fed, str(batch))
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=SECONDS, env=environment, check=False
@@ -92,6 +94,16 @@ def measured_memory(folder: Path, input: tuple[int, ...]) -> dict[str, Any]:
         "fixed_bytes": max(0, peaks[0] - BATCHES[0] * per_sample),
         "bytes_per_sample": per_sample,
     }
+
+
+def _labels(folder: Path) -> list[tuple[tuple[int, ...], str]]:
+    """Shape and type of a sample's labels as the training graph takes them; none where it compares with its input."""
+    kinds = [value for value in onnx.load(folder / TRAINING).graph.input if value.name == LABELS]
+    found = []
+    for kind in (value.type.tensor_type for value in kinds):
+        shape = tuple(dim.dim_value for dim in kind.shape.dim[1:])
+        found.append((shape, onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name))
+    return found
 
 
 def live_memory(folder: Path) -> dict[str, Any]:

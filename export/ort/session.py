@@ -11,7 +11,7 @@ from export.ort.files import CHECKPOINT, EVALUATION, OPTIMIZER, TRAINING
 
 
 class Session:
-    """The artifacts of one folder, ready to step. Images float32 (n, c, h, w), labels int64 (n,)."""
+    """The artifacts of one folder, ready to step. Images float32 (n, c, h, w), labels int64 (n,) or the task's own."""
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
         bindings = load_bindings()
@@ -49,7 +49,7 @@ class Session:
     def gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
         """Loss and logits of one forward and backward pass in training mode; gradients accumulate until `update`."""
         fetched = self._bindings.OrtValueVector()
-        self._module.train_step([images, labels], fetched)
+        self._module.train_step(_fed(images, labels), fetched)
         return float(fetched[0].numpy()), np.array(fetched[1].numpy())
 
     def update(self, learning_rate: float) -> None:
@@ -67,5 +67,10 @@ class Session:
     def evaluate(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
         """Loss and logits in evaluation mode."""
         fetched = self._bindings.OrtValueVector()
-        self._module.eval_step([images, labels], fetched)
+        self._module.eval_step(_fed(images, labels), fetched)
         return float(fetched[0].numpy()), np.array(fetched[1].numpy())
+
+
+def _fed(images: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
+    """What the graphs take: no labels where the images are what is wanted."""
+    return [images, labels] if labels.size else [images]

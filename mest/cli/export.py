@@ -21,6 +21,7 @@ PLAIN = {
     "resize": "how images are resized: HEIGHTxWIDTH (default the model's own), or the short side",
     "crop": "the centre that is cut out then: HEIGHTxWIDTH",
     "interpolation": "nearest, bilinear or bicubic (default bilinear)",
+    "task": "what it was trained for, as mest train takes it (default classification)",
     "scheme": "the shape of its zeros: irregular (default), block, pattern, channel; a sparsifier's state says it",
 }
 ALWAYS = frozenset({"out", "json", "seed", "quiet", "verbose"})  # the options that every export heeds

@@ -16,6 +16,7 @@ from mest.cli.command import Context, Stopped
 from mest.errors import InputError
 
 if TYPE_CHECKING:
+    from mest.tasks.task import Metric
     from mest.train.metrics import EpochRecord
 
 NO_PATH = ""
@@ -95,7 +96,7 @@ class Command(Base):
             import torch
 
             torch.set_num_threads(execution.threads)
-        watch, epoch_done = _progress(context)
+        watch, epoch_done = _progress(context, config.data.task.metric)
         with _alone(execution.out):
             outcome = train(config, execution, options, Observer(context.stop, context.say, watch, epoch_done))
         if outcome.stopped:
@@ -106,16 +107,25 @@ class Command(Base):
         return outcome.summary or {"run": str(outcome.path), "epochs": outcome.epochs}
 
     def show(self, result: dict[str, Any]) -> str:
-        if "accuracy" not in result:
+        if "sparsity" not in result:
             return ""
         peak = result["peak_bytes"][result["method"]] / result["peak_bytes"]["dense"]
         return (
-            f"{result['run']}: {result['epochs']} epochs, test accuracy {result['accuracy']:.2%} "
-            f"on {result['images']['test']:,} images "
-            f"(epoch {result['best_epoch']}; last {result['accuracy_last']:.2%}), "
+            f"{result['run']}: {result['epochs']} epochs, test {_tested(result)}, "
             f"weight sparsity {result['sparsity']:.2%}, {peak:.1%} of the dense training memory, "
             f"{result['training_flops']['share']:.1%} of its operations{_saved(result['samples'])}"
         )
+
+
+def _tested(result: dict[str, Any]) -> str:
+    """The scores of the best epoch's weights on the test's images, and of the last one's."""
+    from mest.tasks.registry import CLASSIFICATION, TASKS
+
+    task = TASKS[result.get("task", CLASSIFICATION.name)]
+    values = result.get("metrics") or {task.metric.key: result["accuracy"]}
+    scores = ", ".join(f"{metric.label} {metric.text(values[metric.key])}" for metric in task.metrics)
+    last = task.metric.text(result["accuracy_last" if task.of_classes else "metric_last"])
+    return f"{scores} on {result['images']['test']:,} images (epoch {result['best_epoch']}; last {last})"
 
 
 def _alone(out: Path) -> AbstractContextManager[object]:
@@ -150,7 +160,7 @@ def _default_out(model: str, method: str, seed: int) -> Path:
     return Path("runs", f"{plain}_{how}_seed{seed}")
 
 
-def _progress(context: Context) -> tuple[Any, Any]:
+def _progress(context: Context, metric: Metric) -> tuple[Any, Any]:
     """A bar over the batches on a terminal, and a line for each epoch anywhere."""
     from tqdm import tqdm
 
@@ -160,12 +170,13 @@ def _progress(context: Context) -> tuple[Any, Any]:
     def epoch_done(record: EpochRecord) -> None:
         if not context.quiet:
             validation = record.validation_accuracy
-            shown = "" if validation is None else f", validation {validation:.2%}"
+            shown = "" if validation is None else f", validation {metric.text(validation)}"
             if record.samples_removed or record.samples_restored:
                 moved = [(record.samples_removed, "removed"), (record.samples_restored, "back")]
                 shown += "".join(f", {count:,} samples {word}" for count, word in moved if count)
             context.say(
-                f"epoch {record.epoch}: loss {record.train_loss:.4f}, training {record.train_accuracy:.2%}{shown}, "
+                f"epoch {record.epoch}: loss {record.train_loss:.4f}, training {metric.text(record.train_accuracy)}"
+                f"{shown}, "
                 f"sparsity {record.weight_sparsity:.4f}, {record.seconds:.1f} s"
             )
 

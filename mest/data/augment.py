@@ -41,11 +41,14 @@ class Augment:
         high = [2 * self.padding + 1, 2 * self.padding + 1, 2 if self.flip else 1]
         return generator.integers(0, high, (count, 3), dtype=np.int16)
 
-    def apply(self, pixels: npt.NDArray[np.uint8], draws: npt.NDArray[np.int16]) -> npt.NDArray[np.uint8]:
-        """Return the shifted and mirrored images of `(k, h, w, c)`, one row of `draws` each."""
+    def apply(
+        self, pixels: npt.NDArray[np.uint8], draws: npt.NDArray[np.int16], border: int = 0
+    ) -> npt.NDArray[np.uint8]:
+        """Return the shifted and mirrored images of `(k, h, w, c)`, one row of `draws` each; `border` enters."""
         _, height, width, _ = pixels.shape
         pad = self.padding
-        padded = np.pad(pixels, ((0, 0), (pad, pad), (pad, pad), (0, 0))) if pad else pixels
+        sides = ((0, 0), (pad, pad), (pad, pad), (0, 0))
+        padded = np.pad(pixels, sides, constant_values=border) if pad else pixels
         out = np.empty_like(pixels)
         for row, (down, right, mirrored) in enumerate(draws):
             crop = padded[row, down : down + height, right : right + width]

@@ -16,8 +16,11 @@ from mest.data.folder import normalised, only_readable, opened, read_parts, spli
 from mest.data.images import Images, ImagesInMemory, NumbersInMemory
 from mest.data.preprocess import ARRAY, Preprocess, measured, measured_numbers, size_of
 from mest.data.survey import survey
+from mest.data.unsorted import fifth, names_of, read_unsorted, with_targets
 from mest.errors import InputError
 from mest.packaged import DATA_SETS, OF_NUMBERS
+from mest.tasks.registry import CLASSIFICATION
+from mest.tasks.task import Task
 
 TORCHVISION = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "fashion_mnist": "FashionMNIST"}
 # The constants that the published code normalises with.
@@ -34,7 +37,7 @@ ALLOWED = f"{', '.join(DATA_SETS)}, cifar10, cifar100, fashion_mnist, imagefolde
 class DataSpec:
     """What the user said about the data. `image_size`: a side in pixels (centre crop) or an exact (height, width).
 
-    `unreadable`: "refuse" or "skip", what becomes of image files that cannot be read.
+    `unreadable`: "refuse" or "skip", what becomes of image files that cannot be read. `task`: what their labels are.
     """
 
     name: str
@@ -43,6 +46,7 @@ class DataSpec:
     image_size: int | tuple[int, int] | None = None
     augment: str = "auto"
     unreadable: str = "refuse"
+    task: Task = CLASSIFICATION
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ def open_data(spec: DataSpec, threads: int = 1, usual_size: int = 224, like: Pre
     kind, _, rest = spec.name.partition(":")
     if like is not None and not like.takes_images:
         refuse_for_numbers(spec)
+    refuse_for_task(spec)
     if kind == "imagefolder" and rest:
         return _from_folder(spec, Path(rest), threads, usual_size, like)
     arrays = read_arrays(spec, None if like is None else IMAGES if like.takes_images else INPUTS)
@@ -104,14 +109,31 @@ def read_arrays(spec: DataSpec, wanted: str | None = None) -> tuple[Images, Imag
     """
     kind, _, rest = spec.name.partition(":")
     if kind == "npz" and rest:
-        return read_npz(Path(rest), wanted)
+        return read_npz(Path(rest), wanted, spec.task)
     if spec.name in DATA_SETS:
-        return read_npz(DATA_SETS[spec.name], wanted)
+        return read_npz(DATA_SETS[spec.name], wanted, spec.task)
     if spec.name in TORCHVISION:
-        return (*read_torchvision(TORCHVISION[spec.name], spec.folder, spec.download), ())
+        train, test, names = read_torchvision(TORCHVISION[spec.name], spec.folder, spec.download)
+        if spec.task.of_classes:
+            return train, test, names, ()
+        unlabelled = [replace(part, labels=np.zeros((len(part), 0), np.uint8)) for part in (train, test)]
+        return unlabelled[0], unlabelled[1], tuple(map(str, range(train.shape[0]))), ()
     near = get_close_matches(kind, [*DATA_SETS, *TORCHVISION, "imagefolder", "npz"], 1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise InputError(f"--data {spec.name}: no such data set; {hint}Allowed are {ALLOWED}")
+
+
+def refuse_for_task(spec: DataSpec) -> None:
+    """Raise InputError for data that hold classes alone, where the task needs other targets."""
+    kind, task = spec.name.partition(":")[0], spec.task
+    if kind == "npz" or task.array in (None, CLASSIFICATION.array if task.of_classes else None):
+        return
+    if kind == "imagefolder" and task.masks_images:
+        return
+    also = ", or imagefolder:DIR with images/ and masks/" if task.masks_images else ""
+    raise InputError(
+        f"--data {spec.name}: holds images of classes; --task {task.name} takes an npz file with {task.array!r}{also}"
+    )
 
 
 def refuse_for_numbers(spec: DataSpec) -> None:
@@ -146,8 +168,9 @@ def _of_numbers(
 
 
 def _from_folder(spec: DataSpec, root: Path, threads: int, usual_size: int, like: Preprocess | None) -> DataSet:
-    parts = read_parts(root)
-    train, test = (parts.train, parts.test) if parts.test is not None else split_fifth(parts.train)
+    parts = read_parts(root) if spec.task.of_classes else read_unsorted(root, spec.task)
+    split = split_fifth if spec.task.of_classes else fifth
+    train, test = (parts.train, parts.test) if parts.test is not None else split(parts.train)
     listings = [train, test] if parts.validation is None else [train, test, parts.validation]
     look = survey([file for listing in listings for file in listing.files], spec.unreadable, threads)
     ends = np.cumsum([len(listing.files) for listing in listings])[:-1]
@@ -170,9 +193,19 @@ def _from_folder(spec: DataSpec, root: Path, threads: int, usual_size: int, like
         mean, std = measured(images[0].pixels(picks))
         preprocess = replace(preprocess, mean=mean, std=std)
         images = [normalised(each, preprocess) for each in images]
-    augment = Augment.parse(spec.augment, images[0].shape, flip=True)
+    names = train.classes
+    if not spec.task.of_classes:
+        pairs = zip(images, (train, test), strict=True)
+        images = [with_targets(each, listing, spec.task, preprocess) for each, listing in pairs]
+        names = names_of(root, spec.task, images)
+    augment = Augment.parse(_augment(spec), images[0].shape, flip=True)
     notes, skipped = (*parts.notes, *look.notes, *note), int((~look.readable).sum())
-    return DataSet(spec.name, images[0], images[1], train.classes, preprocess, augment, validation, notes, skipped)
+    return DataSet(spec.name, images[0], images[1], names, preprocess, augment, validation, notes, skipped)
+
+
+def _augment(spec: DataSpec) -> str:
+    """What was asked for; where targets are no classes, nothing is known to leave them as they are."""
+    return "none" if spec.augment == "auto" and not spec.task.of_classes else spec.augment
 
 
 def _from_arrays(
@@ -195,7 +228,7 @@ def _from_arrays(
         mean, std = NORMALISATION.get(spec.name) or measured(train.array)
         preprocess = replace(preprocess, mean=mean, std=std)
     # A mirrored digit is another sign; nothing is known about the images of an npz file.
-    augment = Augment.parse(spec.augment, train.shape, flip=spec.name in TORCHVISION)
+    augment = Augment.parse(_augment(spec), train.shape, flip=spec.name in TORCHVISION)
     return DataSet(spec.name, train, test, names, preprocess, augment, notes=(*notes, *note))
 
 

@@ -19,7 +19,7 @@ from mest.data.survey import unreadable_image
 from mest.errors import InputError
 
 Pixels = npt.NDArray[np.uint8]
-Labels = npt.NDArray[np.int64]
+Labels = npt.NDArray[Any]  # int64 (n,) of classes, else as a task has its targets, (n, ...)
 
 WHOLE_BYTES, PIECE_BYTES = 1 << 16, 1 << 14  # what of a file its checksum covers
 
@@ -32,6 +32,16 @@ class Images(ABC):
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def masked(self) -> bool:
+        """True if labels are masks of the images, `(n, height, width)`."""
+        return self.labels.ndim == 3
+
+    @property
+    def strata(self) -> npt.NDArray[np.int64]:
+        """The classes that parts of the images are chosen from alike, `(n,)`: one where labels are no classes."""
+        return self.labels if self.labels.ndim == 1 else np.zeros(len(self), np.int64)
 
     @property
     @abstractmethod
@@ -75,7 +85,7 @@ class ImagesInMemory(Images):
             return self.source
         digest = hashlib.sha256(str(self.array.shape).encode())
         digest.update(np.ascontiguousarray(self.array).data)
-        digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
+        digest.update(labels_bytes(self.labels))
         return digest.hexdigest()
 
 
@@ -103,7 +113,7 @@ class NumbersInMemory(Images):
         little = self.array.astype(self.array.dtype.newbyteorder("<"), copy=False)
         digest = hashlib.sha256(f"{little.dtype.str}{little.shape}".encode())
         digest.update(np.ascontiguousarray(little).data)
-        digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
+        digest.update(labels_bytes(self.labels))
         return digest.hexdigest()
 
 
@@ -134,7 +144,8 @@ class ImagesOnDisk(Images):
         for path, label in zip(self.files, self.labels, strict=True):
             with open(path, "rb") as file:
                 size = os.fstat(file.fileno()).st_size
-                digest.update(os.fsencode(path.relative_to(self.root)) + f"\0{size}\0{label}\n".encode())
+                digest.update(os.fsencode(path.relative_to(self.root)) + f"\0{size}\0".encode())
+                digest.update(f"{label}\n".encode() if self.labels.ndim == 1 else label.tobytes())
                 if size <= WHOLE_BYTES:
                     digest.update(file.read())
                     continue
@@ -152,6 +163,14 @@ class ImagesOnDisk(Images):
             for row, image in enumerate(decoded):
                 array[row] = image
         return ImagesInMemory(self.labels, array, self.checksum())
+
+
+def labels_bytes(labels: Labels) -> bytes:
+    """Labels as a checksum takes them in: classes as 64-bit numbers, other targets with their type and shape."""
+    if labels.ndim == 1:
+        return np.ascontiguousarray(labels, dtype="<i8").tobytes()
+    little = labels.astype(labels.dtype.newbyteorder("<"), copy=False)
+    return f"{little.dtype.str}{little.shape}".encode() + np.ascontiguousarray(little).tobytes()
 
 
 def decode(file: Path, preprocess: Preprocess, size: tuple[int, int]) -> Pixels:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
 
 from mest.data.arrays import IMAGES, INPUTS, Arrays, load_npz, part_of, resized
-from mest.data.dataset import DataSpec, read_arrays, refuse_for_numbers
+from mest.data.dataset import DataSpec, read_arrays, refuse_for_numbers, refuse_for_task
 from mest.data.folder import only_readable, opened, read_parts
 from mest.data.images import Images, ImagesInMemory
 from mest.data.preprocess import Preprocess, size_of
 from mest.data.survey import survey
+from mest.data.unsorted import names_of, read_unsorted, with_targets
 from mest.errors import InputError
 
 
@@ -35,20 +37,22 @@ def open_labelled(spec: DataSpec, preprocess: Preprocess, class_names: Sequence[
     `val/`), else all of them. Raises InputError for a class that `class_names` lack.
     """
     kind, _, rest = spec.name.partition(":")
+    refuse_for_task(spec)
     if not preprocess.takes_images:
         refuse_for_numbers(spec)
-        found = load_npz(Path(rest), INPUTS)
-        return Labelled(part_of(found, _numbers(found, class_names, spec.name), _tested(found)))
+        found = load_npz(Path(rest), INPUTS, spec.task)
+        return Labelled(part_of(found, _numbers(found, class_names, spec), _tested(found)))
     if kind == "imagefolder" and rest:
         return _of_folder(spec, Path(rest), preprocess, class_names, threads)
     if kind == "npz" and rest:
-        found = load_npz(Path(rest), IMAGES)
-        numbers, chosen = _numbers(found, class_names, spec.name), _tested(found)
+        found = load_npz(Path(rest), IMAGES, spec.task)
+        numbers, chosen = _numbers(found, class_names, spec), _tested(found)
         images = ImagesInMemory(numbers[chosen], found.entries[chosen])
     else:
         _, stored, names, _ = read_arrays(spec)
         assert isinstance(stored, ImagesInMemory)  # only an npz file holds anything else
-        images = ImagesInMemory(_mapped(names, class_names, spec.name)[stored.labels], stored.array)
+        labels = _mapped(names, class_names, spec.name)[stored.labels] if spec.task.of_classes else stored.labels
+        images = ImagesInMemory(labels, stored.array)
     return Labelled(resized(images, preprocess))
 
 
@@ -65,6 +69,8 @@ def composed(name: str) -> str:
 def _of_folder(
     spec: DataSpec, root: Path, preprocess: Preprocess, class_names: Sequence[str], threads: int
 ) -> Labelled:
+    if not spec.task.of_classes:
+        return _of_unsorted(spec, root, preprocess, class_names, threads)
     parts = read_parts(root, fewest=1)
     listing = parts.test or parts.train
     numbers = _mapped(listing.classes, class_names, str(listing.root))
@@ -72,6 +78,19 @@ def _of_folder(
     listing = only_readable(listing, look.readable)
     listing = replace(listing, labels=numbers[listing.labels])
     images = opened([listing], preprocess, size_of(preprocess), threads)[0]
+    return Labelled(images, int((~look.readable).sum()), (*parts.notes, *look.notes))
+
+
+def _of_unsorted(
+    spec: DataSpec, root: Path, preprocess: Preprocess, class_names: Sequence[str], threads: int
+) -> Labelled:
+    parts = read_unsorted(root, spec.task)
+    listing = parts.test or parts.train
+    look = survey(listing.files, spec.unreadable, threads)
+    listing = only_readable(listing, look.readable)
+    images = opened([listing], preprocess, size_of(preprocess), threads)[0]
+    images = with_targets(images, listing, spec.task, preprocess)
+    refuse_other_names(names_of(root, spec.task, [images]), class_names, spec)
     return Labelled(images, int((~look.readable).sum()), (*parts.notes, *look.notes))
 
 
@@ -87,12 +106,16 @@ def _mapped(found: Sequence[str], wanted: Sequence[str], where: str) -> npt.NDAr
     return np.array([numbers[name] for name in found], np.int64)
 
 
-def _numbers(found: Arrays, class_names: Sequence[str], where: str) -> npt.NDArray[np.int64]:
-    """The model's class number of every image of an npz file, int64 `(n,)`.
+def _numbers(found: Arrays, class_names: Sequence[str], spec: DataSpec) -> npt.NDArray[Any]:
+    """The model's class number of every image of an npz file, int64 `(n,)`, or the targets of another task.
 
     Without names in the file, a label is the name of a class where classes are called by such numbers, else the number
-    of one.
+    of one. Targets of another task must have the model's names in its order.
     """
+    where = spec.name
+    if not spec.task.of_classes:
+        refuse_other_names(found.class_names or (), class_names, spec)
+        return found.labels
     used, position = np.unique(found.labels, return_inverse=True)
     if found.class_names is not None:
         return _mapped(found.class_names, class_names, where)[found.labels]
@@ -102,3 +125,17 @@ def _numbers(found: Arrays, class_names: Sequence[str], where: str) -> npt.NDArr
     if used[-1] >= len(class_names):
         raise InputError(f"--data {where}: label {used[-1]}; allowed are 0 to {len(class_names) - 1}")
     return found.labels.astype(np.int64)
+
+
+def refuse_other_names(found: Sequence[str], wanted: Sequence[str], spec: DataSpec) -> None:
+    """Raise InputError unless the targets of data are a run's: its names in its order, or numbers without names.
+
+    Masks may lack the classes with the highest numbers.
+    """
+    plain = tuple(map(str, range(len(found))))
+    count = len(found) <= len(wanted) if spec.task.masks_images else len(found) == len(wanted)
+    if not count or (tuple(found) not in (plain, tuple(wanted))):
+        raise InputError(
+            f"--data {spec.name}: {len(found)} names of targets ({', '.join(found[:3])}, ...), the run has "
+            f"{len(wanted)} ({', '.join(wanted[:3])}, ...); give data of the same, in the same order"
+        )

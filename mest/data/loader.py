@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mest.data.augment import Augment
 from mest.data.images import Images
+from mest.tasks.segmentation import IGNORED
 
 Batch = tuple[Tensor, Tensor, Tensor]
 Indices = npt.NDArray[np.int64]
@@ -35,13 +36,19 @@ class Samples(Dataset[Batch]):
         return image[0], label[0], position[0]
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """Return a batch: images `(k, c, h, w)` uint8, or numbers `(k, ...)`, labels and indices `(k,)` int64."""
+        """Return a batch: images `(k, c, h, w)` uint8, or numbers `(k, ...)`, labels and indices `(k,)` int64.
+
+        Labels of another task are `(k, ...)`; a mask is moved as its image is.
+        """
         chosen = np.asarray(indices, dtype=np.int64)
         pixels = self.images.pixels(chosen)
+        labels = self.images.labels[chosen]
         if self.draws is not None and self.augment != Augment():
             pixels = self.augment.apply(pixels, self.draws[chosen])
+            if self.images.masked:
+                labels = self.augment.apply(labels[..., None], self.draws[chosen], IGNORED)[..., 0]
         image = torch.from_numpy(self.images.channels_first(pixels))
-        return image, torch.from_numpy(self.images.labels[chosen]), torch.from_numpy(chosen)
+        return image, torch.from_numpy(labels), torch.from_numpy(chosen)
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,18 @@ class Preprocess:
         array = np.asarray(image, dtype=np.uint8)
         return array[:, :, None] if array.ndim == 2 else array
 
+    def mask(self, mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Return the mask `(h, w)` of an image as `pixels` returns that image: resized to the nearest, and cut out."""
+        image = Image.fromarray(mask)
+        target = self.target(image.size)
+        if target is not None and target != image.size:
+            image = image.resize(target, RESAMPLING["nearest"])
+        if self.crop is not None:
+            height, width = self.crop
+            left, top = (image.width - width) // 2, (image.height - height) // 2
+            image = image.crop((left, top, left + width, top + height))
+        return np.asarray(image, dtype=np.uint8)
+
     def target(self, size: tuple[int, int]) -> tuple[int, int] | None:
         """The (width, height) that an image of (width, height) is resized to, None where it stays as it is.
 

@@ -13,12 +13,14 @@ from torch import nn
 
 from mest.errors import InputError
 from mest.models.digits import digits
-from mest.models.logits import classes_of
+from mest.models.logits import answer_of
 from mest.models.probe import OutputError, Probe, probe
 from mest.models.resnet import resnet20, resnet32
 from mest.models.vgg import vgg16, vgg19
 from mest.models.windows import windows
 from mest.own import failure, import_own
+from mest.tasks.registry import CLASSIFICATION
+from mest.tasks.task import Task
 from mest.torchvision import load_torchvision
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -41,16 +43,19 @@ FEATURES = "in_features"  # what it may call the length of vectors
 class ModelSpec:
     """Which model, and what it must fit.
 
-    `input` is `(channels, height, width)`, `(channels, length)` of windows or `(features,)` of vectors.
+    `input` is `(channels, height, width)`, `(channels, length)` of windows or `(features,)` of vectors; `classes` how
+    many channels its answers have, whatever the task makes of them.
     """
 
     name: str
     classes: int
     input: tuple[int, ...]
+    task: Task = CLASSIFICATION
 
     def as_dict(self) -> dict[str, Any]:
         """The form that run.json holds."""
-        return {"name": self.name, "classes": self.classes, "input": list(self.input)}
+        named = {} if self.task is CLASSIFICATION else {"task": self.task.name}
+        return {"name": self.name, "classes": self.classes, "input": list(self.input), **named}
 
 
 def build_model(spec: ModelSpec, seed: int | None = None) -> nn.Module:
@@ -160,6 +165,8 @@ def look_at(model: nn.Module, spec: ModelSpec) -> Probe:
         return probe(model, spec.input)
     except OutputError as odd:
         wanted = f"(n, {spec.classes}) logits, alone or before those of auxiliary classifiers"
+        if spec.task is not CLASSIFICATION:
+            wanted = f"{('n', *spec.task.output(spec.classes, spec.input))} alone".replace("'", "")
         raise InputError(f"--model {spec.name}: {odd}, expected {wanted}") from odd
     except Exception as failed:
         raise InputError(f"--model {spec.name}: cannot be trained ({_reason(failed)})") from failed
@@ -173,10 +180,12 @@ def _reason(failed: Exception) -> str:
 
 def _check(model: nn.Module, spec: ModelSpec) -> None:
     try:
-        classes = classes_of(model, spec.input)
+        classes = answer_of(model, spec.input, spec.task)[0]
     except InputError as refused:
         raise InputError(f"--model {spec.name}: {refused}") from refused
     if classes != spec.classes:
         raise InputError(
             f"--model {spec.name}: gives {classes} logits for an image, the data have {spec.classes} classes"
+            if spec.task is CLASSIFICATION
+            else f"--model {spec.name}: gives answers of {classes} channels, the data have {spec.classes}"
         )

@@ -9,26 +9,29 @@ import torch
 from torch import nn
 
 from mest.errors import InputError
+from mest.tasks.registry import CLASSIFICATION
+from mest.tasks.task import Task
 
 
-def classes_of(model: nn.Module, input: tuple[int, ...]) -> int:
-    """The number of logits that a model gives for an image `(channels, height, width)`, or for another input.
+def answer_of(model: nn.Module, input: tuple[int, ...], task: Task = CLASSIFICATION) -> tuple[int, ...]:
+    """The shape of what a model gives for an image `(channels, height, width)`, or for another input.
 
     It is run on zeros, one image as in evaluation and two as in training; modes, running statistics and the global
     generator are left as they were. Raises InputError, without the model's name, if it does not take such images or
-    gives anything but one row of logits for each.
+    gives anything but what the task needs for each: one row of logits, say.
     """
     with _as_before(model):
         model.eval()
-        classes = _logits(model, input, 1, "")
+        found = _answer(model, input, 1, "", task)
         model.train()
-        training = _logits(model, input, 2, " in training")
-    if training != classes:
-        raise InputError(f"gives {training} logits in training and {classes} otherwise; return the same in both")
-    return classes
+        training = _answer(model, input, 2, " in training", task)
+    if training != found:
+        shown = [shape[0] if len(shape) == 1 else f"{shape} of" for shape in (training, found)]
+        raise InputError(f"gives {shown[0]} logits in training and {shown[1]} otherwise; return the same in both")
+    return found
 
 
-def _logits(model: nn.Module, input: tuple[int, ...], images: int, mode: str) -> int:
+def _answer(model: nn.Module, input: tuple[int, ...], images: int, mode: str, task: Task) -> tuple[int, ...]:
     like = next((weight for weight in model.parameters() if weight.is_floating_point()), torch.zeros(0))
     try:
         with torch.no_grad():
@@ -41,11 +44,13 @@ def _logits(model: nn.Module, input: tuple[int, ...], images: int, mode: str) ->
         logits = logits[0]  # before those of auxiliary classifiers
     if not isinstance(logits, torch.Tensor):
         raise InputError(f"gives a {type(logits).__name__}{mode}; return the logits alone, one row for each image")
-    if logits.ndim != 2 or len(logits) != images or not logits.shape[1]:
+    batch, *answer = (int(side) for side in logits.shape) if logits.ndim else (0,)
+    classes = answer[0] if answer else 0
+    if batch != images or not classes or tuple(answer) != task.output(classes, input):
         raise InputError(
-            f"gives {tuple(logits.shape)} for {images} image(s){mode}, expected ({images}, classes) logits"
+            f"gives {tuple(logits.shape)} for {images} image(s){mode}, expected {task.form(images, input)}"
         )
-    return int(logits.shape[1])
+    return tuple(answer)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mest.data import DataSpec
+from mest.tasks.registry import CLASSIFICATION
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class TrainConfig:
         # Where the images lie decides nothing; which they are is checked by their checksum.
         kind = self.data.name.partition(":")[0]
         plain["data"] = {"kind": kind, "image_size": self.data.image_size, "augment": self.data.augment}
+        if self.data.task is not CLASSIFICATION:
+            plain["task"] = self.data.task.name
         plain["removal"]["sorting_file"] = self.removal.sorting_file is not None  # likewise
         return dict(_listed(plain))
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as functional
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
@@ -18,6 +17,8 @@ from mest.errors import InputError
 from mest.models.probe import all_logits_of
 from mest.ranking.presentations import look_again
 from mest.ranking.samples import TrainingSamples
+from mest.tasks.registry import CLASSIFICATION
+from mest.tasks.task import Task
 from mest.train.config import TrainConfig
 from mest.train.process import Process
 
@@ -33,11 +34,16 @@ class StopRequested(Exception):
 
 @dataclass(frozen=True)
 class Score:
-    """Mean loss and accuracy over `count` samples."""
+    """Mean loss and the task's metrics over `count` samples; the first one, `judged`, decides what is best."""
 
     loss: float
-    accuracy: float
+    values: tuple[float, ...]
     count: int
+
+    @property
+    def judged(self) -> float:
+        """The metric that decides: accuracy where samples have a class."""
+        return self.values[0]
 
 
 @dataclass
@@ -63,28 +69,39 @@ class Steps:
         """
         self.forward.train()
         loss_sum = torch.zeros((), dtype=torch.float64, device=self.process.device)
-        correct_sum = torch.zeros_like(loss_sum)
+        terms_sum = torch.zeros_like(loss_sum)
+        counted: Tensor | None = None
         count = 0
         for step, (batch, whole) in enumerate(batches):
             at_check = step % STEPS_PER_CHECK == 0
             if (at_check or self.process.world == 1) and self.process.any(stop()):
                 raise StopRequested
-            loss, correct = self._step(epoch, step, batch, whole)
+            loss, terms, counts = self._step(epoch, step, batch, whole)
             loss_sum += loss
-            correct_sum += correct
+            terms_sum += terms
+            counted = counts.double() if counted is None else counted + counts
             count += whole
             if at_check:
                 self._refuse_unusable(loss_sum, epoch)
-        totals = self.process.sum(torch.stack([loss_sum, correct_sum]))
-        self._refuse_unusable(totals[0], epoch)
-        return Score(float(totals[0]) / count, float(totals[1]) / count, count)
+        assert counted is not None  # there is at least one batch
+        loss, *totals = self.process.sum(torch.cat([loss_sum.reshape(1), counted])).tolist()
+        self._refuse_unusable(torch.tensor(loss), epoch)
+        return Score(loss / float(terms_sum), self.task.values(totals, count), count)
 
-    def _step(self, epoch: int, step: int, batch: Batch, whole: int) -> tuple[Tensor, Tensor]:
-        """One optimizer step; returns the sums of loss and correctness over this process's samples."""
+    @property
+    def task(self) -> Task:
+        """What the model is trained for."""
+        return self.config.data.task
+
+    def _step(self, epoch: int, step: int, batch: Batch, whole: int) -> tuple[Tensor, float, Tensor]:
+        """One optimizer step; returns the sum of the loss over this process's samples, the terms of the whole batch,
+        and what the metrics are counted by."""
         pixels, labels, indices = (part.to(self.process.device, non_blocking=True) for part in batch)
         images = self.preprocess.normalise(pixels)
         mixed, partners, ratio = self._mix(images, epoch, step)
-        settings = self.config.optimizer
+        settings, task = self.config.optimizer, self.task
+        wanted = task.against(images, labels)
+        terms = task.terms(wanted, whole, self.process.sum)
         outcome = []
         loss_sum = torch.zeros((), dtype=torch.float64, device=images.device)
         parts = torch.arange(len(labels), device=images.device).chunk(settings.accumulate)
@@ -92,26 +109,25 @@ class Steps:
             with self._sync(number == len(parts) - 1), self._autocast():
                 logits, *auxiliary = (each.float() for each in all_logits_of(self.forward(mixed[part])))
                 others = labels[partners[part]] if partners is not None else None
-                loss = self._mixed_loss(logits, labels[part], others, ratio)
+                loss = self._mixed_loss(logits, wanted[part], others, ratio)
                 for other in auxiliary:
-                    loss = loss + AUXILIARY_SHARE * self._mixed_loss(other, labels[part], others, ratio)
+                    loss = loss + AUXILIARY_SHARE * self._mixed_loss(other, wanted[part], others, ratio)
                 # Gradients are averaged over processes, and parts may differ in size: weigh by the whole batch.
-                self.scaler.scale(loss * (self.process.world / whole)).backward()
+                self.scaler.scale(loss * (self.process.world / terms)).backward()
             loss_sum += loss.detach()
-            outcome.append(logits.detach().argmax(1))
-        predicted = torch.cat(outcome)
-        correct = predicted == labels
+            outcome.append(logits.detach())
+        answers = torch.cat(outcome)
         if self.samples.counting:  # before the update: judged by the weights that the step was taken with
             mixed_up = partners is not None
-            judged = self._look_again(images, labels, parts) if mixed_up else correct
+            judged = self._look_again(images, labels, parts) if mixed_up else answers.argmax(1) == labels
             self.samples.presented(indices, judged, extra_look=mixed_up)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        right = ratio * correct.sum()
+        counts = task.counts(answers, wanted)
         if partners is not None:
-            right = right + (1 - ratio) * (predicted == labels[partners]).sum()
-        return loss_sum, right
+            counts = ratio * counts + (1 - ratio) * task.counts(answers, labels[partners])
+        return loss_sum, terms, counts
 
     def _look_again(self, images: Tensor, labels: Tensor, parts: Sequence[Tensor]) -> Tensor:
         """Whether each unmixed image is classified correctly, in the parts and the precision of the step itself."""
@@ -120,12 +136,9 @@ class Steps:
 
     def _mixed_loss(self, logits: Tensor, labels: Tensor, others: Tensor | None, ratio: float) -> Tensor:
         """The loss of labels and, for mixed images, of those of their partners, by their shares."""
-        loss = ratio * self._loss(logits, labels)
-        return loss if others is None else loss + (1 - ratio) * self._loss(logits, others)
-
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         smoothing = self.config.optimizer.label_smoothing
-        return functional.cross_entropy(logits, labels, reduction="sum", label_smoothing=smoothing)
+        loss = ratio * self.task.loss_sum(logits, labels, smoothing)
+        return loss if others is None else loss + (1 - ratio) * self.task.loss_sum(logits, others, smoothing)
 
     def _mix(self, images: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor | None, float]:
         """Images mixed with a shuffle of themselves, the shuffle and the share of the first; unmixed without mixup."""
@@ -163,9 +176,17 @@ def autocast(device: torch.device, enabled: bool) -> AbstractContextManager[None
 
 @torch.no_grad()
 def predict(
-    model: nn.Module, batches: Iterable[Batch], preprocess: Preprocess, device: torch.device, amp: bool = False
+    model: nn.Module,
+    batches: Iterable[Batch],
+    preprocess: Preprocess,
+    device: torch.device,
+    amp: bool = False,
+    task: Task = CLASSIFICATION,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield logits `(k, classes)` float32 and labels `(k,)` of each batch, the model in evaluation mode throughout."""
+    """Yield logits `(k, classes)` float32 and labels `(k,)` of each batch, the model in evaluation mode throughout.
+
+    Of another task than classification they are its answers and what these are compared with.
+    """
     training = model.training
     model.eval()
     try:
@@ -173,20 +194,29 @@ def predict(
             images = preprocess.normalise(pixels.to(device, non_blocking=True))
             with autocast(device, amp):
                 logits = model(images)
-            yield logits.float(), labels.to(device, non_blocking=True)
+            yield logits.float(), task.against(images, labels.to(device, non_blocking=True))
     finally:
         model.train(training)
 
 
 def evaluate(
-    model: nn.Module, batches: Iterable[Batch], preprocess: Preprocess, device: torch.device, amp: bool = False
+    model: nn.Module,
+    batches: Iterable[Batch],
+    preprocess: Preprocess,
+    device: torch.device,
+    amp: bool = False,
+    task: Task = CLASSIFICATION,
 ) -> Score:
-    """Return mean cross-entropy (without smoothing) and accuracy over the batches."""
+    """Return the mean loss (without smoothing) and the task's metrics over the batches."""
     loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-    correct = torch.zeros((), dtype=torch.int64, device=device)
-    count = 0
-    for logits, labels in predict(model, batches, preprocess, device, amp):
-        loss_sum += functional.cross_entropy(logits, labels, reduction="sum")
-        correct += (logits.argmax(1) == labels).sum()
-        count += len(labels)
-    return Score(float(loss_sum) / max(count, 1), int(correct) / max(count, 1), count)
+    counted: Tensor | None = None
+    terms, count = 0.0, 0
+    for answers, wanted in predict(model, batches, preprocess, device, amp, task):
+        loss_sum += task.loss_sum(answers, wanted)
+        counts = task.counts(answers, wanted).double()
+        counted = counts if counted is None else counted + counts
+        terms += task.terms(wanted, len(wanted), lambda own: own)
+        count += len(wanted)
+    if counted is None:
+        return Score(0.0, (0.0,) * len(task.metrics), 0)
+    return Score(float(loss_sum) / max(terms, 1), task.values(counted.tolist(), count), count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from mest.data.labelled import Labelled, composed, open_labelled
 from mest.data.loader import Samples, load_batches, ordered_batches
 from mest.errors import InputError
 from mest.train.epoch import evaluate
-from mest.train.metrics import finite
+from mest.train.metrics import finite, named_scores
 from mest.train.process import choose_device
 from mest.train.run import LoadedRun, load_run, read_run
 
@@ -38,7 +39,8 @@ def evaluate_run(
     that `mest train` would train on. Without `data` they are those that the run was trained with, read from where its
     options say. The images are prepared as the run's own were; their classes must be among the run's.
     Keys: run, checkpoint, epoch, data, images, samples (the same number), skipped (images that could not be read),
-    accuracy, loss, sparsity (zeros ÷ weights over the sparse layers).
+    accuracy, loss, sparsity (zeros ÷ weights over the sparse layers). A run of another task than classification has
+    metric, metric_name and metrics in the place of accuracy.
     Raises InputError for data that do not fit, DamagedError for a damaged run.
     """
     loaded = load_run(run, which)
@@ -54,7 +56,9 @@ def evaluate_run(
     place = choose_device(device)
     indices = ordered_batches(np.arange(len(images), dtype=np.int64), batch_size)
     batches = load_batches(Samples(images, Augment()), indices, workers, pin=False)
-    score = evaluate(loaded.model.to(place), batches, Preprocess.from_dict(loaded.preprocess), place)
+    task = loaded.spec.task
+    prepared = Preprocess.from_dict(loaded.preprocess)
+    score = evaluate(loaded.model.to(place), batches, prepared, place, task=task)
     weights = sum(mask.numel() for mask in loaded.masks.values())
     kept = sum(int(mask.sum()) for mask in loaded.masks.values())
     return {
@@ -65,7 +69,7 @@ def evaluate_run(
         "images": score.count,
         "samples": score.count,
         "skipped": found.skipped,
-        "accuracy": score.accuracy,
+        **({"accuracy": score.judged} if task.of_classes else named_scores(task, score.values)),
         "loss": finite(score.loss),
         "sparsity": 1 - kept / weights if weights else 0.0,
     }
@@ -76,14 +80,15 @@ def _images(
 ) -> tuple[Labelled, str]:
     """The images that are asked for, prepared as the run's own, and the name of the data."""
     preprocess = Preprocess.from_dict(run.preprocess).leading_to(*run.spec.input[1:])
+    task = run.spec.task
     if isinstance(data, DataSpec):
-        spec = data
+        spec = replace(data, task=task)
     elif data is not None:
-        spec = DataSpec(data_name(data), unreadable=unreadable)
+        spec = DataSpec(data_name(data), unreadable=unreadable, task=task)
     else:
         options = read_run(run.path)["options"]
         folder = Path(options.get("data-dir", "data"))
-        spec = DataSpec(data_name(options.get("data", "digits")), folder, unreadable=unreadable)
+        spec = DataSpec(data_name(options.get("data", "digits")), folder, unreadable=unreadable, task=task)
     if data is not None and part == "test":
         return open_labelled(spec, preprocess, run.class_names, threads), spec.name
     opened = open_data(spec, threads, like=preprocess)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from mest.tasks.registry import TASKS
+
 Parse = Callable[[str], Any]
 
 
@@ -144,6 +146,12 @@ MODEL_AND_DATA = (
         "digits, watch (windows of a smartwatch's signals), cifar10, cifar100, fashion_mnist, imagefolder:DIR or "
         "npz:FILE, with images, or with inputs that are windows or vectors of numbers (default digits)",
         ("dataset",),
+    ),
+    Option(
+        "task",
+        one_of(*TASKS),
+        "what the model is trained for: one class of many, several labels at once, numbers, its own input, or a class "
+        "for each pixel (default classification; docs/tasks.md says what the data hold)",
     ),
     Option("data-dir", text, "where torchvision's data sets are kept (default data)"),
     Option("download", switch, "fetch torchvision's data set if it is not there", bare="true"),

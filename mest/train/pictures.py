@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from mest.tasks.task import Metric
 from mest.train.metrics import EpochRecord
 
 
-def draw_pictures(folder: Path, history: Sequence[EpochRecord]) -> list[Path]:
-    """Write accuracy.png, sparsity.png and churn.png; returns their paths, none where matplotlib is not installed."""
+def draw_pictures(folder: Path, history: Sequence[EpochRecord], metric: Metric) -> list[Path]:
+    """Write accuracy.png, or that of another metric, sparsity.png and churn.png.
+
+    Returns their paths, none where matplotlib is not installed.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -18,7 +22,7 @@ def draw_pictures(folder: Path, history: Sequence[EpochRecord]) -> list[Path]:
     epochs = [record.epoch for record in history]
     validated = [record for record in history if record.validation_accuracy is not None]
     curves: dict[str, list[tuple[str, list[int], list[float]]]] = {
-        "accuracy": [
+        metric.key: [
             ("training", epochs, [record.train_accuracy for record in history]),
             (
                 "validation",
@@ -37,7 +41,7 @@ def draw_pictures(folder: Path, history: Sequence[EpochRecord]) -> list[Path]:
         for label, x, y in lines:
             if x:
                 axes.plot(x, y, marker="o" if len(x) < 30 else None, markersize=3, label=label)
-        axes.set(xlabel="epoch", ylabel=name)
+        axes.set(xlabel="epoch", ylabel=metric.label if name == metric.key else name)
         axes.grid(alpha=0.3)
         axes.legend()
         path = folder / f"{name}.png"

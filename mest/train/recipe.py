@@ -16,6 +16,8 @@ from mest.errors import InputError
 from mest.packaged import resolve_packaged
 from mest.sparse import METHODS, Schedule, make_schedule, parse_scheme
 from mest.sparse.methods import bounds_taken, find_method
+from mest.tasks.registry import CLASSIFICATION, TASKS
+from mest.tasks.task import Task
 from mest.train.config import Execution, RemovalConfig, SparseConfig, TrainConfig
 from mest.train.optimizer_options import optimizer_of
 from mest.train.options import BY_NAME, OPTIONS
@@ -30,6 +32,10 @@ ACTS_IF: dict[str, Callable[[Schedule], bool]] = {
     **dict.fromkeys(("sp-mask-update-freq", "score", "growth"), lambda schedule: schedule.mutates),
     "sp-lmd": lambda schedule: schedule.score == "magnitude+gradient",
 }
+# What asks whether a sample was answered correctly, or has one class that may be smoothed or mixed with another.
+OF_CLASSES = frozenset(
+    {"smooth", "label-smoothing", "mixup", "remove-n", "sorting-file", "write-ranking", "output-name"}
+)
 BOUNDS = {"lower-bound": "lower_bound", "upper-bound": "upper_bound", "mask-update-decay-epoch": "decay_epochs"}
 
 
@@ -95,9 +101,13 @@ def build_config(given: Mapping[str, str]) -> TrainConfig:
             acting = sorted(name for name in METHODS if _acts(key, name))
             problems.add(f"--{key} does nothing with --method {method}; it acts with {', '.join(acting)}")
     epochs = values.get("epochs", 160)
+    task = TASKS[values.get("task", CLASSIFICATION.name)]
+    for key in OF_CLASSES.intersection(values) if not task.of_classes else ():
+        if values[key] and values[key] != "0":
+            problems.add(f"--{key} is of classification, and the task is {task.name}; leave it out")
     config = TrainConfig(
         model=_model(values, problems),
-        data=_data(values, problems),
+        data=_data(values, task, problems),
         validation_fraction=values.get("validation-fraction", TrainConfig.validation_fraction),
         epochs=epochs,
         seed=values.get("seed", 0),
@@ -174,7 +184,7 @@ def _model(values: Mapping[str, Any], problems: Problems) -> str:
     return str(model)
 
 
-def _data(values: Mapping[str, Any], problems: Problems) -> DataSpec:
+def _data(values: Mapping[str, Any], task: Task, problems: Problems) -> DataSpec:
     augment = values.get("augment", "crop+flip" if values.get("data-augmentation") else "auto")
     if values.get("data-augmentation") and augment != "crop+flip":
         problems.add(f"--data-augmentation contradicts --augment {augment}")
@@ -189,6 +199,7 @@ def _data(values: Mapping[str, Any], problems: Problems) -> DataSpec:
         image_size=values.get("image-size"),
         augment=augment,
         unreadable=values.get("unreadable", "refuse"),
+        task=task,
     )
 
 

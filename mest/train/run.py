@@ -18,6 +18,7 @@ from mest.data.preprocess import ARRAY, Preprocess
 from mest.durable import write_json
 from mest.errors import DamagedError, InputError
 from mest.models import ModelSpec, build_model
+from mest.tasks.registry import CLASSIFICATION, TASKS
 from mest.train.checkpoint import load_checkpoint
 from mest.train.form import misfit
 
@@ -118,7 +119,9 @@ def load_run(path: str | Path, which: str = "best") -> LoadedRun:
         raise InputError(f"{path}: has no {which} checkpoint yet; continue it with mest train --resume --out {path}")
     checkpoint = load_checkpoint(file)
     try:
-        spec = ModelSpec(content["model"]["name"], content["model"]["classes"], tuple(content["model"]["input"]))
+        said = content["model"]
+        task = TASKS[said.get("task", CLASSIFICATION.name)]
+        spec = ModelSpec(said["name"], said["classes"], tuple(said["input"]), task)
         preprocess = Preprocess.from_dict(content["preprocess"]).as_dict()
         class_names = [str(name) for name in content["class_names"]]
         config, checksum = dict(content["config"]), str(content["data"]["checksum"])

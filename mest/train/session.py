@@ -22,6 +22,8 @@ from mest.ranking.ranking import Ranking, check_ranking, read_ranking
 from mest.ranking.removal import RemovalPlan, parse_removal
 from mest.ranking.samples import TrainingSamples
 from mest.sparse import Sparsifier
+from mest.tasks.registry import CLASSIFICATION
+from mest.tasks.task import Metric
 from mest.train.config import OptimizerConfig, RemovalConfig, TrainConfig, flatten
 from mest.train.metrics import EpochRecord
 from mest.train.process import Process
@@ -31,15 +33,18 @@ from mest.train.start import Origin, Start
 
 @dataclass(frozen=True)
 class Best:
-    """The epoch whose checkpoint is kept as the best, and what chose it."""
+    """The epoch whose checkpoint is kept as the best, and what chose it.
+
+    `accuracy` is the score by the first metric of the run's task, whatever that is.
+    """
 
     epoch: int
     accuracy: float
     loss: float
 
-    def beaten_by(self, accuracy: float, loss: float) -> bool:
-        """True for a higher accuracy, or the same with a lower loss."""
-        return (accuracy, -loss) > (self.accuracy, -self.loss)
+    def beaten_by(self, score: float, loss: float, metric: Metric) -> bool:
+        """True for a better score, or the same with a lower loss."""
+        return metric.better(score, self.accuracy) or (score == self.accuracy and loss < self.loss)
 
 
 @dataclass
@@ -95,6 +100,8 @@ class Session:
         Raises InputError if it is of other options or other data, DamagedError if its parts do not fit together.
         """
         stored, asked = flatten(checkpoint["config"]), flatten(self.config.as_dict())
+        for config in (stored, asked):
+            config.setdefault("task", CLASSIFICATION.name)
         odd = [key for key in asked if stored.get(key, None) != asked[key]]
         if odd:
             listed = ", ".join(f"{key} was {stored.get(key)} and is now {asked[key]}" for key in odd[:4])
@@ -123,9 +130,9 @@ def open_session(config: TrainConfig, data: DataSet, process: Process, start: St
 
     Raises InputError for whatever of the config does not fit data or model.
     """
-    spec = ModelSpec(config.model, len(data.class_names), data.train.shape)
+    spec = ModelSpec(config.model, len(data.class_names), data.train.shape, config.data.task)
     if data.validation is None:
-        training, validation = split_validation(data.train.labels, config.validation_fraction, config.seed)
+        training, validation = split_validation(data.train.strata, config.validation_fraction, config.seed)
     else:
         validation = data.validation
         training = np.setdiff1d(np.arange(len(data.train), dtype=np.int64), validation)

@@ -88,6 +88,8 @@ class Start:
         problems = []
         if spec.name != self.spec.name:
             problems.append(f"--model {spec.name}, it has {self.spec.name}")
+        if spec.task is not self.spec.task:
+            problems.append(f"--task {spec.task.name}, it was trained for {self.spec.task.name}")
         if spec.input != self.spec.input:
             given, wanted = ("x".join(map(str, shape)) for shape in (spec.input, self.spec.input))
             problems.append(f"images of {given}, it takes {wanted}")

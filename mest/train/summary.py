@@ -14,7 +14,7 @@ from mest.ranking.ranking import Provenance, write_ranking
 from mest.sparse import Sparsifier
 from mest.sparse.accounting import MethodBytes, peak_bytes, peak_bytes_by_method, training_flops
 from mest.train.epoch import Score
-from mest.train.metrics import finite
+from mest.train.metrics import finite, named_scores
 from mest.train.session import Session
 
 
@@ -91,11 +91,9 @@ def summarise(session: Session, run: Path, best: Score, last: Score, best_epoch:
         "run": str(run),
         "epochs": session.epoch,
         "method": session.config.sparse.method,
-        "accuracy": best.accuracy,
-        "loss": finite(best.loss),
-        "accuracy_last": last.accuracy,
+        **_scores(session, best, last),
         "best_epoch": best_epoch,
-        "validation_accuracy": session.best.accuracy if session.best and len(session.validation) else None,
+        **_validated(session),
         "sparsity": session.sparsifier.sparsity,
         **_memory(session),
         "training_flops": _flops(session),
@@ -103,6 +101,23 @@ def summarise(session: Session, run: Path, best: Score, last: Score, best_epoch:
         "images": _counts(session),
         "seconds": round(sum(record.seconds for record in session.history), 3),
     }
+
+
+def _scores(session: Session, best: Score, last: Score) -> dict[str, Any]:
+    """The test's scores: accuracies, or the metrics of another task by its name."""
+    task = session.config.data.task
+    if task.of_classes:
+        return {"accuracy": best.judged, "loss": finite(best.loss), "accuracy_last": last.judged}
+    return {
+        **named_scores(task, best.values),
+        "loss": finite(best.loss),
+        "metric_last": last.judged,
+    }
+
+
+def _validated(session: Session) -> dict[str, Any]:
+    name = "validation_accuracy" if session.config.data.task.of_classes else "validation_metric"
+    return {name: session.best.accuracy if session.best and len(session.validation) else None}
 
 
 def _memory(session: Session) -> dict[str, Any]:

@@ -144,7 +144,7 @@ class Trainer:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if path.is_dir():
                     raise InputError(f"{path}: is a folder; give the name of a file in it")
-        write_metrics(out, session.history, self.execution.log_file)
+        write_metrics(out, session.history, self.config.data.task, self.execution.log_file)
 
     def _take_over_best(self, path: Path) -> None:
         """Keep the best checkpoint beside the one that is resumed, if it is the one that it speaks of."""
@@ -179,9 +179,9 @@ class Trainer:
             epoch=epoch,
             lr=lr,
             train_loss=score.loss,
-            train_accuracy=score.accuracy,
+            train_accuracy=score.judged,
             validation_loss=finite(validation.loss) if validation else None,
-            validation_accuracy=validation.accuracy if validation else None,
+            validation_accuracy=validation.judged if validation else None,
             weight_sparsity=sparsity,
             at_target=at_target,
             pruned=sum(layer.pruned_weights for layer in mutation.layers.values()) if mutation else 0,
@@ -195,20 +195,20 @@ class Trainer:
         session.history.append(record)
         is_best = at_target and self._is_best(validation)
         if is_best:
-            session.best = Best(
-                epoch, validation.accuracy if validation else 0.0, validation.loss if validation else 0.0
-            )
+            session.best = Best(epoch, validation.judged if validation else 0.0, validation.loss if validation else 0.0)
         if self.process.writes:
             if is_best:
                 self._save("best")
             self._save("last")
-            write_metrics(self.execution.out, session.history, self.execution.log_file)
+            write_metrics(self.execution.out, session.history, self.steps.task, self.execution.log_file)
             self.observer.epoch_done(record)
 
     def _is_best(self, validation: Score | None) -> bool:
         """True for the first epoch at target and better ones; without validation images the latest is the best."""
         best = self.session.best
-        return best is None or validation is None or best.beaten_by(validation.accuracy, validation.loss)
+        if best is None or validation is None:
+            return True
+        return best.beaten_by(validation.judged, validation.loss, self.steps.task.metric)
 
     def _describe(self, result: dict[str, Any] | None) -> None:
         described = describe_run(self.session, self.execution.remark, self.options, result)
@@ -234,7 +234,8 @@ class Trainer:
         batches = self._load(Samples(images, Augment()), ordered_batches(indices, self.execution.eval_batch_size))
         if heard:
             batches = self._until_stop(batches)
-        return evaluate(self.session.model, batches, self.data.preprocess, self.process.device, self.config.amp)
+        device, task = self.process.device, self.steps.task
+        return evaluate(self.session.model, batches, self.data.preprocess, device, self.config.amp, task)
 
     def _until_stop(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for batch in batches:
@@ -270,7 +271,7 @@ class Trainer:
         self._describe(summary)
         if self.execution.write_ranking is not None:
             save_ranking(self.execution.write_ranking, session, self.options)
-        if session.history and not draw_pictures(out, session.history):
+        if session.history and not draw_pictures(out, session.history, self.steps.task.metric):
             self.observer.say(f"no pictures: matplotlib is not installed ({how_to_install('plots')})")
         return summary
 
