@@ -19,6 +19,7 @@ OPS = (
     "max_pool_grad", "avg_pool", "avg_pool_grad", "select", "select_grad", "concat", "concat_grad", "loss",
     "loss_marks", "loss_values", "loss_pixels", "zero", "update", "output", "attention", "attention_grad", "prepend",
     "prepend_grad", "positions", "positions_grad", "select_positions", "select_positions_grad", "narrow", "widen",
+    "resample", "resample_grad",
 )  # fmt: skip
 # Steps that read stored tensors in any of SAVED; all others find float32.
 READS_SAVED = (
@@ -211,6 +212,16 @@ _TOKENS = Struct(
         Field("int32_t", "count", "of stored tokens, or of positions"),
     ),
 )
+_RESAMPLE = Struct(
+    "Resample",
+    "How each row, and each column, of what is written is made: entries from its start on, one source and weight each.",
+    (
+        Field("*const int32_t", "row_starts row_sources column_starts column_sources"),
+        Field("*const float", "row_weights column_weights"),
+        Field("int32_t", "row_entries column_entries"),
+        Field("int32_t", "height width", "of what is written"),
+    ),
+)
 _PARAM = Struct(
     "Param",
     "One trained tensor for the update.",
@@ -259,6 +270,7 @@ _STEP = Struct(
         Field("@SampleNorm", "samplenorm"),
         Field("@Attention", "attention"),
         Field("@Tokens", "tokens"),
+        Field("@Resample", "resample"),
         Field("*const int32_t", "channel_list", "SELECT: channels; SELECT_POSITIONS: positions"),
         Field("*float", "scratch", "threads x scratch_floats"),
         Field("*float", "partial_grads", "threads x conv values (+ rows for the bias)"),
@@ -297,13 +309,14 @@ _PROGRAM = Struct(
         Field("&const SampleNorm", "samplenorms"),
         Field("&const Attention", "attentions"),
         Field("&const Tokens", "tokenss"),
+        Field("&const Resample", "resamples"),
         Field("&const Param", "params"),
         Field("int32_t", "count", "of steps"),
         Field(
             "int32_t",
             "operand_count conv_count norm_count pool_count arithmetic_count update_count samplenorm_count param_count",
         ),
-        Field("int32_t", "attention_count tokens_count"),
+        Field("int32_t", "attention_count tokens_count resample_count"),
         Field("int32_t", "groups samples", "of the micro-batch"),
         Field("int32_t", "in_channels in_h in_w"),
     ),
@@ -329,8 +342,8 @@ _CALL = Struct(
     ),
 )
 STRUCTS = (
-    _OPERAND, _VIEW, _GRAD, _NORM, _CONV, _POOL, _ARITHMETIC, _SAMPLE_NORM, _ATTENTION, _TOKENS, _PARAM, _UPDATE,
-    _STEP, _PROGRAM, _CALL,
+    _OPERAND, _VIEW, _GRAD, _NORM, _CONV, _POOL, _ARITHMETIC, _SAMPLE_NORM, _ATTENTION, _TOKENS, _RESAMPLE, _PARAM,
+    _UPDATE, _STEP, _PROGRAM, _CALL,
 )  # fmt: skip
 
 
@@ -395,6 +408,13 @@ class Tokens(Structure):
     """Stored tokens, or positions picked."""
 
     _fields_ = _made(_TOKENS)
+
+
+@_known
+class Resample(Structure):
+    """How rows and columns are made of others."""
+
+    _fields_ = _made(_RESAMPLE)
 
 
 @_known

@@ -24,6 +24,7 @@ from export.operators.attention import ATTENTION, AttentionRule
 from export.operators.convolution import ConvRule, GemmRule
 from export.operators.norm import BatchNormRule
 from export.operators.pooling import AveragePoolRule, GlobalAveragePoolRule, MaxPoolRule
+from export.operators.resampling import ResampleRule
 from export.operators.rule import Rule
 from export.operators.sample_norm import ChannelNormRule, GroupNormRule, InstanceNormRule, LayerNormRule
 from export.operators.tokens import (
@@ -67,6 +68,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "Gather": GatherRule(),
         "Slice": SliceRule(),
         "Concat": ConcatRule(),
+        "Pad": ResampleRule(),
+        "Resize": ResampleRule(),
     }
 )
 

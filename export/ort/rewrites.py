@@ -12,6 +12,7 @@ from export.ort.frozen_norm import spell_out_frozen_norms
 from export.ort.instance_norm import spell_out_instance_norm
 from export.ort.layer_norm import shift_layer_norms
 from export.ort.relu6 import split_relu6
+from export.ort.resampling import multiply_instead_of_resample
 from export.ort.window_pools import pool_windows_as_images
 
 # Each edits a graph in place, with equal values, and returns how many places it changed.
@@ -21,6 +22,7 @@ REWRITES: tuple[Callable[[onnx.ModelProto], int], ...] = (
     shift_layer_norms,
     split_relu6,
     spell_out_activations,
+    multiply_instead_of_resample,
     pool_windows_as_images,
     convolve_instead_of_pool,
 )

@@ -15,6 +15,7 @@ from export.passes.cast_like import replace_cast_like
 from export.passes.ceil_mode import pad_instead_of_ceil
 from export.passes.constants import fold_constants
 from export.passes.flatten import restore_flatten
+from export.passes.gathered_resize import restore_gathered_resize
 from export.passes.global_pool import restore_global_pool
 from export.passes.identity import remove_identity
 from export.passes.layer_norm import name_layer_norm_outputs
@@ -22,6 +23,7 @@ from export.passes.linear import restore_linear
 from export.passes.names import name_by_module
 from export.passes.padding import pad_in_the_window
 from export.passes.relu import restore_relu
+from export.passes.resize import store_resize_sizes
 from export.passes.split import slice_instead_of_split
 from export.passes.steps import join_steps
 from export.passes.strided import remove_strided
@@ -50,6 +52,8 @@ NORMALISE: tuple[Pass, ...] = (
     restore_global_pool,
     restore_flatten,
     remove_strided,
+    store_resize_sizes,
+    restore_gathered_resize,
     pad_instead_of_ceil,
     name_layer_norm_outputs,
 )

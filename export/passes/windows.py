@@ -188,12 +188,47 @@ def _slice(walk: _Walk, node: onnx.NodeProto) -> bool:
     axes = walk.stored.get(node.input[3]) if len(node.input) > 3 else None
     if not walk.reads_windows(node) or axes is None:
         return False
-    name = f"{node.output[0]}.axes"
-    counted = axes % 3
-    set_tensor(walk.graph, name, counted + (counted >= ROW))
-    node.input[3] = name
+    node.input[3] = _numbers(walk, node, "axes", axes % 3 + (axes % 3 >= ROW))
     walk.windows.add(node.output[0])
     return True
+
+
+def _pad(walk: _Walk, node: onnx.NodeProto) -> bool:
+    """Pad with stored numbers: nothing is put around the row."""
+    pads = walk.stored.get(node.input[1]) if len(node.input) > 1 else None
+    if not walk.reads_windows(node) or pads is None:
+        return False
+    listed = len(node.input) > 3 and bool(node.input[3])
+    if listed and (axes := walk.stored.get(node.input[3])) is not None:
+        node.input[3] = _numbers(walk, node, "axes", axes % 3 + (axes % 3 >= ROW))
+    elif not listed and len(pads) == 6:
+        node.input[1] = _numbers(walk, node, "pads", np.insert(pads, [ROW, 3 + ROW], 0))
+    else:
+        return False
+    walk.windows.add(node.output[0])
+    return True
+
+
+def _resize(walk: _Walk, node: onnx.NodeProto) -> bool:
+    """Resize with stored scales, or to a stored length."""
+    axes, scales = attributes(node).get("axes"), walk.stored.get(node.input[2]) if len(node.input) > 2 else None
+    if not walk.reads_windows(node):
+        return False
+    if axes is not None:
+        set_attributes(node, axes=[axis % 3 + (axis % 3 >= ROW) for axis in axes])
+    elif scales is not None and len(scales) == 3:
+        node.input[2] = _numbers(walk, node, "scales", np.insert(scales, ROW, 1))
+    else:
+        return False
+    walk.windows.add(node.output[0])
+    return True
+
+
+def _numbers(walk: _Walk, node: onnx.NodeProto, role: str, array: np.ndarray) -> str:
+    """Stored numbers of a node's own; their name."""
+    name = f"{node.output[0]}.{role}"
+    set_tensor(walk.graph, name, array)
+    return name
 
 
 def _unsqueeze(walk: _Walk, node: onnx.NodeProto) -> bool:
@@ -232,6 +267,8 @@ RULES: Mapping[str, Callable[[_Walk, onnx.NodeProto], bool]] = MappingProxyType(
         "Concat": _joined,
         "Gather": _joined,
         "Slice": _slice,
+        "Pad": _pad,
+        "Resize": _resize,
         "Unsqueeze": _unsqueeze,
         "Squeeze": _squeeze,
     }

@@ -26,6 +26,7 @@ from edge.network.operators.activation_functions import Gelu
 from edge.network.operators.arrangement import Reshape
 from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
+from edge.network.operators.resampling import Pad, ResizeLinear, ResizeNearest
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
 from edge.network.operators.tokens import Positions, Prepend, SelectPositions
 from edge.tasks.registry import TASKS
@@ -272,6 +273,23 @@ class Builder:
     def concat(self, *values: str) -> str:
         """The channels of all."""
         return self._add(Concat, values)
+
+    def pad(self, value: str, padding: tuple[int, int, int, int] = (1, 1, 1, 1), fill: str = "zeros") -> str:
+        """More rows and columns, or fewer."""
+        return self._add(Pad, (value,), padding=padding, fill=fill)
+
+    def resize(
+        self,
+        value: str,
+        size: tuple[int, int],
+        coordinates: str = "asymmetric",
+        rounding: str | None = None,
+        scale: tuple[float, float] | None = None,
+    ) -> str:
+        """Another size: nearest where a rounding is given, else bilinear."""
+        numbers = {} if rounding is None else {"rounding": rounding}
+        kind = ResizeLinear if rounding is None else ResizeNearest
+        return self._add(kind, (value,), size=size, coordinates=coordinates, scale=scale, **numbers)
 
     def head(self, value: str, fmt: str = "dense") -> Network:
         """Global pooling and a classifier; the finished network."""

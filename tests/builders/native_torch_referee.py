@@ -10,10 +10,12 @@ import torch
 import torch.nn.functional as F
 from activation_cases import ACTIVATIONS
 from arithmetic_cases import ARITHMETIC, calculate
+from resampling_cases import resampled
 from sample_norm_case import sample_normalised
 from token_cases import attended, linearly, prepended
 
 from edge.network import Network, select_trainable
+from edge.network.operators.resampling import Resample
 from edge.network.operators.sample_norm import SampleNorm
 from edge.plan.choices import Choices
 from edge.weight.formats import decode, kept_mask
@@ -91,6 +93,8 @@ class Referee:
                 x = prepended(x, p["tokens"])
             elif op.op == "positions":
                 x = x.flatten(2)[:, :, None, op.first : op.first + op.count]
+            elif isinstance(op, Resample):
+                x = resampled(op, x)
             elif op.op == "select":
                 x = x[:, p["channels"].long()]
             found[op.name] = x

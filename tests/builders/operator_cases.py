@@ -15,6 +15,7 @@ from activation_numbers import numbers_of
 from arithmetic_cases import ARITHMETIC, calculate
 from hypothesis import assume
 from hypothesis import strategies as st
+from resampling_cases import MODES, NEAREST, resampled
 from sample_norm_case import sample_normalised
 from stored_shapes import stored_shapes
 from token_cases import attended, linearly, prepended
@@ -36,6 +37,7 @@ from edge.network import (
 from edge.network.operators.arrangement import Reshape
 from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
+from edge.network.operators.resampling import Pad, ResizeLinear, ResizeNearest
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
 from edge.network.operators.tokens import Positions, Prepend, SelectPositions
 
@@ -296,6 +298,37 @@ def select_positions(draw: Draw, rng: np.random.Generator) -> Case:
     )
 
 
+def pad(draw: Draw, rng: np.random.Generator) -> Case:
+    fill = draw(st.sampled_from([*MODES]))
+    padding = tuple(size(draw, -1 if fill == "zeros" else 0, 2) for _ in range(4))
+
+    def make(found: tuple[int, ...]) -> Pad:
+        return Pad("y", ("x",), found, padding, fill)
+
+    return Case(make, {}, (image(draw, size(draw)),), lambda x, t: resampled(make(()), x[0]))
+
+
+def resize(kind: type[ResizeNearest] | type[ResizeLinear]) -> Callable[[Draw, np.random.Generator], Case]:
+    def described(draw: Draw, rng: np.random.Generator) -> Case:
+        shape = image(draw, size(draw))
+        scale = draw(st.none() | st.tuples(*[st.sampled_from([0.6, 1.0, 1.5, 2.0, 2.3])] * 2))
+        new = (size(draw, 1, 9), size(draw, 1, 9))
+        if scale:
+            new = (int(shape[1] * scale[0]), int(shape[2] * scale[1]))
+        if kind is ResizeNearest:
+            coordinates, rounding = draw(st.sampled_from([*NEAREST]))
+            numbers = {"rounding": rounding}
+        else:
+            coordinates, numbers = draw(st.sampled_from(["half_pixel", "align_corners"])), {}
+
+        def make(found: tuple[int, ...]) -> Operator:
+            return kind("y", ("x",), found, new, coordinates, scale, **numbers)
+
+        return Case(make, {}, (shape,), lambda x, t: resampled(make(()), x[0]))
+
+    return described
+
+
 DESCRIPTIONS: dict[type[Operator], Callable[[Draw, np.random.Generator], Case]] = {
     Conv: conv,
     Linear: linear,
@@ -315,4 +348,7 @@ DESCRIPTIONS: dict[type[Operator], Callable[[Draw, np.random.Generator], Case]] 
     Prepend: prepend,
     Positions: positions,
     SelectPositions: select_positions,
+    Pad: pad,
+    ResizeNearest: resize(ResizeNearest),
+    ResizeLinear: resize(ResizeLinear),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from edge.engines.native.layout import padded, state_items
@@ -39,7 +39,7 @@ def footprint_of(model: Model, training: Mapping[int, Planned], predict: Planned
     nbytes = max(planned.arena.nbytes for planned in programs)
     items = _parameter_items(model)
     steps = sum(len(planned.listing.specs) for planned in programs)
-    items.append(Item("runtime", "step list", steps * STEP_BYTES))
+    items.append(Item("runtime", "step list", steps * STEP_BYTES + _table_bytes(programs)))
     items.append(Item("runtime", "parameters", len(model.network.parameters) * PARAMETER_BYTES))
     items.append(Item("saving", "description", _saved_tensors(model) * SAVED_TENSOR_BYTES))
     mutating = [layout for name, layout in model.layouts.items() if name in model.choices.densest_sparsity]
@@ -55,6 +55,11 @@ def footprint_of(model: Model, training: Mapping[int, Planned], predict: Planned
         replace(train.arena, nbytes=nbytes),
         tuple(spec.name for spec in train.listing.specs),
     )
+
+
+def _table_bytes(programs: Iterable[Planned]) -> int:
+    """Bytes of what rows of all programs hold themselves."""
+    return sum(row.table_bytes for planned in programs for spec in planned.listing.specs for _, row in spec.entries())
 
 
 def _parameter_items(model: Model) -> list[Item]:

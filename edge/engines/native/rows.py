@@ -24,6 +24,11 @@ class Row(ABC):
         """Every slot that the row names."""
         return ()
 
+    @property
+    def table_bytes(self) -> int:
+        """Bytes of what the row itself holds for the library, beside slots and parameters."""
+        return 0
+
     @abstractmethod
     def made(self, places: Places) -> Structure:
         """The row with the numbers of its operands."""

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MEST_DIGEST "6868eba3b45ed695"
+#define MEST_DIGEST "e4bbcf990dca7966"
 
 enum {
     MEST_SEGMENT_ARENA, MEST_SEGMENT_HERE, MEST_SEGMENT_TENSORS, MEST_SEGMENT_LISTS, MEST_SEGMENTS
@@ -41,7 +41,7 @@ enum {
     MEST_OP_CONCAT_GRAD, MEST_OP_LOSS, MEST_OP_LOSS_MARKS, MEST_OP_LOSS_VALUES, MEST_OP_LOSS_PIXELS, MEST_OP_ZERO,
     MEST_OP_UPDATE, MEST_OP_OUTPUT, MEST_OP_ATTENTION, MEST_OP_ATTENTION_GRAD, MEST_OP_PREPEND, MEST_OP_PREPEND_GRAD,
     MEST_OP_POSITIONS, MEST_OP_POSITIONS_GRAD, MEST_OP_SELECT_POSITIONS, MEST_OP_SELECT_POSITIONS_GRAD, MEST_OP_NARROW,
-    MEST_OP_WIDEN, MEST_OP_COUNT
+    MEST_OP_WIDEN, MEST_OP_RESAMPLE, MEST_OP_RESAMPLE_GRAD, MEST_OP_COUNT
 };
 
 enum {
@@ -285,6 +285,20 @@ typedef struct {
     int32_t count;                 /* of stored tokens, or of positions */
 } MestTokens;
 
+/* How each row, and each column, of what is written is made: entries from its start on, one source and weight each. */
+typedef struct {
+    int32_t row_starts, row_sources, column_starts, column_sources;
+    int32_t row_weights, column_weights;
+    int32_t row_entries, column_entries;
+    int32_t height, width;         /* of what is written */
+} MestPlannedResample;
+typedef struct {
+    const int32_t *row_starts, *row_sources, *column_starts, *column_sources;
+    const float *row_weights, *column_weights;
+    int32_t row_entries, column_entries;
+    int32_t height, width;         /* of what is written */
+} MestResample;
+
 /* One trained tensor for the update. */
 typedef struct {
     int32_t values;
@@ -333,6 +347,7 @@ typedef struct {
     int32_t samplenorm;
     int32_t attention;
     int32_t tokens;
+    int32_t resample;
     int32_t channel_list;
     int32_t scratch;
     int32_t partial_grads;
@@ -362,6 +377,7 @@ typedef struct {
     const MestSampleNorm *samplenorm;
     const MestAttention *attention;
     const MestTokens *tokens;
+    const MestResample *resample;
     const int32_t *channel_list;   /* SELECT: channels; SELECT_POSITIONS: positions */
     float *scratch;                /* threads x scratch_floats */
     float *partial_grads;          /* threads x conv values (+ rows for the bias) */
@@ -386,10 +402,11 @@ typedef struct {
     const MestPlannedSampleNorm *samplenorms;
     const MestPlannedAttention *attentions;
     const MestPlannedTokens *tokenss;
+    const MestPlannedResample *resamples;
     const MestPlannedParam *params;
     int32_t count;                 /* of steps */
     int32_t operand_count, conv_count, norm_count, pool_count, arithmetic_count, update_count, samplenorm_count, param_count;
-    int32_t attention_count, tokens_count;
+    int32_t attention_count, tokens_count, resample_count;
     int32_t groups, samples;       /* of the micro-batch */
     int32_t in_channels, in_h, in_w;
 } MestProgram;
@@ -580,6 +597,21 @@ static inline MestTokens mest_tokens(const MestProgram *p, const MestPlannedToke
     return r;
 }
 
+static inline MestResample mest_resample(const MestProgram *p, const MestPlannedResample *s) {
+    MestResample r = {0};
+    r.row_starts = mest_operand(p, s->row_starts);
+    r.row_sources = mest_operand(p, s->row_sources);
+    r.column_starts = mest_operand(p, s->column_starts);
+    r.column_sources = mest_operand(p, s->column_sources);
+    r.row_weights = mest_operand(p, s->row_weights);
+    r.column_weights = mest_operand(p, s->column_weights);
+    r.row_entries = s->row_entries;
+    r.column_entries = s->column_entries;
+    r.height = s->height;
+    r.width = s->width;
+    return r;
+}
+
 static inline MestParam mest_param(const MestProgram *p, const MestPlannedParam *s) {
     MestParam r = {0};
     r.values = mest_operand(p, s->values);
@@ -691,6 +723,15 @@ static inline int mest_tokens_named(const MestProgram *p, const MestPlannedToken
            mest_listed(s->stored_grad, p->operand_count);
 }
 
+static inline int mest_resample_named(const MestProgram *p, const MestPlannedResample *s) {
+    return mest_listed(s->row_starts, p->operand_count) &&
+           mest_listed(s->row_sources, p->operand_count) &&
+           mest_listed(s->column_starts, p->operand_count) &&
+           mest_listed(s->column_sources, p->operand_count) &&
+           mest_listed(s->row_weights, p->operand_count) &&
+           mest_listed(s->column_weights, p->operand_count);
+}
+
 static inline int mest_param_named(const MestProgram *p, const MestPlannedParam *s) {
     return mest_listed(s->values, p->operand_count) &&
            mest_listed(s->grads, p->operand_count) &&
@@ -713,6 +754,7 @@ static inline int mest_step_named(const MestProgram *p, const MestPlannedStep *s
            mest_listed(s->samplenorm, p->samplenorm_count) &&
            mest_listed(s->attention, p->attention_count) &&
            mest_listed(s->tokens, p->tokens_count) &&
+           mest_listed(s->resample, p->resample_count) &&
            mest_listed(s->channel_list, p->operand_count) &&
            mest_listed(s->scratch, p->operand_count) &&
            mest_listed(s->partial_grads, p->operand_count);
@@ -739,6 +781,9 @@ static inline int mest_tables_named(const MestProgram *p) {
     if (p->tokens_count < 0) return 0;
     for (int32_t i = 0; i < p->tokens_count; i++)
         if (!mest_tokens_named(p, p->tokenss + i)) return 0;
+    if (p->resample_count < 0) return 0;
+    for (int32_t i = 0; i < p->resample_count; i++)
+        if (!mest_resample_named(p, p->resamples + i)) return 0;
     if (p->param_count < 0) return 0;
     for (int32_t i = 0; i < p->param_count; i++)
         if (!mest_param_named(p, p->params + i)) return 0;
@@ -755,6 +800,7 @@ typedef struct {
     MestSampleNorm samplenorm;
     MestAttention attention;
     MestTokens tokens;
+    MestResample resample;
 } MestPlacedStep;
 
 static inline const MestStep *mest_place_step(const MestProgram *p, const MestPlannedStep *s, MestPlacedStep *placed) {
@@ -788,6 +834,10 @@ static inline const MestStep *mest_place_step(const MestProgram *p, const MestPl
     if (s->tokens) {
         placed->tokens = mest_tokens(p, p->tokenss + s->tokens - 1);
         placed->step.tokens = &placed->tokens;
+    }
+    if (s->resample) {
+        placed->resample = mest_resample(p, p->resamples + s->resample - 1);
+        placed->step.resample = &placed->resample;
     }
     return &placed->step;
 }
@@ -938,6 +988,17 @@ _Static_assert(offsetof(MestPlannedTokens, stored_grad) == 4, "MestPlannedTokens
 _Static_assert(offsetof(MestPlannedTokens, first) == 8, "MestPlannedTokens");
 _Static_assert(offsetof(MestPlannedTokens, count) == 12, "MestPlannedTokens");
 _Static_assert(sizeof(MestPlannedTokens) == 16, "MestPlannedTokens");
+_Static_assert(offsetof(MestPlannedResample, row_starts) == 0, "MestPlannedResample");
+_Static_assert(offsetof(MestPlannedResample, row_sources) == 4, "MestPlannedResample");
+_Static_assert(offsetof(MestPlannedResample, column_starts) == 8, "MestPlannedResample");
+_Static_assert(offsetof(MestPlannedResample, column_sources) == 12, "MestPlannedResample");
+_Static_assert(offsetof(MestPlannedResample, row_weights) == 16, "MestPlannedResample");
+_Static_assert(offsetof(MestPlannedResample, column_weights) == 20, "MestPlannedResample");
+_Static_assert(offsetof(MestPlannedResample, row_entries) == 24, "MestPlannedResample");
+_Static_assert(offsetof(MestPlannedResample, column_entries) == 28, "MestPlannedResample");
+_Static_assert(offsetof(MestPlannedResample, height) == 32, "MestPlannedResample");
+_Static_assert(offsetof(MestPlannedResample, width) == 36, "MestPlannedResample");
+_Static_assert(sizeof(MestPlannedResample) == 40, "MestPlannedResample");
 _Static_assert(offsetof(MestPlannedParam, values) == 0, "MestPlannedParam");
 _Static_assert(offsetof(MestPlannedParam, grads) == 4, "MestPlannedParam");
 _Static_assert(offsetof(MestPlannedParam, first) == 8, "MestPlannedParam");
@@ -978,11 +1039,12 @@ _Static_assert(offsetof(MestPlannedStep, update) == 292, "MestPlannedStep");
 _Static_assert(offsetof(MestPlannedStep, samplenorm) == 296, "MestPlannedStep");
 _Static_assert(offsetof(MestPlannedStep, attention) == 300, "MestPlannedStep");
 _Static_assert(offsetof(MestPlannedStep, tokens) == 304, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, channel_list) == 308, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, scratch) == 312, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, partial_grads) == 316, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, scratch_floats) == 320, "MestPlannedStep");
-_Static_assert(sizeof(MestPlannedStep) == 328, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, resample) == 308, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, channel_list) == 312, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, scratch) == 316, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, partial_grads) == 320, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, scratch_floats) == 328, "MestPlannedStep");
+_Static_assert(sizeof(MestPlannedStep) == 336, "MestPlannedStep");
 
 #if __SIZEOF_POINTER__ == 8
 _Static_assert(offsetof(MestProgram, arena) == 0, "MestProgram");
@@ -1001,24 +1063,26 @@ _Static_assert(offsetof(MestProgram, updates) == 96, "MestProgram");
 _Static_assert(offsetof(MestProgram, samplenorms) == 104, "MestProgram");
 _Static_assert(offsetof(MestProgram, attentions) == 112, "MestProgram");
 _Static_assert(offsetof(MestProgram, tokenss) == 120, "MestProgram");
-_Static_assert(offsetof(MestProgram, params) == 128, "MestProgram");
-_Static_assert(offsetof(MestProgram, count) == 136, "MestProgram");
-_Static_assert(offsetof(MestProgram, operand_count) == 140, "MestProgram");
-_Static_assert(offsetof(MestProgram, conv_count) == 144, "MestProgram");
-_Static_assert(offsetof(MestProgram, norm_count) == 148, "MestProgram");
-_Static_assert(offsetof(MestProgram, pool_count) == 152, "MestProgram");
-_Static_assert(offsetof(MestProgram, arithmetic_count) == 156, "MestProgram");
-_Static_assert(offsetof(MestProgram, update_count) == 160, "MestProgram");
-_Static_assert(offsetof(MestProgram, samplenorm_count) == 164, "MestProgram");
-_Static_assert(offsetof(MestProgram, param_count) == 168, "MestProgram");
-_Static_assert(offsetof(MestProgram, attention_count) == 172, "MestProgram");
-_Static_assert(offsetof(MestProgram, tokens_count) == 176, "MestProgram");
-_Static_assert(offsetof(MestProgram, groups) == 180, "MestProgram");
-_Static_assert(offsetof(MestProgram, samples) == 184, "MestProgram");
-_Static_assert(offsetof(MestProgram, in_channels) == 188, "MestProgram");
-_Static_assert(offsetof(MestProgram, in_h) == 192, "MestProgram");
-_Static_assert(offsetof(MestProgram, in_w) == 196, "MestProgram");
-_Static_assert(sizeof(MestProgram) == 200, "MestProgram");
+_Static_assert(offsetof(MestProgram, resamples) == 128, "MestProgram");
+_Static_assert(offsetof(MestProgram, params) == 136, "MestProgram");
+_Static_assert(offsetof(MestProgram, count) == 144, "MestProgram");
+_Static_assert(offsetof(MestProgram, operand_count) == 148, "MestProgram");
+_Static_assert(offsetof(MestProgram, conv_count) == 152, "MestProgram");
+_Static_assert(offsetof(MestProgram, norm_count) == 156, "MestProgram");
+_Static_assert(offsetof(MestProgram, pool_count) == 160, "MestProgram");
+_Static_assert(offsetof(MestProgram, arithmetic_count) == 164, "MestProgram");
+_Static_assert(offsetof(MestProgram, update_count) == 168, "MestProgram");
+_Static_assert(offsetof(MestProgram, samplenorm_count) == 172, "MestProgram");
+_Static_assert(offsetof(MestProgram, param_count) == 176, "MestProgram");
+_Static_assert(offsetof(MestProgram, attention_count) == 180, "MestProgram");
+_Static_assert(offsetof(MestProgram, tokens_count) == 184, "MestProgram");
+_Static_assert(offsetof(MestProgram, resample_count) == 188, "MestProgram");
+_Static_assert(offsetof(MestProgram, groups) == 192, "MestProgram");
+_Static_assert(offsetof(MestProgram, samples) == 196, "MestProgram");
+_Static_assert(offsetof(MestProgram, in_channels) == 200, "MestProgram");
+_Static_assert(offsetof(MestProgram, in_h) == 204, "MestProgram");
+_Static_assert(offsetof(MestProgram, in_w) == 208, "MestProgram");
+_Static_assert(sizeof(MestProgram) == 216, "MestProgram");
 _Static_assert(offsetof(MestCall, images) == 0, "MestCall");
 _Static_assert(offsetof(MestCall, labels) == 8, "MestCall");
 _Static_assert(offsetof(MestCall, marks) == 16, "MestCall");

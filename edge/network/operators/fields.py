@@ -76,6 +76,39 @@ class Number(FieldKind):
 
 
 @dataclass(frozen=True)
+class Numbers(FieldKind):
+    """`count` finite numbers within bounds, both included; None, and not stated, where there are none."""
+
+    low: float
+    high: float
+    count: int
+
+    def read(self, source: Fields, name: str) -> tuple[float, ...] | None:
+        """The numbers."""
+        if not source.has(name):
+            return None
+        found = source.numbers(name)
+        if len(found) != self.count or not self.low <= min(found) <= max(found) <= self.high:
+            source.fail(f"{name!r} must have {self.count} numbers from {self.low:g} to {self.high:g}")
+        return found
+
+    def left_out(self, value: tuple[float, ...] | None) -> bool:
+        """True where there are none."""
+        return value is None
+
+
+@dataclass(frozen=True)
+class Choice(FieldKind):
+    """One of a few words."""
+
+    allowed: tuple[str, ...]
+
+    def read(self, source: Fields, name: str) -> str:
+        """The word."""
+        return source.choice(name, self.allowed)
+
+
+@dataclass(frozen=True)
 class Flag(FieldKind):
     """True or false. One with a `default` is stated only where it differs, so that older files are what they were."""
 

@@ -29,6 +29,7 @@ from edge.network.operators.hard_swish import HardSwish
 from edge.network.operators.norm import BatchNorm
 from edge.network.operators.operator import Operator
 from edge.network.operators.pooling import AvgPool, GlobalAvgPool, MaxPool
+from edge.network.operators.resampling import Pad, ResizeLinear, ResizeNearest
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
 from edge.network.operators.tokens import Positions, Prepend, SelectPositions
 
@@ -69,6 +70,9 @@ _KINDS: tuple[type[Operator], ...] = (
     Prepend,
     Positions,
     SelectPositions,
+    Pad,
+    ResizeNearest,
+    ResizeLinear,
     Foreign,
 )
 

@@ -16,11 +16,13 @@ from edge.files.fields import Fields
 from edge.network import OPERATORS, Operator, Parameter
 from edge.network.operators.fields import (
     MAX_DIMENSION,
+    Choice,
     FieldKind,
     Flag,
     Integer,
     Integers,
     Number,
+    Numbers,
     Text,
     Texts,
     kind_of,
@@ -44,6 +46,10 @@ def values_of(kind: FieldKind) -> st.SearchStrategy[Any]:
         ).map(tuple)
     if isinstance(kind, Number):
         return st.floats(kind.low, kind.high)
+    if isinstance(kind, Numbers):
+        return st.none() | st.lists(st.floats(kind.low, kind.high), min_size=kind.count, max_size=kind.count).map(tuple)
+    if isinstance(kind, Choice):
+        return st.sampled_from(kind.allowed)
     if isinstance(kind, Flag):
         return st.booleans()
     if isinstance(kind, Text):
@@ -79,6 +85,10 @@ def test_each_field_is_bounded_random(op: str, data: st.DataObject) -> None:
             wrong += [held.low - 1, MAX_DIMENSION + 1, 1.5, True]
         if isinstance(held, Integers):
             wrong += [[held.low - 1] * (held.count or 1), [held.low] * (held.count + 1) if held.count else [1.5]]
+        if isinstance(held, Choice):
+            wrong.append(held.allowed[0] + "s")
+        if isinstance(held, Numbers):
+            wrong += [[held.low / 2] * held.count, [held.high * 2] * held.count, [held.low] * (held.count + 1)]
         if isinstance(held, Number):
             wrong += [held.low - 1 - abs(held.low), held.high * 2]
         else:

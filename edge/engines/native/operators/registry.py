@@ -14,6 +14,7 @@ from edge.engines.native.operators.concatenation import Concatenation
 from edge.engines.native.operators.convolution import Convolution
 from edge.engines.native.operators.norm import ReadNorm
 from edge.engines.native.operators.pooling import AveragePooling, GlobalPooling, MaxPooling
+from edge.engines.native.operators.resampling import Resampling
 from edge.engines.native.operators.rule import Rule
 from edge.engines.native.operators.sample_norm import Normalisation
 from edge.engines.native.operators.tokens import Listing, Picking, Prepending
@@ -54,6 +55,7 @@ from edge.network.operators.arrangement import Reshape
 from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
 from edge.network.operators.hard_swish import HardSwish
+from edge.network.operators.resampling import Pad, ResizeLinear, ResizeNearest
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
 from edge.network.operators.tokens import Positions, Prepend, SelectPositions
 
@@ -95,6 +97,9 @@ RULES: MappingProxyType[type[Operator], Rule] = MappingProxyType(
         Prepend: Prepending(),
         Positions: Picking(),
         SelectPositions: Listing(),
+        Pad: Resampling(),
+        ResizeNearest: Resampling(),
+        ResizeLinear: Resampling(),
     }
 )
 

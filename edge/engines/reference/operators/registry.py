@@ -17,6 +17,7 @@ from edge.engines.reference.operators.convolution import ConvRule, LinearRule
 from edge.engines.reference.operators.hard_swish import HardSwishRule
 from edge.engines.reference.operators.norm import BatchNormRule
 from edge.engines.reference.operators.pooling import AvgPoolRule, GlobalAvgPoolRule, MaxPoolRule
+from edge.engines.reference.operators.resampling import ResampleRule
 from edge.engines.reference.operators.rule import Rule
 from edge.engines.reference.operators.sample_norm import SampleNormRule
 from edge.engines.reference.operators.tokens import PositionsRule, PrependRule, SelectPositionsRule
@@ -56,6 +57,7 @@ from edge.network.operators.arrangement import Reshape
 from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
 from edge.network.operators.hard_swish import HardSwish
+from edge.network.operators.resampling import Pad, ResizeLinear, ResizeNearest
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
 from edge.network.operators.tokens import Positions, Prepend, SelectPositions
 
@@ -97,6 +99,9 @@ RULES: Mapping[type[Operator], Rule[Any]] = MappingProxyType(
         Prepend: PrependRule(),
         Positions: PositionsRule(),
         SelectPositions: SelectPositionsRule(),
+        Pad: ResampleRule(),
+        ResizeNearest: ResampleRule(),
+        ResizeLinear: ResampleRule(),
     }
 )
 

@@ -10,6 +10,7 @@
 #include "narrow.h"
 #include "norm.h"
 #include "pooling.h"
+#include "resample.h"
 #include "sample_norm.h"
 #include "tokens.h"
 #include "update.h"

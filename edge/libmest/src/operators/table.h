@@ -44,7 +44,9 @@
     X(SELECT_POSITIONS, op_select_positions, check_select_positions) \
     X(SELECT_POSITIONS_GRAD, op_select_positions_grad, check_select_positions_grad) \
     X(NARROW, op_narrow, check_narrow)                               \
-    X(WIDEN, op_widen, check_widen)
+    X(WIDEN, op_widen, check_widen)                                  \
+    X(RESAMPLE, op_resample, check_resample)                         \
+    X(RESAMPLE_GRAD, op_resample_grad, check_resample_grad)
 
 #define MEST_OP_ROW(NAME, run, check) OP_ROW_##NAME,
 enum { MEST_OPERATORS(MEST_OP_ROW) OP_ROWS };

@@ -4,7 +4,7 @@
 
 #include "../program.h"
 
-#define MEST_FILES_DIGEST 943543814813089342LL
+#define MEST_FILES_DIGEST 71243356290199877LL
 #define MEST_PLAN_MAGIC 7953757647158863213LL
 #define MEST_DATA_MAGIC 7022344803055789421LL
 #define MEST_STATE_MAGIC 3561913489737082221LL
@@ -73,10 +73,11 @@ typedef struct {
     int64_t samplenorms;
     int64_t attentions;
     int64_t tokenss;
+    int64_t resamples;
     int64_t params;
     int32_t count;                 /* of steps */
     int32_t operand_count, conv_count, norm_count, pool_count, arithmetic_count, update_count, samplenorm_count, param_count;
-    int32_t attention_count, tokens_count;
+    int32_t attention_count, tokens_count, resample_count;
     int32_t groups, samples;       /* of the micro-batch */
     int32_t in_channels, in_h, in_w;
     int32_t trains;                /* 0: it predicts */
@@ -148,6 +149,8 @@ static inline int mest_program_of(const char *part, const MestPlanProgram *s, Me
     if (!p->attentions) return 0;
     p->tokenss = mest_table(part, s->part_bytes, s->tokenss, s->tokens_count, sizeof *p->tokenss);
     if (!p->tokenss) return 0;
+    p->resamples = mest_table(part, s->part_bytes, s->resamples, s->resample_count, sizeof *p->resamples);
+    if (!p->resamples) return 0;
     p->params = mest_table(part, s->part_bytes, s->params, s->param_count, sizeof *p->params);
     if (!p->params) return 0;
     p->count = s->count;
@@ -161,6 +164,7 @@ static inline int mest_program_of(const char *part, const MestPlanProgram *s, Me
     p->param_count = s->param_count;
     p->attention_count = s->attention_count;
     p->tokens_count = s->tokens_count;
+    p->resample_count = s->resample_count;
     p->groups = s->groups;
     p->samples = s->samples;
     p->in_channels = s->in_channels;
@@ -232,27 +236,29 @@ _Static_assert(offsetof(MestPlanProgram, updates) == 112, "MestPlanProgram");
 _Static_assert(offsetof(MestPlanProgram, samplenorms) == 120, "MestPlanProgram");
 _Static_assert(offsetof(MestPlanProgram, attentions) == 128, "MestPlanProgram");
 _Static_assert(offsetof(MestPlanProgram, tokenss) == 136, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, params) == 144, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, count) == 152, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, operand_count) == 156, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, conv_count) == 160, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, norm_count) == 164, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, pool_count) == 168, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, arithmetic_count) == 172, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, update_count) == 176, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, samplenorm_count) == 180, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, param_count) == 184, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, attention_count) == 188, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, tokens_count) == 192, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, groups) == 196, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, samples) == 200, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, in_channels) == 204, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, in_h) == 208, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, in_w) == 212, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, trains) == 216, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, start) == 220, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, body) == 224, "MestPlanProgram");
-_Static_assert(sizeof(MestPlanProgram) == 232, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, resamples) == 144, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, params) == 152, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, count) == 160, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, operand_count) == 164, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, conv_count) == 168, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, norm_count) == 172, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, pool_count) == 176, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, arithmetic_count) == 180, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, update_count) == 184, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, samplenorm_count) == 188, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, param_count) == 192, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, attention_count) == 196, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, tokens_count) == 200, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, resample_count) == 204, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, groups) == 208, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, samples) == 212, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, in_channels) == 216, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, in_h) == 220, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, in_w) == 224, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, trains) == 228, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, start) == 232, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, body) == 236, "MestPlanProgram");
+_Static_assert(sizeof(MestPlanProgram) == 240, "MestPlanProgram");
 
 _Static_assert(offsetof(MestData, magic) == 0, "MestData");
 _Static_assert(offsetof(MestData, version) == 8, "MestData");

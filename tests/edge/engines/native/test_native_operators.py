@@ -92,7 +92,19 @@ def joined(b: Builder) -> Network:
     return b.network()
 
 
-GRAPHS = (joined, preactivation, reused, inverted, pools, selected, flattened, chain, activated)
+def resampled(b: Builder) -> Network:
+    """Padded in every way, cut, made larger and smaller, of stored values and of those read through batch norm."""
+    x = b.relu(b.norm(b.pad(b.conv("input", 4), (1, 2, 0, 3), "reflect")))
+    y = b.resize(b.activation(Silu, b.norm(b.conv(x, 4))), (7, 13), "half_pixel")
+    z = b.relu(b.norm(b.resize(y, (12, 5), "asymmetric", "floor", (1.7, 0.4))))
+    y = b.resize(b.add(b.pad(z, (-2, 1, -1, 2), "zeros"), b.resize(x, (9, 8), "align_corners")), (9, 9), "half_pixel")
+    x = b.pad(
+        b.concat(y, b.resize("input", (9, 9), "pytorch_half_pixel", "round_prefer_floor")), (3, 0, 1, 2), "replicate"
+    )
+    return b.head(b.relu(b.conv(x, 5)))
+
+
+GRAPHS = (resampled, joined, preactivation, reused, inverted, pools, selected, flattened, chain, activated)
 
 
 def everywhere(b: Builder, kind: type[Operator]) -> Network:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from native_check import batch
 from native_networks import Builder
 from native_torch_referee import Referee, engine_tensors
+from resampling_cases import MODES, NEAREST
 from stored_shapes import stored_shapes
 
 from edge.engines.native.engine import NativeEngine
@@ -64,7 +65,7 @@ class Draft:
     def grow(self) -> None:
         """One operator, or two branches and their sum."""
         kinds = ("conv", "conv", "conv", "max_pool", "avg_pool", "residual", "double", "select", "norm")
-        kinds += ("gate", "gate", "stored", "concat", "dense_block", "sample", "linear", "tokens")
+        kinds += ("gate", "gate", "stored", "concat", "dense_block", "sample", "linear", "tokens", "pad", "resize")
         getattr(self, f"_{self.draw(st.sampled_from(kinds))}")()
 
     def _conv(self, like: tuple[int, ...] | None = None) -> None:
@@ -219,6 +220,25 @@ class Draft:
             self._conv((self.draw(st.integers(1, 3)), *b.shapes[parts[0]][1:]))
             parts.append(self.value)
         self.value = b.concat(*parts)
+
+    def _pad(self) -> None:
+        """Rows and columns more or, of zeros, fewer."""
+        draw, fill = self.draw, self.draw(st.sampled_from([*MODES]))
+        padding = draw(st.tuples(*[st.integers(-2 if fill == "zeros" else 0, 2)] * 4))
+        count = len(self.builder.operators)
+        try:
+            self.value = self.builder.pad(self.value, padding, fill)
+        except ShapeError:
+            assert len(self.builder.operators) == count
+        self._finish()
+
+    def _resize(self) -> None:
+        """Another size, nearest or bilinear."""
+        draw, b = self.draw, self.builder
+        size = draw(st.tuples(*[st.integers(1, 9)] * 2))
+        linear = st.sampled_from([("half_pixel", None), ("align_corners", None)])
+        self.value = b.resize(self.value, size, *draw(st.sampled_from([*NEAREST]) | linear))
+        self._finish()
 
     def _select(self) -> None:
         channels = self.builder.shapes[self.value][0]
