@@ -19,7 +19,7 @@ OPS = (
     "max_pool_grad", "avg_pool", "avg_pool_grad", "select", "select_grad", "concat", "concat_grad", "loss",
     "loss_marks", "loss_values", "loss_pixels", "zero", "update", "output", "attention", "attention_grad", "prepend",
     "prepend_grad", "positions", "positions_grad", "select_positions", "select_positions_grad", "narrow", "widen",
-    "resample", "resample_grad",
+    "resample", "resample_grad", "conv_transpose", "conv_transpose_grad",
 )  # fmt: skip
 # Steps that read stored tensors in any of SAVED; all others find float32.
 READS_SAVED = (
@@ -127,7 +127,8 @@ _NORM = Struct(
 )
 _CONV = Struct(
     "Conv",
-    "A convolution (linear: 1x1) and how its work is cut. See operators/conv_geometry.h for the panel's layout.",
+    "A convolution (linear: 1x1) and how its work is cut. See operators/conv_geometry.h for the panel's layout. A "
+    "transposed convolution is stated as the one that it mirrors: that reads what the layer writes.",
     (
         Field("*const float", "values"),
         Field("*float", "grads"),
@@ -250,19 +251,19 @@ _STEP = Struct(
         Field("int32_t", "op"),
         Field("int32_t", "act", "applied to what is stored; one of the fused ones"),
         Field("int32_t", "accumulate", "add to `out` instead of writing it"),
-        Field("int32_t", "input_grad", "CONV_GRAD: `out` is wanted"),
-        Field("int32_t", "weight_grad", "CONV_GRAD: the weight's gradient is wanted"),
+        Field("int32_t", "input_grad", "CONV*_GRAD: `out` is wanted"),
+        Field("int32_t", "weight_grad", "CONV*_GRAD: the weight's gradient is wanted"),
         Field("int32_t", "classes"),
         Field("int32_t", "ignored", "LOSS_PIXELS: what a pixel without a class is marked by"),
         Field("float", "smoothing"),
         Field("int32_t", "first_channel part_channels", "CONCAT, CONCAT_GRAD: where a part lies in the whole"),
         Field("View", "a b", "NARROW: b is `out` as it will be read"),
         Field("Grad", "g"),
-        Field("Grad", "sums", "CONV_GRAD, PUSH_GRAD, ARITHMETIC_GRAD: `out` as a gradient; add its norm's sums"),
+        Field("Grad", "sums", "CONV*_GRAD, PUSH_GRAD, ARITHMETIC_GRAD: `out` as a gradient; add its norm's sums"),
         Field("*float", "out"),
         Field("int64_t", "out_count", "ZERO: floats"),
         Field("@Conv", "conv"),
-        Field("@Norm", "norm", "CONV, ADD, ARITHMETIC: add statistics of the output; NORM_*: the layer"),
+        Field("@Norm", "norm", "CONV*, ADD, ARITHMETIC: add statistics of the output; NORM_*: the layer"),
         Field("@Norm", "sums_norm"),
         Field("@Pool", "pool"),
         Field("@Arithmetic", "arithmetic"),

@@ -1,13 +1,14 @@
-"""Conv and Gemm."""
+"""Conv, ConvTranspose and Gemm."""
 
 from __future__ import annotations
 
 import onnx
 
 from edge.network import Conv, Linear, Operator
+from edge.network.operators.convolution import ConvTranspose
 from export.graph import attributes, set_attributes
 from export.operators.lowering import Lowering, padding, pair
-from export.operators.relation import LAYER, UNKNOWN, Channels, Channelwise, Relation
+from export.operators.relation import LAYER, TRANSPOSED_LAYER, UNKNOWN, Channels, Channelwise, Relation
 from export.operators.rule import Rule
 
 
@@ -36,6 +37,37 @@ class ConvRule(Rule):
         if groups == 1 and out:
             return LAYER
         return _Depthwise(stored=True) if groups == out and per_group == 1 else UNKNOWN
+
+
+class ConvTransposeRule(Rule):
+    """ConvTranspose with a stored weight `(in, out/groups, kh, kw)`."""
+
+    def lower(self, node: onnx.NodeProto, shape: tuple[int, ...], lowering: Lowering) -> Operator:
+        """A transposed convolution over images."""
+        values = attributes(node)
+        if values.get("auto_pad", "NOTSET") != "NOTSET" or "output_shape" in values:
+            raise lowering.refused(node, "only stated padding is supported, no auto_pad and no output_shape")
+        height, width = values.get("output_padding", [0, 0])
+        return ConvTranspose(
+            node.output[0],
+            lowering.inputs(node),
+            shape,
+            weight=lowering.weight(node, 1),
+            bias=lowering.optional(node, 2),
+            stride=pair(values, "strides"),
+            padding=padding(values),
+            output_padding=(int(height), int(width)),
+            dilation=pair(values, "dilations"),
+            groups=int(values.get("group", 1)),
+        )
+
+    def relation(self, node: onnx.NodeProto, graph: Channels) -> Relation:
+        """A layer that reads all channels; channelwise where every channel has one filter of its own."""
+        groups = attributes(node).get("group", 1)
+        inner, per_group = graph.weights[node.input[1]].shape[:2] if node.input[1] in graph.weights else (0, 0)
+        if groups == 1 and inner:
+            return TRANSPOSED_LAYER
+        return _Depthwise(stored=True) if groups == inner and per_group == 1 else UNKNOWN
 
 
 class _Depthwise(Channelwise):

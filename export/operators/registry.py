@@ -21,7 +21,7 @@ from export.operators.arrangement import (
     UnsqueezeRule,
 )
 from export.operators.attention import ATTENTION, AttentionRule
-from export.operators.convolution import ConvRule, GemmRule
+from export.operators.convolution import ConvRule, ConvTransposeRule, GemmRule
 from export.operators.norm import BatchNormRule
 from export.operators.pooling import AveragePoolRule, GlobalAveragePoolRule, MaxPoolRule
 from export.operators.resampling import ResampleRule
@@ -39,6 +39,7 @@ from export.operators.tokens import (
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
         "Conv": ConvRule(),
+        "ConvTranspose": ConvTransposeRule(),
         "Gemm": GemmRule(),
         "BatchNormalization": BatchNormRule(),
         "InstanceNormalization": InstanceNormRule(),

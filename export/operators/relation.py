@@ -112,6 +112,18 @@ class Layer(Relation):
         return graph.gather(node, 0, wanted, f"{weight}{CHANNELS}")
 
 
+class TransposedLayer(Layer):
+    """A layer whose weight, input 1, has its input channels first; it is never channel-sparse and reads all of them."""
+
+    def shrink(self, node: onnx.NodeProto, graph: Channels) -> list[onnx.NodeProto]:
+        """The weight loses outputs that nobody wants."""
+        outputs, present = graph.kept[node.output[0]], graph.kept[node.input[0]]
+        graph.cut(node.input[1], present, outputs)
+        for name in node.input[2:]:
+            graph.cut(name, outputs)
+        return []
+
+
 class Flattening(Relation):
     """Every channel of the input becomes as many features as it has pixels."""
 
@@ -200,3 +212,4 @@ UNKNOWN = Relation()
 CHANNELWISE = Channelwise()
 LAYER = Layer()
 SPREADING = Spreading()
+TRANSPOSED_LAYER = TransposedLayer()

@@ -8,6 +8,7 @@ import onnx
 
 from export.ort.activations import spell_out_activations
 from export.ort.average_pool import convolve_instead_of_pool
+from export.ort.conv_transpose import convolve_instead_of_transposing
 from export.ort.frozen_norm import spell_out_frozen_norms
 from export.ort.instance_norm import spell_out_instance_norm
 from export.ort.layer_norm import shift_layer_norms
@@ -23,6 +24,7 @@ REWRITES: tuple[Callable[[onnx.ModelProto], int], ...] = (
     split_relu6,
     spell_out_activations,
     multiply_instead_of_resample,
+    convolve_instead_of_transposing,
     pool_windows_as_images,
     convolve_instead_of_pool,
 )

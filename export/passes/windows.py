@@ -30,6 +30,8 @@ def window_over_row(node: onnx.NodeProto) -> None:
     for name in ("kernel_shape", "strides", "dilations"):
         if name in values:
             wider[name] = [1, *values[name]]
+    if "output_padding" in values:
+        wider["output_padding"] = [0, *values["output_padding"]]
     if "pads" in values:
         before, after = values["pads"]
         wider["pads"] = [0, before, 0, after]
@@ -151,7 +153,7 @@ def _elementwise(walk: _Walk, node: onnx.NodeProto) -> bool:
 
 
 def _windowed(walk: _Walk, node: onnx.NodeProto) -> bool:
-    """Conv and pooling."""
+    """Convolutions and pooling."""
     if not walk.reads_windows(node):
         return False
     window_over_row(node)
@@ -261,6 +263,7 @@ RULES: Mapping[str, Callable[[_Walk, onnx.NodeProto], bool]] = MappingProxyType(
         "ChannelNormalization": _same,
         "GlobalAveragePool": _same,
         "Conv": _windowed,
+        "ConvTranspose": _windowed,
         "MaxPool": _windowed,
         "AveragePool": _windowed,
         "LayerNormalization": _layer_norm,

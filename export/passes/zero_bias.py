@@ -15,7 +15,7 @@ def drop_zero_bias(model: onnx.ModelProto) -> int:
     constants = tensors(model.graph)
     changed = 0
     for node in model.graph.node:
-        if node.op_type != "Conv" or len(node.input) < 3:
+        if node.op_type not in ("Conv", "ConvTranspose") or len(node.input) < 3:
             continue
         bias = constants.get(node.input[2])
         if bias is not None and "." not in node.input[2] and not bias.any():

@@ -152,7 +152,8 @@ def training_flops(
 def output_positions(model: nn.Module, sample: Tensor) -> dict[str, int]:
     """Output positions per sample of every convolution and linear layer that `sample` runs through, by weight name.
 
-    A layer that runs several times counts each time. The model is left as it was.
+    Those at which each weight is used: of a transposed convolution they are the input's. A layer that runs several
+    times counts each time. The model is left as it was.
     """
     layers = {layer.name: layer for layer in layers_of(model)}
     inner = bare(model)
@@ -161,7 +162,8 @@ def output_positions(model: nn.Module, sample: Tensor) -> dict[str, int]:
 
     def count(layer: Layer) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            positions[layer.name] = positions.get(layer.name, 0) + output.numel() // layer.shape[0] // len(sample)
+            rows = inputs[0] if layer.transposed else output  # its weight has a row for each channel of these
+            positions[layer.name] = positions.get(layer.name, 0) + rows.numel() // layer.shape[0] // len(sample)
 
         return hook
 

@@ -15,7 +15,7 @@ from torch.nn.utils import prune
 
 from mest.errors import InputError
 from mest.sparse.decimals import exact
-from mest.sparse.layers import Selection, Target, bare, layers_of
+from mest.sparse.layers import Selection, Target, bare, layers_of, shape_problem
 from mest.sparse.schemes.scheme import Scheme, parse_scheme
 
 #: a layer with fewer zeros is taken for dense: weights that were stored in half precision have a few by chance
@@ -85,7 +85,7 @@ def targets_of(model: nn.Module, masks: Mapping[str, Tensor], scheme: str | Sche
         mask = masks.get(layer.name)
         if mask is None or bool(mask.all()):
             dense[layer.name] = "no mask is given for it" if mask is None else "its mask keeps every weight"
-        elif problem := form.problem(layer.shape, layer.groups):
+        elif problem := shape_problem(layer, form):
             problems.append(f"{layer.name}: {problem}")
         elif not of_whole_units(form, mask):
             problems.append(f"{layer.name}: its mask is not made of whole units of scheme {form}; use scheme irregular")

@@ -14,13 +14,23 @@ from mest.errors import InputError
 from mest.sparse.classifier import classifiers, within
 from mest.sparse.decimals import Number, check_sparsity, exact, weights_of
 from mest.sparse.distribution import erk_sparsities
-from mest.sparse.parameters import bare, outsiders, owned_parameters, weight_dimensions, weight_problem
+from mest.sparse.parameters import bare, is_transposed, outsiders, owned_parameters, weight_dimensions, weight_problem
 from mest.sparse.profile import Profile, make_profile, read_profile
 from mest.sparse.schemes.scheme import Scheme, is_depthwise, parse_scheme
 
 Distribution = Literal["uniform", "erk"]
 
-__all__ = ["Distribution", "Layer", "Selection", "Target", "bare", "layer_problem", "layers_of", "select_targets"]
+__all__ = [
+    "Distribution",
+    "Layer",
+    "Selection",
+    "Target",
+    "bare",
+    "layer_problem",
+    "layers_of",
+    "select_targets",
+    "shape_problem",
+]
 
 #: parts of a module's name that mark a shortcut
 _SHORTCUT_NAMES = ("shortcut", "downsample", "skip")
@@ -28,7 +38,10 @@ _SHORTCUT_NAMES = ("shortcut", "downsample", "skip")
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution or linear layer, by the name of its weight: shape `(out, in/groups, kh, kw)` or `(out, in)`."""
+    """A convolution or linear layer, by the name of its weight: shape `(out, in/groups, kh, kw)` or `(out, in)`.
+
+    That of a transposed convolution is `(in, out/groups, kh, kw)`.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -40,6 +53,8 @@ class Layer:
     shared: str | None = None
     #: why the weight can hold no mask, whatever the scheme
     obstacle: str | None = None
+    #: True for a transposed convolution
+    transposed: bool = False
 
     @property
     def is_convolution(self) -> bool:
@@ -111,6 +126,7 @@ def layers_of(model: nn.Module) -> tuple[Layer, ...]:
             frozen=not weight.requires_grad,
             shared=elsewhere.get(key),
             obstacle=weight_problem(module, weight),
+            transposed=is_transposed(module),
         )
         for key, (name, module, weight) in layers.items()
     )
@@ -215,7 +231,7 @@ def _by_sparsity(
         raise InputError(below)
     dense = dict(kept_dense)
     for layer in layers:
-        if layer.name not in dense and (problem := layer.obstacle or scheme.problem(layer.shape, layer.groups)):
+        if layer.name not in dense and (problem := shape_problem(layer, scheme)):
             dense[layer.name] = problem
     chosen = {layer.name: layer for layer in layers if layer.name not in dense}
     if not chosen:
@@ -252,7 +268,14 @@ def _kept_dense(
 
 def layer_problem(layer: Layer, scheme: Scheme, ratio: Number) -> str | None:
     """Why a layer cannot have this sparsity in this scheme and what to do, without its name; None if it can."""
-    return layer.obstacle or scheme.problem(layer.shape, layer.groups) or _too_dense(scheme, ratio)
+    return shape_problem(layer, scheme) or _too_dense(scheme, ratio)
+
+
+def shape_problem(layer: Layer, scheme: Scheme) -> str | None:
+    """Why a layer cannot have zeros of this shape at all."""
+    if layer.transposed and not scheme.takes_transposed:
+        return f"a transposed convolution, which scheme {scheme} is not for; use scheme irregular for this layer"
+    return layer.obstacle or scheme.problem(layer.shape, layer.groups)
 
 
 def _too_dense(scheme: Scheme, sparsity: Number) -> str | None:

@@ -10,9 +10,9 @@ from torch.nn.parameter import is_lazy
 
 from mest.errors import InputError
 
-_CONVOLUTIONS = {nn.Conv1d: 3, nn.Conv2d: 4, nn.Conv3d: 5}
-_RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_CONVOLUTIONS = {nn.Conv1d: 3, nn.Conv2d: 4, nn.Conv3d: 5} | dict(zip(_TRANSPOSED, (3, 4, 5), strict=True))
+_RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
@@ -32,6 +32,11 @@ def weight_dimensions(module: nn.Module) -> int:
     if isinstance(module, nn.Linear):
         return 2
     return next((dimensions for kind, dimensions in _CONVOLUTIONS.items() if isinstance(module, kind)), 0)
+
+
+def is_transposed(module: nn.Module) -> bool:
+    """True for a transposed convolution, whose weight has its input channels first."""
+    return isinstance(module, _TRANSPOSED)
 
 
 def owned_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, nn.Parameter]]:
@@ -105,7 +110,6 @@ def _outside(module: nn.Module, own: str) -> str:
         return "what its layer's weight is computed from (weight_norm, spectral_norm, prune); remove that first"
     for kinds, what in (
         (_RECURRENT, "a weight of a recurrent layer"),
-        (_TRANSPOSED, "a transposed convolution"),
         (nn.MultiheadAttention, "a projection inside MultiheadAttention"),
         (nn.Embedding | nn.EmbeddingBag, "an embedding"),
     ):

@@ -26,6 +26,7 @@ from edge.network.operators.activation_functions import Gelu
 from edge.network.operators.arrangement import Reshape
 from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
+from edge.network.operators.convolution import ConvTranspose
 from edge.network.operators.resampling import Pad, ResizeLinear, ResizeNearest
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
 from edge.network.operators.tokens import Positions, Prepend, SelectPositions
@@ -111,6 +112,38 @@ class Builder:
         name = self.vector(f"b{number}", self.random.normal(size=out).astype(np.float32)) if bias else None
         return self._add(
             Conv, (value,), weight=weight, bias=name, stride=stride, padding=padding, dilation=dilation, groups=groups
+        )
+
+    def conv_transpose(
+        self,
+        value: str,
+        out: int,
+        kernel: tuple[int, int] = (2, 2),
+        stride: tuple[int, int] = (2, 2),
+        padding: tuple[int, int] = (0, 0),
+        output_padding: tuple[int, int] = (0, 0),
+        dilation: tuple[int, int] = (1, 1),
+        groups: int = 1,
+        fmt: str = "dense",
+        sparsity: float = 0.6,
+        height: int = 4,
+        bias: bool = False,
+    ) -> str:
+        """A transposed convolution with a random weight."""
+        number = len(self.operators)
+        shape = (self.shapes[value][0], out // groups, *kernel)
+        weight = self.weight(f"w{number}", shape, fmt, sparsity, height)
+        name = self.vector(f"b{number}", self.random.normal(size=out).astype(np.float32)) if bias else None
+        return self._add(
+            ConvTranspose,
+            (value,),
+            weight=weight,
+            bias=name,
+            stride=stride,
+            padding=padding * 2,
+            output_padding=output_padding,
+            dilation=dilation,
+            groups=groups,
         )
 
     def linear(self, value: str, out: int, fmt: str = "dense", sparsity: float = 0.8, bias: bool = True) -> str:

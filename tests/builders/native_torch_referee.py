@@ -62,6 +62,9 @@ class Referee:
                 top, left, bottom, right = op.padding
                 x = F.pad(x, (left, right, top, bottom))
                 x = F.conv2d(x, p["weight"], p.get("bias"), op.stride, 0, op.dilation, op.groups)
+            elif op.op == "conv_transpose":
+                numbers = op.stride, op.padding[:2], op.output_padding, op.groups, op.dilation
+                x = F.conv_transpose2d(x, p["weight"], p.get("bias"), *numbers)
             elif op.op == "linear":
                 x = linearly(x, p)
             elif op.op == "batch_norm":

@@ -37,6 +37,7 @@ from edge.network import (
 from edge.network.operators.arrangement import Reshape
 from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
+from edge.network.operators.convolution import ConvTranspose
 from edge.network.operators.resampling import Pad, ResizeLinear, ResizeNearest
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
 from edge.network.operators.tokens import Positions, Prepend, SelectPositions
@@ -95,6 +96,23 @@ def conv(draw: Draw, rng: np.random.Generator) -> Case:
 
     def make(shape: tuple[int, ...]) -> Operator:
         return Conv("y", ("x",), shape, "w", "b" if bias else None, stride, padding, dilation, groups)
+
+    return Case(make, {"weight": weight, **bias}, (image(draw, groups * inner),), run)
+
+
+def conv_transpose(draw: Draw, rng: np.random.Generator) -> Case:
+    groups, inner, outer = size(draw, 1, 3), size(draw, 1, 2), size(draw, 1, 2)
+    stride, dilation = (size(draw, 1, 3), size(draw, 1, 3)), (size(draw, 1, 2), size(draw, 1, 2))
+    padding, extra = (size(draw, 0, 2), size(draw, 0, 2)), tuple(size(draw, 0, step - 1) for step in stride)
+    weight = rng.normal(size=(groups * inner, outer, size(draw, 1, 3), size(draw, 1, 3)))
+    bias = {"bias": rng.normal(size=groups * outer)} if draw(st.booleans()) else {}
+
+    def make(shape: tuple[int, ...]) -> Operator:
+        names = "w", "b" if bias else None
+        return ConvTranspose("y", ("x",), shape, *names, stride, padding * 2, extra, dilation, groups)
+
+    def run(x: list[torch.Tensor], t: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return F.conv_transpose2d(x[0], t["weight"], t.get("bias"), stride, padding, extra, groups, dilation)
 
     return Case(make, {"weight": weight, **bias}, (image(draw, groups * inner),), run)
 
@@ -331,6 +349,7 @@ def resize(kind: type[ResizeNearest] | type[ResizeLinear]) -> Callable[[Draw, np
 
 DESCRIPTIONS: dict[type[Operator], Callable[[Draw, np.random.Generator], Case]] = {
     Conv: conv,
+    ConvTranspose: conv_transpose,
     Linear: linear,
     BatchNorm: batch_norm,
     GroupNorm: sample_norm(GroupNorm),

@@ -62,17 +62,19 @@ def cut_work(
     samples: int,
     threads: int,
     backward: bool,
+    inputs: bool = True,
 ) -> Cut:
     """The cut that takes least time for given threads, by counting vectors packed and multiplied.
 
-    `read`: input channels that the layer reads; `entries`: non-zeros or blocks, at their most.
+    `read`: input channels that the layer reads; `entries`: non-zeros or blocks, at their most. `backward`: a panel of
+    the output's gradient is needed; `inputs`: one of the input is.
     """
     out_rows = window.output[1]
     best: tuple[float, Cut] | None = None
     for tiles in sorted({-(-out_rows // -(-out_rows // n)) for n in range(1, out_rows + 1)}):
         tile_rows = -(-out_rows // tiles)
         for parts in {1, threads}:
-            cut = _cut(window, read, fmt, entries, samples, tile_rows, parts, backward)
+            cut = _cut(window, read, fmt, entries, samples, tile_rows, parts, backward, inputs)
             cost = _cost(window, read, fmt, height, entries, groups, samples, threads, cut, backward)
             if best is None or cost < best[0] * 0.999:
                 best = cost, cut
@@ -81,7 +83,15 @@ def cut_work(
 
 
 def _cut(
-    window: Window, read: int, fmt: int, entries: int, samples: int, tile_rows: int, parts: int, backward: bool
+    window: Window,
+    read: int,
+    fmt: int,
+    entries: int,
+    samples: int,
+    tile_rows: int,
+    parts: int,
+    backward: bool,
+    inputs: bool,
 ) -> Cut:
     (kernel_h, kernel_w), (stride_h, stride_w), (dilation_h, dilation_w) = window.kernel, window.stride, window.dilation
     (top, left), (_, in_h, in_w), (rows, out_h, out_w) = window.padding, window.input, window.output
@@ -102,7 +112,7 @@ def _cut(
     parities = min(stride_h, (kernel_h - 1) * dilation_h + 1) * min(stride_w, (kernel_w - 1) * dilation_w + 1)
     columns = read // window.groups * window.taps
     listed = rows // window.groups * window.taps
-    floats = read * parities * x_rows * line + SLACK_FLOATS
+    floats = read * parities * x_rows * line + SLACK_FLOATS if inputs else 0
     if backward:
         floats += rows * (reach_w * samples + d_rows * line) + SLACK_FLOATS
     floats += max(rows, read if backward else 0) * CHUNK_FLOATS

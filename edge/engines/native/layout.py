@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 
 from edge.engines.native.geometry import Window
 from edge.errors import InputError
 from edge.libmest.program import BLOCK, CSR, DENSE
-from edge.network import Conv, Linear, Network
 from edge.plan.choices import Choices
 from edge.plan.footprint import Item, Kind
 from edge.spelling import named
@@ -63,32 +61,10 @@ class WeightLayout:
         return sizes
 
 
-def window_of(operator: Conv | Linear, network: Network) -> Window:
-    """The window of a convolution; of a linear layer 1×1 over its positions, each a row, so that they can be cut."""
-    weight = network.parameters[operator.weight]
-    if isinstance(operator, Linear):
-        positions = prod(operator.shape[1:])
-        return Window(input=(weight.shape[1], positions, 1), output=(weight.shape[0], positions, 1))
-    image = network.shapes()[operator.inputs[0]]
-    top, left = operator.padding[:2]
-    kernel = (weight.shape[2], weight.shape[3])
-    return Window(
-        kernel,
-        operator.stride,
-        operator.dilation,
-        (top, left),
-        operator.groups,
-        (image[0], image[1], image[2]),
-        (operator.shape[0], operator.shape[1], operator.shape[2]),
-    )
-
-
 def weight_layout(
-    operator: Conv | Linear, network: Network, choices: Choices, trained: bool, needs_input_grad: bool
+    parameter: Parameter, window: Window, choices: Choices, trained: bool, needs_input_grad: bool
 ) -> WeightLayout:
-    """Sizes of the operator's weight with room for the densest phase of mutation."""
-    parameter = network.parameters[operator.weight]
-    window = window_of(operator, network)
+    """Sizes of a layer's weight with room for the densest phase of mutation."""
     kind = _KINDS[parameter.format]
     height = parameter.height or 1 if kind == BLOCK else 1
     group_rows = parameter.rows // window.groups

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MEST_DIGEST "e4bbcf990dca7966"
+#define MEST_DIGEST "562364a7c0332d5f"
 
 enum {
     MEST_SEGMENT_ARENA, MEST_SEGMENT_HERE, MEST_SEGMENT_TENSORS, MEST_SEGMENT_LISTS, MEST_SEGMENTS
@@ -41,7 +41,8 @@ enum {
     MEST_OP_CONCAT_GRAD, MEST_OP_LOSS, MEST_OP_LOSS_MARKS, MEST_OP_LOSS_VALUES, MEST_OP_LOSS_PIXELS, MEST_OP_ZERO,
     MEST_OP_UPDATE, MEST_OP_OUTPUT, MEST_OP_ATTENTION, MEST_OP_ATTENTION_GRAD, MEST_OP_PREPEND, MEST_OP_PREPEND_GRAD,
     MEST_OP_POSITIONS, MEST_OP_POSITIONS_GRAD, MEST_OP_SELECT_POSITIONS, MEST_OP_SELECT_POSITIONS_GRAD, MEST_OP_NARROW,
-    MEST_OP_WIDEN, MEST_OP_RESAMPLE, MEST_OP_RESAMPLE_GRAD, MEST_OP_COUNT
+    MEST_OP_WIDEN, MEST_OP_RESAMPLE, MEST_OP_RESAMPLE_GRAD, MEST_OP_CONV_TRANSPOSE, MEST_OP_CONV_TRANSPOSE_GRAD,
+    MEST_OP_COUNT
 };
 
 enum {
@@ -154,7 +155,8 @@ typedef struct {
     int32_t frozen;                /* 1: statistics are the running ones */
 } MestNorm;
 
-/* A convolution (linear: 1x1) and how its work is cut. See operators/conv_geometry.h for the panel's layout. */
+/* A convolution (linear: 1x1) and how its work is cut. See operators/conv_geometry.h for the panel's layout. A
+ * transposed convolution is stated as the one that it mirrors: that reads what the layer writes. */
 typedef struct {
     int32_t values;
     int32_t grads;
@@ -327,19 +329,19 @@ typedef struct {
     int32_t op;
     int32_t act;                   /* applied to what is stored; one of the fused ones */
     int32_t accumulate;            /* add to `out` instead of writing it */
-    int32_t input_grad;            /* CONV_GRAD: `out` is wanted */
-    int32_t weight_grad;           /* CONV_GRAD: the weight's gradient is wanted */
+    int32_t input_grad;            /* CONV*_GRAD: `out` is wanted */
+    int32_t weight_grad;           /* CONV*_GRAD: the weight's gradient is wanted */
     int32_t classes;
     int32_t ignored;               /* LOSS_PIXELS: what a pixel without a class is marked by */
     float smoothing;
     int32_t first_channel, part_channels; /* CONCAT, CONCAT_GRAD: where a part lies in the whole */
     MestPlannedView a, b;          /* NARROW: b is `out` as it will be read */
     MestPlannedGrad g;
-    MestPlannedGrad sums;          /* CONV_GRAD, PUSH_GRAD, ARITHMETIC_GRAD: `out` as a gradient; add its norm's sums */
+    MestPlannedGrad sums;          /* CONV*_GRAD, PUSH_GRAD, ARITHMETIC_GRAD: `out` as a gradient; add its norm's sums */
     int32_t out;
     int64_t out_count;             /* ZERO: floats */
     int32_t conv;
-    int32_t norm;                  /* CONV, ADD, ARITHMETIC: add statistics of the output; NORM_*: the layer */
+    int32_t norm;                  /* CONV*, ADD, ARITHMETIC: add statistics of the output; NORM_*: the layer */
     int32_t sums_norm;
     int32_t pool;
     int32_t arithmetic;
@@ -357,19 +359,19 @@ typedef struct {
     int32_t op;
     int32_t act;                   /* applied to what is stored; one of the fused ones */
     int32_t accumulate;            /* add to `out` instead of writing it */
-    int32_t input_grad;            /* CONV_GRAD: `out` is wanted */
-    int32_t weight_grad;           /* CONV_GRAD: the weight's gradient is wanted */
+    int32_t input_grad;            /* CONV*_GRAD: `out` is wanted */
+    int32_t weight_grad;           /* CONV*_GRAD: the weight's gradient is wanted */
     int32_t classes;
     int32_t ignored;               /* LOSS_PIXELS: what a pixel without a class is marked by */
     float smoothing;
     int32_t first_channel, part_channels; /* CONCAT, CONCAT_GRAD: where a part lies in the whole */
     MestView a, b;                 /* NARROW: b is `out` as it will be read */
     MestGrad g;
-    MestGrad sums;                 /* CONV_GRAD, PUSH_GRAD, ARITHMETIC_GRAD: `out` as a gradient; add its norm's sums */
+    MestGrad sums;                 /* CONV*_GRAD, PUSH_GRAD, ARITHMETIC_GRAD: `out` as a gradient; add its norm's sums */
     float *out;
     int64_t out_count;             /* ZERO: floats */
     const MestConv *conv;
-    const MestNorm *norm;          /* CONV, ADD, ARITHMETIC: add statistics of the output; NORM_*: the layer */
+    const MestNorm *norm;          /* CONV*, ADD, ARITHMETIC: add statistics of the output; NORM_*: the layer */
     const MestNorm *sums_norm;
     const MestPool *pool;
     const MestArithmetic *arithmetic;

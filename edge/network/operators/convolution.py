@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
-from edge.network.operators.fields import PADDING, STEPS, Integer, holds
+from edge.network.operators.fields import PADDING, STEPS, Integer, Integers, holds
 from edge.network.operators.operator import Operator
 from edge.network.operators.roles import RoleError, Vector, Weight
 from edge.network.operators.shapes import Padding, Pair, Shape, ShapeError, image, windows
@@ -52,6 +52,55 @@ class Conv(Operator):
     def unfolded(self, weight: Shape) -> int:
         """Every position's window, for all groups."""
         return prod(weight[1:]) * prod(self.shape[1:])
+
+
+@dataclass(frozen=True)
+class ConvTranspose(Operator):
+    """What the gradient of a convolution's input is, as a layer; weight `(in, out/groups, kh, kw)`, as in PyTorch."""
+
+    op = "conv_transpose"
+    weight: str = field(metadata=holds(Weight()))
+    bias: str | None = field(metadata=holds(Vector(optional=True)))
+    stride: Pair = field(metadata=holds(STEPS))
+    padding: Padding = field(metadata=holds(PADDING))
+    output_padding: Pair = field(metadata=holds(Integers(0, 2)))
+    dilation: Pair = field(metadata=holds(STEPS))
+    groups: int = field(metadata=holds(Integer(1)))
+
+    def output_shape(self, *inputs: Shape, **parameters: Shape) -> Shape:
+        """`(out, h, w)` with h = (rows - 1) · stride + dilation · (kh - 1) + 1 + output_padding - top - bottom."""
+        channels, *sizes = image(inputs[0])
+        weight = parameters.get("weight", ())
+        if len(weight) != 4:
+            raise ShapeError(f"a transposed convolution needs a weight (in, out/groups, kh, kw), not {list(weight)}")
+        if channels != weight[0] or channels % self.groups:
+            raise ShapeError(f"weight {list(weight)} in {self.groups} groups does not fit {channels} input channels")
+        found = [
+            (size - 1) * self.stride[axis]
+            + self.dilation[axis] * (weight[2 + axis] - 1)
+            + (1 + self.output_padding[axis] - self.padding[axis] - self.padding[axis + 2])
+            for axis, size in enumerate(sizes)
+        ]
+        if min(found) < 1:
+            raise ShapeError(f"padding {list(self.padding)} leaves nothing")
+        return (weight[1] * self.groups, *found)
+
+    def check_parameters(self, parameters: Mapping[str, Parameter], inputs: Sequence[Shape]) -> None:
+        """As every operator's; the rows of its weight, of which blocks are made, are input channels."""
+        super().check_parameters(parameters, inputs)
+        weight = parameters[self.weight]
+        if weight.format == "channel":
+            raise RoleError("format channel is not for transposed convolutions, which read all of their input")
+        if weight.format == "block" and weight.rows // self.groups % (weight.height or 1):
+            raise RoleError(f"blocks of {weight.height} rows reach over groups of {weight.rows // self.groups}")
+
+    def multiply_accumulates(self, inputs: Sequence[Shape], weights: int) -> int:
+        """Every weight once a position of the input."""
+        return weights * prod(inputs[0][1:])
+
+    def unfolded(self, weight: Shape) -> int:
+        """Every position's window of the spread input, which an ordinary convolution reads."""
+        return weight[0] * prod(weight[2:]) * prod(self.shape[1:])
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from edge.network.operators.arithmetic import Add, Div, Mul, PRelu, Sub
 from edge.network.operators.arrangement import Flatten, Reshape, Select
 from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
-from edge.network.operators.convolution import Conv, Linear
+from edge.network.operators.convolution import Conv, ConvTranspose, Linear
 from edge.network.operators.foreign import Foreign
 from edge.network.operators.hard_swish import HardSwish
 from edge.network.operators.norm import BatchNorm
@@ -35,6 +35,7 @@ from edge.network.operators.tokens import Positions, Prepend, SelectPositions
 
 _KINDS: tuple[type[Operator], ...] = (
     Conv,
+    ConvTranspose,
     Linear,
     BatchNorm,
     GroupNorm,

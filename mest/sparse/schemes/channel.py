@@ -19,6 +19,7 @@ class Channel(Scheme):
     """
 
     name: ClassVar[str] = "channel"
+    takes_transposed: ClassVar[bool] = False
 
     def problem(self, shape: Shape, groups: int = 1) -> str | None:
         """Every filter must read the same channels, so there are no groups."""

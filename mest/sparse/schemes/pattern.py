@@ -36,6 +36,7 @@ class Pattern(Scheme):
     """
 
     name: ClassVar[str] = "pattern"
+    takes_transposed: ClassVar[bool] = False
     densest: ClassVar[Fraction] = Fraction(5, 9)
 
     def problem(self, shape: Shape, groups: int = 1) -> str | None:

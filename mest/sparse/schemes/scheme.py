@@ -29,6 +29,8 @@ class Scheme(ABC):
     name: ClassVar[str]
     #: the lowest weight sparsity that the scheme can express
     densest: ClassVar[Fraction] = Fraction(0)
+    #: whether the weight of a transposed convolution, `(in, out/groups, kh, kw)`, can have zeros of this shape
+    takes_transposed: ClassVar[bool] = True
 
     @classmethod
     def parse(cls, argument: str | None) -> Scheme:

@@ -35,6 +35,7 @@ def every_format() -> Network:
     x = b.resize(
         b.pad(b.concat(b.select(x, [3, 1, 6, 2]), x), (1, 0, 2, -1), "zeros"), (5, 4), "half_pixel", scale=(0.7, 0.9)
     )
+    x = b.conv_transpose(b.conv_transpose(x, 8, (3, 2), (1, 2), (1, 0), fmt="block", bias=True), 4, fmt="csr")
     return b.head(b.max_pool(b.resize(x, (7, 7), "asymmetric", "floor"), 2, 2))
 
 

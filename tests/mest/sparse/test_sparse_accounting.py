@@ -70,6 +70,12 @@ def test_output_positions_come_from_one_pass() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+def test_positions_of_a_transposed_convolution_are_those_it_reads() -> None:
+    """Each of its 6 × 4 × 2 × 2 weights is used once at each of 3 × 5 input positions, not at the 6 × 10 written."""
+    model = nn.Sequential(nn.ConvTranspose2d(6, 4, 2, 2))
+    assert output_positions(model, torch.randn(2, 6, 3, 5)) == {"0.weight": 15}
+
+
 def test_flops_by_hand() -> None:
     """Two passes for the first layer, three for the others; sparse ones by their density."""
     model = Net()

@@ -204,7 +204,7 @@ class Everything(nn.Module):
         self.attention = nn.MultiheadAttention(8, 2)
         self.lstm = nn.LSTM(8, 8)
         self.cell = nn.GRUCell(8, 8)
-        self.up = nn.ConvTranspose1d(8, 8, 3)
+        self.up, self.further = nn.ConvTranspose1d(8, 8, 3), nn.ConvTranspose1d(8, 8, 3)
         self.normed = nn.utils.parametrizations.weight_norm(nn.Linear(8, 8))
         self.old = nn.utils.weight_norm(nn.Linear(8, 8))
         self.spectral = nn.Sequential(*(nn.utils.parametrizations.spectral_norm(nn.Linear(8, 8)) for _ in range(6)))
@@ -220,14 +220,14 @@ def test_every_parameter_is_sparse_or_dense_with_a_reason() -> None:
     model = Everything()
     selection = select_targets(model, "irregular", sparsity=0.5)
     complete(model, selection)
-    assert list(selection) == ["attention.out_proj.weight", "hidden.weight"]
+    assert list(selection) == ["attention.out_proj.weight", "further.weight", "hidden.weight"]
     for name, reason in {
         "positions": "a parameter of Everything",
         "embedding.weight": "an embedding",
         "attention.in_proj_weight": "a projection inside MultiheadAttention",
         "lstm.weight_ih_l0": "a weight of a recurrent layer",
         "cell.weight_hh": "a weight of a recurrent layer",
-        "up.weight": "a transposed convolution",
+        "up.weight": "the first convolution",
         "normed.parametrizations.weight.original1": "a part of a parametrized weight",
         "old.weight_v": "what its layer's weight is computed from",
         "spectral.5.parametrizations.weight.original": "a part of a parametrized weight",
@@ -243,6 +243,21 @@ def test_every_parameter_is_sparse_or_dense_with_a_reason() -> None:
     for targets, schedule in ((selection, dense(4)), (dict(selection), em(4))):
         rest = Sparsifier(model, targets, schedule)
         complete(model, Selection(rest.targets, rest.dense))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "sparse"), [("irregular", True), ("block", True), ("pattern", False), ("channel", False)]
+)
+def test_transposed_convolutions_are_sparse_in_single_weights_and_blocks(scheme: str, sparse: bool) -> None:
+    """Blocks are of input channels, which its weight (in, out, kh, kw) has first: 8 here, which 4 divides."""
+    up = nn.ConvTranspose2d(8, 6, 3)
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), up, nn.Conv2d(6, 8, 3), nn.Flatten(), nn.Linear(8, 2))
+    selection = select_targets(model, scheme, sparsity=0.75)
+    assert ("1.weight" in selection) == sparse
+    if not sparse:
+        assert selection.dense["1.weight"].startswith(f"a transposed convolution, which scheme {scheme} is not for")
+        with pytest.raises(InputError, match=f"1.weight: a transposed convolution, which scheme {scheme} is not for"):
+            select_targets(model, scheme, profile={"1.weight": 0.75})
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from edge.engines.native.forward import Forward
-from edge.engines.native.geometry import Cut, cut_work
+from edge.engines.native.geometry import Cut, Window, cut_work
 from edge.engines.native.gradients import Backward
 from edge.engines.native.layout import WeightLayout, weight_layout
 from edge.engines.native.node import Image, Node
@@ -97,12 +97,13 @@ class Convolution(Rule):
     ) -> Mapping[str, WeightLayout]:
         """The weight's."""
         layer = _layer(node)
-        return {layer.weight: weight_layout(layer, network, choices, layer.weight in trained, inputs_need)}
+        parameter, window = network.parameters[layer.weight], _window(node, network)
+        return {layer.weight: weight_layout(parameter, window, choices, layer.weight in trained, inputs_need)}
 
     def forward(self, forward: Forward, node: Node, out: Slot, label: str, norm: NormSpec | None) -> None:
         """One step."""
         layer = _layer(node)
-        cut = _cut(forward, forward.model.layouts[layer.weight], backward=False)
+        cut = cut_of(forward, forward.model.layouts[layer.weight], backward=False)
         forward.steps.emit(
             Spec(
                 "conv",
@@ -127,7 +128,7 @@ class Convolution(Rule):
         input_grad = backward.wanted(value)
         if not (weight_grad or bias_grad or input_grad):
             return
-        cut = _cut(forward, layout, backward=True)
+        cut = cut_of(forward, layout, backward=True)
         partial = None
         if (weight_grad or bias_grad) and forward.threads > 1 and forward.groups * cut.tiles > 1:
             floats = layout.capacity * weight_grad + layout.parameter.rows * bias_grad
@@ -164,6 +165,16 @@ def _layer(node: Node) -> Conv | Linear:
     return node.operator
 
 
+def _window(node: Node, network: Network) -> Window:
+    """The window of a convolution; of a linear layer 1×1 over its positions, each a row, so that they can be cut."""
+    layer, image = _layer(node), _seen(node, node.inputs[0].image)
+    if isinstance(layer, Linear):
+        return Window(input=image, output=_seen(node, node.image))
+    _, _, *kernel = network.parameters[layer.weight].shape
+    padding = layer.padding[0], layer.padding[1]
+    return Window((kernel[0], kernel[1]), layer.stride, layer.dilation, padding, layer.groups, image, node.image)
+
+
 def _seen(node: Node, image: Image) -> Image:
     """A shape as the layer's window has it: of a linear layer a position is a row."""
     channels, height, width = image
@@ -176,7 +187,8 @@ def _weight(tensors: Mapping[str, Tensor], name: str) -> Weight:
     return weight
 
 
-def _cut(forward: Forward, layout: WeightLayout, backward: bool) -> Cut:
+def cut_of(forward: Forward, layout: WeightLayout, backward: bool, inputs: bool = True) -> Cut:
+    """How a pass over a layer is cut; `backward` and `inputs` say which panels it needs, as in `cut_work`."""
     return cut_work(
         layout.window,
         layout.read,
@@ -187,4 +199,5 @@ def _cut(forward: Forward, layout: WeightLayout, backward: bool) -> Cut:
         forward.samples,
         forward.threads,
         backward,
+        inputs,
     )

@@ -18,6 +18,7 @@ from edge.engines.native.operators.resampling import Resampling
 from edge.engines.native.operators.rule import Rule
 from edge.engines.native.operators.sample_norm import Normalisation
 from edge.engines.native.operators.tokens import Listing, Picking, Prepending
+from edge.engines.native.operators.transposed import TransposedConvolution
 from edge.errors import InputError
 from edge.network import (
     Add,
@@ -54,6 +55,7 @@ from edge.network.operators.arithmetic import PRelu
 from edge.network.operators.arrangement import Reshape
 from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
+from edge.network.operators.convolution import ConvTranspose
 from edge.network.operators.hard_swish import HardSwish
 from edge.network.operators.resampling import Pad, ResizeLinear, ResizeNearest
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
@@ -63,6 +65,7 @@ RULES: MappingProxyType[type[Operator], Rule] = MappingProxyType(
     {
         Conv: Convolution(),
         Linear: Convolution(),
+        ConvTranspose: TransposedConvolution(),
         BatchNorm: ReadNorm(),
         GroupNorm: Normalisation(),
         LayerNorm: Normalisation(),

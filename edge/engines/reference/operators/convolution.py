@@ -9,6 +9,7 @@ import numpy as np
 from edge.engines.reference.operators.rule import Gradients, Rule, Tensors
 from edge.engines.reference.windows import Windows
 from edge.network import Conv, Linear
+from edge.network.operators.convolution import ConvTranspose
 
 
 class ConvRule(Rule[Conv]):
@@ -43,6 +44,41 @@ class ConvRule(Rule[Conv]):
         return [windows.inside(grad_padded).copy()], of_parameters
 
 
+class ConvTransposeRule(Rule[ConvTranspose]):
+    """The same sums over taps, from the image that a convolution would write to the one that it would read."""
+
+    def forward(
+        self, op: ConvTranspose, inputs: Sequence[np.ndarray], tensors: Tensors, batch_statistics: bool
+    ) -> np.ndarray:
+        """`(n, out, h, w)`: a tap of all windows gets Σ over the channels of the group of w[c, o, i, j] · x[c]."""
+        (x,), weight, bias = inputs, tensors["weight"], tensors.get("bias")
+        windows = _mirrored(op, x, weight)
+        padded = windows.pad(np.zeros((x.shape[0], *op.shape), x.dtype))
+        for i, j, seen in windows.taps(padded):
+            tap = _by_group(weight, op.groups)[..., i, j]
+            seen += (tap.swapaxes(-1, -2) @ _flat(x, op.groups)).reshape(seen.shape)
+        y = windows.inside(padded)
+        return y.copy() if bias is None else y + bias[:, None, None]
+
+    def backward(
+        self,
+        op: ConvTranspose,
+        inputs: Sequence[np.ndarray],
+        tensors: Tensors,
+        batch_statistics: bool,
+        grad: np.ndarray,
+    ) -> Gradients:
+        """A convolution of the gradient, and the products of both for the weight."""
+        (x,), weight = inputs, tensors["weight"]
+        windows, flat = _mirrored(op, x, weight), _flat(x, op.groups)
+        grad_x, grad_weight = np.zeros_like(flat), np.zeros_like(weight)
+        for i, j, seen in windows.taps(windows.pad(grad)):
+            grad_x += _by_group(weight, op.groups)[..., i, j] @ _flat(seen, op.groups)
+            products = flat @ _flat(seen, op.groups).swapaxes(-1, -2)  # (n, groups, in, out)
+            grad_weight[..., i, j] = products.sum(axis=0).reshape(weight.shape[:2])
+        return [grad_x.reshape(x.shape)], {"weight": grad_weight, "bias": grad.sum(axis=(0, 2, 3))}
+
+
 class LinearRule(Rule[Linear]):
     """x · Wᵀ + b with the channels of x last."""
 
@@ -62,6 +98,12 @@ class LinearRule(Rule[Linear]):
 
 def _windows(op: Conv, x: np.ndarray, weight: np.ndarray) -> Windows:
     return Windows.of(x.shape, op.shape, weight.shape[2:], op.stride, op.padding, op.dilation)
+
+
+def _mirrored(op: ConvTranspose, x: np.ndarray, weight: np.ndarray) -> Windows:
+    """The windows over what the operator writes that give as many positions as x has."""
+    written = (len(x), *op.shape)
+    return Windows.of(written, x.shape[1:], weight.shape[2:], op.stride, op.padding, op.dilation)
 
 
 def _by_group(weight: np.ndarray, groups: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from edge.engines.reference.operators.arithmetic import AddRule, DivRule, MulRul
 from edge.engines.reference.operators.arrangement import ReshapeRule, SelectRule
 from edge.engines.reference.operators.attention import AttentionRule
 from edge.engines.reference.operators.concatenation import ConcatRule
-from edge.engines.reference.operators.convolution import ConvRule, LinearRule
+from edge.engines.reference.operators.convolution import ConvRule, ConvTransposeRule, LinearRule
 from edge.engines.reference.operators.hard_swish import HardSwishRule
 from edge.engines.reference.operators.norm import BatchNormRule
 from edge.engines.reference.operators.pooling import AvgPoolRule, GlobalAvgPoolRule, MaxPoolRule
@@ -56,6 +56,7 @@ from edge.network.operators.arithmetic import PRelu
 from edge.network.operators.arrangement import Reshape
 from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
+from edge.network.operators.convolution import ConvTranspose
 from edge.network.operators.hard_swish import HardSwish
 from edge.network.operators.resampling import Pad, ResizeLinear, ResizeNearest
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
@@ -64,6 +65,7 @@ from edge.network.operators.tokens import Positions, Prepend, SelectPositions
 RULES: Mapping[type[Operator], Rule[Any]] = MappingProxyType(
     {
         Conv: ConvRule(),
+        ConvTranspose: ConvTransposeRule(),
         Linear: LinearRule(),
         BatchNorm: BatchNormRule(),
         GroupNorm: SampleNormRule(),

@@ -3,6 +3,7 @@
 #include "attention_check.h"
 #include "concat_check.h"
 #include "conv_check.h"
+#include "conv_transpose_check.h"
 #include "elementwise_check.h"
 #include "loss_check.h"
 #include "narrow_check.h"

@@ -64,8 +64,8 @@ static void geometry_fits(Check *k, const MestConv *c, int backward) {
     }
 }
 
-/* What both passes of a convolution share; `channels` are those of the stored input. */
-static void conv_fits(Check *k, int backward, int reads_input, int32_t channels) {
+/* A layer's sizes, its values, and scratch for the panels that a pass needs: see scratch_of. */
+static void layer_fits(Check *k, int inputs, int backward) {
     const MestConv *c = k->s->conv;
     hold(k, c != NULL);
     if (!k->good) return;
@@ -73,11 +73,20 @@ static void conv_fits(Check *k, int backward, int reads_input, int32_t channels)
     if (!k->good) return;
     const MestPlannedConv *planned = k->p->convs + k->planned->conv - 1;
     const Geometry g = geometry_of(c, k->p->samples);
-    const Scratch s = scratch_of(&g, backward);
+    const Scratch s = scratch_of(&g, inputs, backward);
     const int64_t height = c->format == MEST_BLOCK ? c->block_height : 1;
     hold(k, s.total <= k->s->scratch_floats && s.d <= INT32_MAX && s.out - s.d <= INT32_MAX);
     scratch_fits(k);
     floats(k, planned->values, c->format == MEST_DENSE ? times(c->rows, g.columns) : times(c->entries, height));
+}
+
+/* What both passes of a convolution share; `channels` are those of the stored input. */
+static void conv_fits(Check *k, int backward, int reads_input, int32_t channels) {
+    layer_fits(k, 1, backward);
+    if (!k->good) return;
+    const MestConv *c = k->s->conv;
+    const MestPlannedConv *planned = k->p->convs + k->planned->conv - 1;
+    const Geometry g = geometry_of(c, k->p->samples);
     floats_if(k, planned->bias, c->rows);
     if (reads_input) hold(k, k->s->a.height == c->in_h && k->s->a.width == c->in_w);
     if (c->channel_list) listed(k, planned->channel_list, c->in_channels, 4);

@@ -78,9 +78,10 @@ typedef struct {
     long x, d, out, table, offsets, places, total;
 } Scratch;
 
-MEST_INLINE Scratch scratch_of(const Geometry *g, int backward) {
+/* `inputs`: a panel of the input is needed; `backward`: one of the output's gradient. */
+MEST_INLINE Scratch scratch_of(const Geometry *g, int inputs, int backward) {
     const MestConv *c = g->c;
-    const long x_floats = c->in_channels * g->parities_h * g->parities_w * g->x_plane + MEST_SLACK_FLOATS;
+    const long x_floats = inputs ? c->in_channels * g->parities_h * g->parities_w * g->x_plane + MEST_SLACK_FLOATS : 0;
     const long d_floats = backward ? c->rows * g->d_plane + MEST_SLACK_FLOATS : 0;
     const long lists = most(c->format == MEST_DENSE ? 0 : c->entries, backward ? g->group_rows * g->taps : 0);
     Scratch s;

@@ -16,6 +16,11 @@ static void gradient_table(const Geometry *g, int32_t *table) {
                                      x * c->dilation_w / c->stride_w * g->samples);
 }
 
+/* Channels of the tensor that a layer's input lies in: more than it reads, where it lists those. */
+MEST_INLINE long image_channels(const MestStep *step) {
+    return step->conv->channel_list ? step->sums.channels : step->conv->in_channels;
+}
+
 static void weight_gradient(const Geometry *g, const Tile *t, Range rows, const float *panel, const float *gradient,
                             const int32_t *table, const int32_t *offsets, float *grads, float *bias_grads) {
     const MestConv *c = g->c;
@@ -55,36 +60,27 @@ static void weight_gradient(const Geometry *g, const Tile *t, Range rows, const 
     }
 }
 
-/* Moves one finished chunk of the input gradient of channel i into place. `p` counts from plane row u0, column v0. */
-static void finish_input_chunk(const Context *x, const MestStep *step, const Geometry *g, long group, const Tile *t,
-                               long i, long py, long px, long v0, long v1, const float *chunk, long p, long length) {
+/* Moves one finished chunk of channel i of what the layer's input has, and what its gradient is, into place. `p` counts
+ * from plane row u0, column v0. */
+MEST_INLINE void finish_input_chunk(const Context *x, const MestStep *step, const Geometry *g, long group, const Tile *t,
+                                    long i, long py, long px, long v0, long v1, const float *chunk, long p, long length,
+                                    Store store) {
     const MestConv *c = g->c;
-    const MestGrad *target = &step->sums;
     const long s = g->samples, channel = c->channel_list ? c->channel_list[i] : i;
-    const long plane = (group * target->channels + channel) * (long)c->in_h * c->in_w * s;
+    const long plane = (group * image_channels(step) + channel) * (long)c->in_h * c->in_w * s;
     for (long u = p / g->line; u < t->u1 - t->u0 && u * g->line < p + length; u++) {
         const long y = (t->u0 + u) * c->stride_h + py - c->pad_top;
         const long low = most(p, u * g->line), high = least(p + length, u * g->line + (v1 - v0) * s);
         if (y < 0 || y >= c->in_h || high <= low) continue;
         const float *from = chunk + (low - p);
-        long at = plane + (y * c->in_w + v0 * c->stride_w + px - c->pad_left) * s;
+        const long at = plane + (y * c->in_w + v0 * c->stride_w + px - c->pad_left) * s;
         if (c->stride_w == 1) {
-            const long n = high - low;
-            at += low - u * g->line;
-            float *to = step->out + at;
-            if (step->accumulate) LANES(k, n) to[k] += from[k];
-            else memcpy(to, from, (size_t)n * 4);
-            if (step->sums_norm)
-                grad_sums_add_at(target, channel, sums_of(step->sums_norm, x->thread, channel), to, at, n);
+            store(x, step, channel, at + low - u * g->line, from, high - low);
             continue;
         }
         for (long k = low - u * g->line; k < high - u * g->line;) {
             const long column = k / s, n = least((column + 1) * s, high - u * g->line) - k;
-            float *to = step->out + at + column * c->stride_w * s + k % s;
-            if (step->accumulate) LANES(q, n) to[q] += from[q];
-            else memcpy(to, from, (size_t)n * 4);
-            if (step->sums_norm)
-                grad_sums_add_at(target, channel, sums_of(step->sums_norm, x->thread, channel), to, to - step->out, n);
+            store(x, step, channel, at + column * c->stride_w * s + k % s, from, n);
             from += n;
             k += n;
         }
@@ -95,7 +91,7 @@ static void finish_input_chunk(const Context *x, const MestStep *step, const Geo
 static void expect_input_chunk(const MestStep *step, const Geometry *g, long group, const Tile *t, long i, long p, long length) {
     const MestConv *c = g->c;
     const long channel = c->channel_list ? c->channel_list[i] : i, run = c->in_w * g->samples;
-    const long at = (group * step->sums.channels + channel) * c->in_h * run + most(0, t->u0 - c->pad_top) * run;
+    const long at = (group * image_channels(step) + channel) * c->in_h * run + most(0, t->u0 - c->pad_top) * run;
     expect_chunk(step->out + at, g->line, run, p, length);
     if (step->sums_norm && step->sums.storage == MEST_SAVED_FLOAT32) expect_chunk(step->sums.stored + at, g->line, run, p, length);
 }
@@ -114,9 +110,10 @@ static long dense_taps(const Geometry *g, long py, long px, const int32_t *table
     return n;
 }
 
-static void input_gradient(const Context *x, const MestStep *step, const Geometry *g, long group, const Tile *t,
-                           Range channels, const float *gradient, const int32_t *table, int32_t *offsets,
-                           uint32_t *places, float *out) {
+/* The gradient of the layer's input over a packed tile of its output's. */
+MEST_INLINE void input_gradient(const Context *x, const MestStep *step, const Geometry *g, long group, const Tile *t,
+                                Range channels, const float *gradient, const int32_t *table, int32_t *offsets,
+                                uint32_t *places, float *out, Store store) {
     const MestConv *c = g->c;
     const int dense = c->format == MEST_DENSE;
     const long most_vectors = dense && g->group_channels >= 4 ? NV4 : dense && g->group_channels >= 2 ? NV2 : NV1;
@@ -168,9 +165,28 @@ static void input_gradient(const Context *x, const MestStep *step, const Geometr
                     }
                     for (long i = channels.begin; i < channels.end; i++)
                         finish_input_chunk(x, step, g, group, t, i, py, px, v0, v1,
-                                           out + (i - channels.begin) * MEST_CHUNK_FLOATS, p, length);
+                                           out + (i - channels.begin) * MEST_CHUNK_FLOATS, p, length, store);
                 }
         }
+}
+
+/* Looks up what the input gradient of some channels reads. */
+static void look_up_input(const Geometry *g, Range channels, int32_t *table, int32_t *offsets) {
+    const MestConv *c = g->c;
+    gradient_table(g, table);
+    if (c->format == MEST_DENSE || !c->entries) return;
+    for (long parity = 0; parity < (long)c->stride_h * c->stride_w; parity++)
+        look_up(c->t_columns, c->index_bytes, table, offsets, c->t_starts[parity * c->in_channels + channels.begin],
+                c->t_starts[parity * c->in_channels + channels.end]);
+}
+
+/* Looks up what some rows read. */
+static void look_up_rows(const Geometry *g, Range rows, int32_t *table, int32_t *offsets) {
+    const MestConv *c = g->c;
+    const long unit = c->format == MEST_BLOCK ? c->block_height : 1;
+    input_table(g, table);
+    if (c->format != MEST_DENSE && c->entries)
+        look_up(c->columns, c->index_bytes, table, offsets, c->starts[rows.begin / unit], c->starts[rows.end / unit]);
 }
 
 /* Adds the threads' partial weight gradients in thread order. */
@@ -188,7 +204,7 @@ static void join_gradients(const Context *x, const MestStep *step, long values, 
 static void op_conv_grad(const Context *x, const MestStep *step) {
     const MestConv *c = step->conv;
     const Geometry g = geometry_of(c, x->program->samples);
-    const Scratch s = scratch_of(&g, 1);
+    const Scratch s = scratch_of(&g, 1, 1);
     float *scratch = step->scratch + x->thread * step->scratch_floats;
     int32_t *table = (int32_t *)(scratch + s.table), *offsets = (int32_t *)(scratch + s.offsets);
     uint32_t *places = (uint32_t *)(scratch + s.places);
@@ -197,7 +213,7 @@ static void op_conv_grad(const Context *x, const MestStep *step) {
     const int joined = step->partial_grads != NULL;
     const long values = step->weight_grad ? entries_before(c, g.columns, c->rows) : 0, bias = c->bias_grad ? c->rows : 0;
     float *grads = step->weight_grad ? c->grads : NULL, *bias_grads = c->bias_grad;
-    const long entries = c->format == MEST_DENSE ? 0 : c->entries;
+    const Source inputs = source_of_view(&step->a), gradient = source_of_grad(&step->g);
 
     if (joined) {
         float *own = step->partial_grads + x->thread * (values + bias);
@@ -214,24 +230,17 @@ static void op_conv_grad(const Context *x, const MestStep *step) {
         const Range rows = rows_of_part(&g, part, c->parts);
         const Range channels = share(c->in_channels, part, c->parts);
         if (packed != item / c->parts) {
-            if (grads) pack_input(&g, &step->a, group, &t, scratch + s.x);
-            pack_gradient(&g, &step->g, group, &t, 0, c->rows, scratch + s.d);
+            if (grads) pack_input(&g, &inputs, group, &t, scratch + s.x);
+            pack_gradient(&g, &gradient, group, &t, 0, c->rows, scratch + s.d);
             packed = item / c->parts;
         }
         if (grads || bias_grads) {
-            const long unit = c->format == MEST_BLOCK ? c->block_height : 1;
-            if (grads) input_table(&g, table);
-            if (grads && entries)
-                look_up(c->columns, c->index_bytes, table, offsets, c->starts[rows.begin / unit], c->starts[rows.end / unit]);
+            if (grads) look_up_rows(&g, rows, table, offsets);
             weight_gradient(&g, &t, rows, scratch + s.x, scratch + s.d, table, offsets, grads, bias_grads);
         }
         if (step->input_grad) {
-            gradient_table(&g, table);
-            if (entries)
-                for (long parity = 0; parity < (long)c->stride_h * c->stride_w; parity++)
-                    look_up(c->t_columns, c->index_bytes, table, offsets, c->t_starts[parity * c->in_channels + channels.begin],
-                            c->t_starts[parity * c->in_channels + channels.end]);
-            input_gradient(x, step, &g, group, &t, channels, scratch + s.d, table, offsets, places, scratch + s.out);
+            look_up_input(&g, channels, table, offsets);
+            input_gradient(x, step, &g, group, &t, channels, scratch + s.d, table, offsets, places, scratch + s.out, store_gradient);
         }
     }
     if (joined) {

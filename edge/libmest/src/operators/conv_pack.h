@@ -8,35 +8,57 @@ static void zeros(float *out, long n) {
     if (n > 0) memset(out, 0, (size_t)n * 4);
 }
 
+/* What a panel is filled from: a value, or the gradient of one. */
+typedef struct {
+    const MestView *view;
+    const MestGrad *grad; /* where `view` is NULL */
+    long channels;
+} Source;
+
+static Source source_of_view(const MestView *v) {
+    const Source s = {v, NULL, v->channels};
+    return s;
+}
+
+static Source source_of_grad(const MestGrad *v) {
+    const Source s = {NULL, v, v->channels};
+    return s;
+}
+
+MEST_INLINE void source_read(const Source *s, long channel, long at, float *out, long n) {
+    if (s->view) view_read_at(s->view, channel, at, out, n);
+    else grad_read_at(s->grad, channel, at, out, n);
+}
+
 /* One panel row: plane columns 0..plane_w of parity px, from the input row of channel `channel` that begins at number `at`. */
-static void pack_line(const Geometry *g, const MestView *v, long channel, long at, long px, float *out) {
+static void pack_line(const Geometry *g, const Source *v, long channel, long at, long px, float *out) {
     const MestConv *c = g->c;
     const long s = g->samples, stride = c->stride_w, left = c->pad_left - px;
     const long first = left > 0 ? ceil_div(left, stride) : 0;  /* the first plane column with real input */
     const long last = least(c->plane_w, (c->in_w - 1 + left) < 0 ? 0 : (c->in_w - 1 + left) / stride + 1);
     zeros(out, least(first, c->plane_w) * s);
     if (stride == 1) {
-        if (last > first) view_read_at(v, channel, at + (first - left) * s, out + first * s, (last - first) * s);
+        if (last > first) source_read(v, channel, at + (first - left) * s, out + first * s, (last - first) * s);
     } else {
-        for (long x = first; x < last; x++) view_read_at(v, channel, at + (x * stride - left) * s, out + x * s, s);
+        for (long x = first; x < last; x++) source_read(v, channel, at + (x * stride - left) * s, out + x * s, s);
     }
     zeros(out + most(last, first) * s, (c->plane_w - most(last, first)) * s);
 }
 
 /* Packs the panel of the layer's channels for group `group` and tile `t`. */
-static void pack_input(const Geometry *g, const MestView *v, long group, const Tile *t, float *panel) {
+static void pack_input(const Geometry *g, const Source *v, long group, const Tile *t, float *panel) {
     const MestConv *c = g->c;
     const long s = g->samples, rows = t->y1 - t->y0 + g->reach_h;
     for (long i = 0; i < c->in_channels; i++) {
         const long channel = c->channel_list ? c->channel_list[i] : i;
-        const long source = (group * v->channels + channel) * (long)c->in_h * c->in_w * s;
+        const long plane = (group * v->channels + channel) * (long)c->in_h * c->in_w * s;
         for (long py = 0; py < g->parities_h; py++)
             for (long px = 0; px < g->parities_w; px++, panel += g->x_plane) {
                 for (long u = 0; u < rows; u++) {
                     const long y = (t->y0 + u) * c->stride_h + py - c->pad_top;
                     float *out = panel + u * g->line;
                     if (y < 0 || y >= c->in_h) zeros(out, g->line);
-                    else pack_line(g, v, channel, source + y * c->in_w * s, px, out);
+                    else pack_line(g, v, channel, plane + y * c->in_w * s, px, out);
                 }
                 /* Vectors may run over a short tile's end: what they read there must be finite. */
                 zeros(panel + rows * g->line, least(MEST_SLACK_FLOATS, g->x_plane - rows * g->line));
@@ -45,8 +67,8 @@ static void pack_input(const Geometry *g, const MestView *v, long group, const T
     zeros(panel, MEST_SLACK_FLOATS);
 }
 
-/* Packs rows [r0, r1) of the output gradient for the tile; rows outside the output are zero. */
-static void pack_gradient(const Geometry *g, const MestGrad *v, long group, const Tile *t, long r0, long r1, float *panel) {
+/* Packs rows [r0, r1) of the output's gradient for the tile; rows outside the output are zero. */
+static void pack_gradient(const Geometry *g, const Source *v, long group, const Tile *t, long r0, long r1, float *panel) {
     const MestConv *c = g->c;
     const long plane = (long)c->out_h * g->run;
     for (long r = r0; r < r1; r++) {
@@ -59,7 +81,7 @@ static void pack_gradient(const Geometry *g, const MestGrad *v, long group, cons
                 zeros(out, g->line);
                 continue;
             }
-            grad_read_at(v, r, at + y * g->run, out, g->run);
+            source_read(v, r, at + y * g->run, out, g->run);
             zeros(out + g->run, g->line - g->run);
         }
     }

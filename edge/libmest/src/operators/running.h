@@ -4,6 +4,7 @@
 #include "concat.h"
 #include "conv.h"
 #include "conv_grad.h"
+#include "conv_transpose.h"
 #include "elementwise.h"
 #include "loss.h"
 #include "loss_of_many.h"

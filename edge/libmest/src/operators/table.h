@@ -46,7 +46,9 @@
     X(NARROW, op_narrow, check_narrow)                               \
     X(WIDEN, op_widen, check_widen)                                  \
     X(RESAMPLE, op_resample, check_resample)                         \
-    X(RESAMPLE_GRAD, op_resample_grad, check_resample_grad)
+    X(RESAMPLE_GRAD, op_resample_grad, check_resample_grad)          \
+    X(CONV_TRANSPOSE, op_conv_transpose, check_conv_transpose)       \
+    X(CONV_TRANSPOSE_GRAD, op_conv_transpose_grad, check_conv_transpose_grad)
 
 #define MEST_OP_ROW(NAME, run, check) OP_ROW_##NAME,
 enum { MEST_OPERATORS(MEST_OP_ROW) OP_ROWS };

@@ -104,7 +104,20 @@ def resampled(b: Builder) -> Network:
     return b.head(b.relu(b.conv(x, 5)))
 
 
-GRAPHS = (resampled, joined, preactivation, reused, inverted, pools, selected, flattened, chain, activated)
+def transposed(b: Builder) -> Network:
+    """Transposed convolutions in every format, dilated, grouped, depthwise, of values read through batch norm."""
+    x = b.relu(b.norm(b.conv("input", 8, stride=2)))
+    y = b.relu(b.conv_transpose(x, 6, (3, 2), (2, 2), (1, 0), (1, 0), fmt="csr", bias=True))
+    x = b.relu(
+        b.norm(b.conv_transpose(b.norm(b.conv_transpose(x, 8, (3, 4), (1, 1), (0, 2), groups=8)), 4, fmt="block"))
+    )
+    y = b.activation(Silu, b.norm(b.conv_transpose(y, 4, (3, 3), (3, 1), (1, 2), (2, 0), (1, 2), groups=2, bias=True)))
+    x = b.add(b.pad(x, (0, 0, 0, 0)), b.resize(y, b.shapes[x][1:], "half_pixel"))
+    x = b.relu(b.norm(b.conv_transpose(x, 3, (3, 3), (2, 2), (2, 2), fmt="pattern")))
+    return b.head(b.conv_transpose(b.concat(x, x), 4, (1, 1), (1, 1), fmt="masked"))
+
+
+GRAPHS = (transposed, resampled, joined, preactivation, reused, inverted, pools, selected, flattened, chain, activated)
 
 
 def everywhere(b: Builder, kind: type[Operator]) -> Network:

@@ -64,7 +64,18 @@ class Draft:
 
     def grow(self) -> None:
         """One operator, or two branches and their sum."""
-        kinds = ("conv", "conv", "conv", "max_pool", "avg_pool", "residual", "double", "select", "norm")
+        kinds = (
+            "conv",
+            "conv",
+            "conv",
+            "conv_transpose",
+            "max_pool",
+            "avg_pool",
+            "residual",
+            "double",
+            "select",
+            "norm",
+        )
         kinds += ("gate", "gate", "stored", "concat", "dense_block", "sample", "linear", "tokens", "pad", "resize")
         getattr(self, f"_{self.draw(st.sampled_from(kinds))}")()
 
@@ -103,6 +114,36 @@ class Draft:
             draw(st.sampled_from(heights or [4])),
             draw(st.booleans()),
         )
+        self._finish()
+
+    def _conv_transpose(self) -> None:
+        """A small image made larger, or the positions of a larger one mixed."""
+        draw, b = self.draw, self.builder
+        channels, height, width = b.shapes[self.value]
+        kernel, dilation = draw(pairs(1, 3)), draw(pairs(1, 2))
+        stride = draw(pairs(1, 3 if height * width < 50 else 1))
+        out = draw(st.integers(1, 6) | st.sampled_from([8, 12]))
+        groups = draw(st.sampled_from([n for n in range(1, channels + 1) if channels % n == 0 and out % n == 0]))
+        heights = [n for n in (2, 3, 4) if channels // groups % n == 0]
+        formats = ["dense", "csr", "masked"] + ["block"] * bool(heights) + ["pattern"] * (kernel == (3, 3))
+        count = len(b.operators)
+        try:
+            self.value = b.conv_transpose(
+                self.value,
+                out,
+                kernel,
+                stride,
+                draw(st.tuples(st.integers(0, 2), st.integers(0, 2))),
+                (draw(st.integers(0, stride[0] - 1)), draw(st.integers(0, stride[1] - 1))),
+                dilation,
+                groups,
+                draw(st.sampled_from(formats)),
+                draw(st.sampled_from([0.3, 0.6])),
+                draw(st.sampled_from(heights or [4])),
+                draw(st.booleans()),
+            )
+        except ShapeError:
+            assert len(b.operators) == count
         self._finish()
 
     def _finish(self) -> None:
