@@ -68,7 +68,12 @@ def _accuracy(board: Board, name: str, options: list[str]) -> float:
     if done.returncode:
         kind = next((kind for kind in (DamagedError, BudgetError) if kind.exit_code == done.returncode), InputError)
         raise kind(f"{name}: cannot be evaluated: {last_line(done.stderr)}")
-    return float(json.loads(done.stdout)["accuracy"])
+    found = json.loads(done.stdout)
+    if "accuracy" not in found:
+        raise InputError(
+            f"{name}: is evaluated by its {found.get('metric_name')}, and health data compare accuracy; leave them out"
+        )
+    return float(found["accuracy"])
 
 
 def run(board: Board, name: str, words: list[str]) -> subprocess.CompletedProcess[str]:

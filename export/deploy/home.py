@@ -18,7 +18,11 @@ from mest.errors import DamagedError, InputError
 ANSWER, STATE = "answer.json", "state"
 # What is reckoned with and drawn of a run's answer.
 _PEAKS = ("planned_peak_bytes", "measured_peak_bytes", "budget_bytes")
-_NUMBERS = (*_PEAKS, "step_ms_median", "accuracy_before", "accuracy_after")
+_NUMBERS = (
+    *_PEAKS,
+    "step_ms_median",
+    *(f"{name}_{when}" for name in ("accuracy", "metric") for when in ("before", "after")),
+)
 _NAME = re.compile(r"(?:state/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 

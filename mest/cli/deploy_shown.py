@@ -65,9 +65,11 @@ def _health(found: dict[str, Any] | None) -> str | None:
 
 
 def _scores(result: dict[str, Any]) -> tuple[str, str | None, str | None]:
-    """The name of the task's metric, and its value before and after fine-tuning."""
+    """The name of the task's metric, and its value before and after fine-tuning, as a board told them."""
     from edge.tasks.registry import CLASSIFICATION, TASKS
 
-    metric, name = TASKS[result.get("task", CLASSIFICATION.name)].metric, "metric" if "task" in result else "accuracy"
-    before, after = (None if value is None else metric.text(value) for value in map(result.get, (f"{name}_before", f"{name}_after")))
-    return metric.label, before, after
+    told = result.get("task")
+    task, name = (TASKS[told], "metric") if isinstance(told, str) and told in TASKS else (CLASSIFICATION, "accuracy")
+    values = (result.get(f"{name}_before"), result.get(f"{name}_after"))
+    before, after = (None if value is None else task.metric.text(value) for value in values)
+    return task.metric.label, before, after

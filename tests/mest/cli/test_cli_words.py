@@ -14,6 +14,7 @@ from mest.cli.command import Command, Context
 from mest.cli.finetune import _EpochLines
 from mest.cli.plan import finetune_command
 from mest.cli.train import _progress
+from mest.tasks.registry import TASKS
 from mest.train.options import GROUPS, OneOf, switch
 
 
@@ -72,7 +73,9 @@ def test_a_log_gets_a_line_for_each_epoch_of_training(capsys: pytest.CaptureFixt
     )
     record.weight_sparsity, record.seconds = 0.9, 1.0
     for quiet, lines in ((False, 1), (True, 0)):
-        watch, epoch_done = _progress(Context(lambda: False, progress=False, quiet=quiet))
+        watch, epoch_done = _progress(
+            Context(lambda: False, progress=False, quiet=quiet), TASKS["classification"].metric
+        )
         assert list(watch(range(3), 3, "epoch 3")) == [0, 1, 2]
         epoch_done(record)
         said = capsys.readouterr().err
