@@ -17,7 +17,7 @@ from edge.engines.available import engine_available
 from edge.host.counters import untrusted_reason
 from mest.cli import main
 from mest.data import Preprocess
-from mest.data.arrays import DIGITS
+from mest.packaged import DATA_SETS
 from mest.train.run import load_run
 
 CLASSES = ("caf\u00e9", "one", "two")
@@ -53,7 +53,7 @@ def save_photo(digit: np.ndarray, folder: Path, number: int) -> None:
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with train/ and test/ of three classes, one of which is spelt in another Unicode form in test/."""
     root = tmp_path_factory.mktemp("photos")
-    with np.load(DIGITS) as file:
+    with np.load(DATA_SETS["digits"]) as file:
         images, labels = file["images"], file["labels"]
     for label, name in enumerate(CLASSES):
         members = images[labels == label]
