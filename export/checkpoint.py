@@ -54,9 +54,9 @@ def source_of_checkpoint(path: Path, described: Described) -> Source:
     input = _whole_numbers(named("input_shape"), str(described.input_shape), problems)
     problems += input_problems(input) if not problems else []
     refuse(problems)
-    name = described.task or CLASSIFICATION.name
-    if name not in TASKS:
-        raise InputError(f"{named('task')} {name}: allowed are {', '.join(TASKS)}")
+    task = described.task or CLASSIFICATION.name
+    if task not in TASKS:
+        raise InputError(f"{named('task')} {task}: allowed are {', '.join(TASKS)}")
     names = _class_names(str(described.class_names), problems)
     preprocess: dict[str, Any] = {
         name: _numbers(named(name), str(getattr(described, name)), problems) for name in ("mean", "std")
@@ -72,7 +72,7 @@ def source_of_checkpoint(path: Path, described: Described) -> Source:
     class_names = describe_classes(names, len(names), problems)
     refuse(problems)
     checkpoint = load_plain(path)
-    spec = ModelSpec(str(described.model), len(class_names), input, MODEL_TASKS[name])
+    spec = ModelSpec(str(described.model), len(class_names), input, MODEL_TASKS[task])
     model = build_model(spec)
     masks = checkpoint.into(model)
     model.eval()
@@ -85,7 +85,7 @@ def source_of_checkpoint(path: Path, described: Described) -> Source:
     else:
         layers = _layers_of_state(model, checkpoint.sparsifier, path)
     run = {"from": f"the checkpoint {path.resolve()}", "model": spec.as_dict()}
-    return Source(model, layers, input, class_names, prepared, run=run, task=TASKS[name])
+    return Source(model, layers, input, class_names, prepared, run=run, task=TASKS[task])
 
 
 NEEDED = {

@@ -261,7 +261,6 @@ _STEP = Struct(
         Field("Grad", "g"),
         Field("Grad", "sums", "CONV*_GRAD, PUSH_GRAD, ARITHMETIC_GRAD: `out` as a gradient; add its norm's sums"),
         Field("*float", "out"),
-        Field("int64_t", "out_count", "ZERO: floats"),
         Field("@Conv", "conv"),
         Field("@Norm", "norm", "CONV*, ADD, ARITHMETIC: add statistics of the output; NORM_*: the layer"),
         Field("@Norm", "sums_norm"),
@@ -276,6 +275,7 @@ _STEP = Struct(
         Field("*float", "scratch", "threads x scratch_floats"),
         Field("*float", "partial_grads", "threads x conv values (+ rows for the bias)"),
         Field("int64_t", "scratch_floats"),
+        Field("int64_t", "out_count", "ZERO: floats"),
     ),
 )
 _OPERAND = Struct(

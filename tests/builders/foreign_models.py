@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over (n, tokens, width), written out, with a learned number beside each score."""
+    """Multi-head self-attention over (n, tokens, width), written out, whose scores are bent before they are weighed."""
 
     def __init__(self, width: int, heads: int, tokens: int) -> None:
         super().__init__()
@@ -21,7 +21,8 @@ class Attention(nn.Module):
         count, tokens, width = x.shape
         parts = self.qkv(x).reshape(count, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         query, key, value = parts[0], parts[1], parts[2]
-        weights = (query @ key.transpose(-2, -1) * (width // self.heads) ** -0.5 + self.bias).softmax(-1)
+        scores = torch.tanh(query @ key.transpose(-2, -1) * (width // self.heads) ** -0.5)
+        weights = (scores + self.bias).softmax(-1)
         return self.out((weights @ value).transpose(1, 2).reshape(count, tokens, width))
 
 

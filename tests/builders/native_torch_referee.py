@@ -91,7 +91,7 @@ class Referee:
             elif op.op == "reshape":
                 x = x.reshape(len(x), *op.shape)
             elif op.op == "attention":
-                x = attended(x, op.heads, op.features, op.scale)
+                x = attended(x, op.heads, op.features, op.scale, op.windows, p)
             elif op.op == "prepend":
                 x = prepended(x, p["tokens"])
             elif op.op == "positions":

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MEST_DIGEST "562364a7c0332d5f"
+#define MEST_DIGEST "7bd955342f946b3b"
 
 enum {
     MEST_SEGMENT_ARENA, MEST_SEGMENT_HERE, MEST_SEGMENT_TENSORS, MEST_SEGMENT_LISTS, MEST_SEGMENTS
@@ -339,7 +339,6 @@ typedef struct {
     MestPlannedGrad g;
     MestPlannedGrad sums;          /* CONV*_GRAD, PUSH_GRAD, ARITHMETIC_GRAD: `out` as a gradient; add its norm's sums */
     int32_t out;
-    int64_t out_count;             /* ZERO: floats */
     int32_t conv;
     int32_t norm;                  /* CONV*, ADD, ARITHMETIC: add statistics of the output; NORM_*: the layer */
     int32_t sums_norm;
@@ -354,6 +353,7 @@ typedef struct {
     int32_t scratch;
     int32_t partial_grads;
     int64_t scratch_floats;
+    int64_t out_count;             /* ZERO: floats */
 } MestPlannedStep;
 typedef struct {
     int32_t op;
@@ -369,7 +369,6 @@ typedef struct {
     MestGrad g;
     MestGrad sums;                 /* CONV*_GRAD, PUSH_GRAD, ARITHMETIC_GRAD: `out` as a gradient; add its norm's sums */
     float *out;
-    int64_t out_count;             /* ZERO: floats */
     const MestConv *conv;
     const MestNorm *norm;          /* CONV*, ADD, ARITHMETIC: add statistics of the output; NORM_*: the layer */
     const MestNorm *sums_norm;
@@ -384,6 +383,7 @@ typedef struct {
     float *scratch;                /* threads x scratch_floats */
     float *partial_grads;          /* threads x conv values (+ rows for the bias) */
     int64_t scratch_floats;
+    int64_t out_count;             /* ZERO: floats */
 } MestStep;
 
 /* The planned list for one size of micro-batch, with its tables. */
@@ -641,11 +641,11 @@ static inline MestStep mest_step(const MestProgram *p, const MestPlannedStep *s)
     r.g = mest_grad(p, &s->g);
     r.sums = mest_grad(p, &s->sums);
     r.out = mest_operand(p, s->out);
-    r.out_count = s->out_count;
     r.channel_list = mest_operand(p, s->channel_list);
     r.scratch = mest_operand(p, s->scratch);
     r.partial_grads = mest_operand(p, s->partial_grads);
     r.scratch_floats = s->scratch_floats;
+    r.out_count = s->out_count;
     return r;
 }
 
@@ -1031,22 +1031,22 @@ _Static_assert(offsetof(MestPlannedStep, b) == 88, "MestPlannedStep");
 _Static_assert(offsetof(MestPlannedStep, g) == 136, "MestPlannedStep");
 _Static_assert(offsetof(MestPlannedStep, sums) == 196, "MestPlannedStep");
 _Static_assert(offsetof(MestPlannedStep, out) == 256, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, out_count) == 264, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, conv) == 272, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, norm) == 276, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, sums_norm) == 280, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, pool) == 284, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, arithmetic) == 288, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, update) == 292, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, samplenorm) == 296, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, attention) == 300, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, tokens) == 304, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, resample) == 308, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, channel_list) == 312, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, scratch) == 316, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, partial_grads) == 320, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, scratch_floats) == 328, "MestPlannedStep");
-_Static_assert(sizeof(MestPlannedStep) == 336, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, conv) == 260, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, norm) == 264, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, sums_norm) == 268, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, pool) == 272, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, arithmetic) == 276, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, update) == 280, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, samplenorm) == 284, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, attention) == 288, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, tokens) == 292, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, resample) == 296, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, channel_list) == 300, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, scratch) == 304, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, partial_grads) == 308, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, scratch_floats) == 312, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, out_count) == 320, "MestPlannedStep");
+_Static_assert(sizeof(MestPlannedStep) == 328, "MestPlannedStep");
 
 #if __SIZEOF_POINTER__ == 8
 _Static_assert(offsetof(MestProgram, arena) == 0, "MestProgram");

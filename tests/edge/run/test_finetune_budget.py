@@ -42,8 +42,8 @@ elif where == "step":
     edge.run.training.FineTuning._mutate_if_due = lambda self, reached: (
         step(self, reached), self.position.step == 7 and pass_budget())[0]
 elif where == "evaluation":
-    close = edge.run.training.FineTuning._accuracy
-    edge.run.training.FineTuning._accuracy = lambda self: (
+    close = edge.run.training.FineTuning._scores
+    edge.run.training.FineTuning._scores = lambda self: (
         self.position.step and pass_budget(), self._session.check(), close(self))[2]
 sys.exit(main(sys.argv[3:]))
 """

@@ -64,6 +64,9 @@ void limits_set(int64_t budget_bytes) {
     struct rlimit limit;
     if (!budget_bytes) return;
     swap_stands = without_swap();
+#ifdef __SANITIZE_ADDRESS__ /* it keeps terabytes of shadow memory, and ends a program that is refused some */
+    return;
+#endif
     if (limits_reason() || getrlimit(RLIMIT_DATA, &limit)) return;
     if (limit.rlim_cur == RLIM_INFINITY || (int64_t)limit.rlim_cur > budget_bytes) limit.rlim_cur = (rlim_t)budget_bytes;
     limited = !setrlimit(RLIMIT_DATA, &limit);
