@@ -36,7 +36,7 @@ LEFT_OUT = {
     "mest deploy artifact pi lab": "not run: it takes boards; test_deploy_boards.py and .ci/deploy.py walk it",
     "mest boards boards.yaml": "not run: it takes boards; test_deploy_boards.py walks it",
     "mest eval boards/": "not run: it takes what a board sent home",
-    "mest runner --target linux-x86_64": "not run: it compiles for a minute; .ci/without_python.py does, and runs what it built",
+    "mest runner --target linux-x86_64": "not run: it compiles for a minute; .ci/without_python.py builds and runs it",
     "bench.budget": "not run: it takes CIFAR-10 images and minutes of a machine with nothing else to do",
 }
 CHECKOUT = "pip wheel"  # a block with these words is typed in the checkout, in an environment of its own
