@@ -101,6 +101,8 @@ def row(work: Path, program: Path, artifact: Path, data: str, batch: int, recomp
     )
     python = mest("finetune", artifact, "--data", data, "--engine", "native", *pins, "--out", work / "state")
     shutil.rmtree(work)
+    for found in (without, python):
+        del found["state"]  # a path of this machine
     return {"batch_size": batch, "recompute": recompute, "mest-run": without, "mest finetune": python}
 
 
