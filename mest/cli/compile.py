@@ -28,19 +28,7 @@ class Command(Base):
         )
         parser.add_argument("--threads", type=int, default=1, help="threads of mest-run (default 1)")
         within_budget.add_pins(parser)
-        run = parser.add_argument_group("the run")
-        run.add_argument("--epochs", type=int, help="default 5")
-        run.add_argument("--lr", type=float, help="learning rate at its highest (default 0.01)")
-        run.add_argument("--lr-scheduler", choices=("constant", "linear", "cosine"), help="default cosine")
-        run.add_argument("--warmup", type=float, metavar="SHARE", help="share of the run in which the rate rises")
-        run.add_argument(
-            "--augment",
-            type=lambda given: given.replace("+", "-"),
-            choices=("none", "flip", "crop", "crop-flip"),
-            help="random mirror images and shifts, crop-flip for both (default none)",
-        )
-        run.add_argument("--hold-out", type=float, metavar="SHARE", help="share kept for accuracy (default 0.1)")
-        run.add_argument("--save-every", type=int, metavar="STEPS", help="steps between states (default 100)")
+        within_budget.add_course(parser)
 
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
         from edge.compiled.compiling import CompileJob, compile_plan

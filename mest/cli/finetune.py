@@ -71,23 +71,7 @@ class Command(Base):
         )
         within_budget.add_engine(parser)
         within_budget.add_pins(parser)
-        run = parser.add_argument_group("the run")
-        run.add_argument("--epochs", type=int, help="default 5")
-        run.add_argument("--lr", type=float, help="learning rate at its highest (default 0.01)")
-        run.add_argument("--lr-scheduler", choices=("constant", "linear", "cosine"), help="default cosine")
-        run.add_argument("--warmup", type=float, metavar="SHARE", help="share of the run in which the rate rises")
-        run.add_argument(
-            "--augment",
-            type=lambda given: given.replace("+", "-"),
-            choices=("none", "flip", "crop", "crop-flip"),
-            help="random mirror images and shifts, crop-flip for both (default none)",
-        )
-        run.add_argument(
-            "--hold-out",
-            type=float,
-            metavar="SHARE",
-            help="share kept for accuracy (default 0.1); an npz file that marks test samples keeps those",
-        )
+        run = within_budget.add_course(parser)
         run.add_argument("--mutate-every", type=int, metavar="STEPS", help="steps between mutations (default 50)")
         run.add_argument("--gradient-weight", type=float, help="of the gradient in the score of a weight (default 0)")
         run.add_argument(
@@ -99,7 +83,6 @@ class Command(Base):
             metavar="EPOCHS",
             help="then drop samples that were never forgotten; until then every step costs one more forward pass",
         )
-        run.add_argument("--save-every", type=int, metavar="STEPS", help="steps between states (default 100)")
 
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
         from edge.run.finetune import finetune

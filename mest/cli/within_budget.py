@@ -30,6 +30,29 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="threads of the engine (default: one per core)")
 
 
+def add_course(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """How a run goes, whoever trains it; the group, for what one command has beside."""
+    run = parser.add_argument_group("the run")
+    run.add_argument("--epochs", type=int, help="default 5")
+    run.add_argument("--lr", type=float, help="learning rate at its highest (default 0.01)")
+    run.add_argument("--lr-scheduler", choices=("constant", "linear", "cosine"), help="default cosine")
+    run.add_argument("--warmup", type=float, metavar="SHARE", help="share of the run in which the rate rises")
+    run.add_argument(
+        "--augment",
+        type=lambda given: given.replace("+", "-"),
+        choices=("none", "flip", "crop", "crop-flip"),
+        help="random mirror images and shifts, crop-flip for both (default none)",
+    )
+    run.add_argument(
+        "--hold-out",
+        type=float,
+        metavar="SHARE",
+        help="share kept for accuracy (default 0.1); an npz file that marks test samples keeps those",
+    )
+    run.add_argument("--save-every", type=int, metavar="STEPS", help="steps between states (default 100)")
+    return run
+
+
 def add_pins(parser: argparse.ArgumentParser) -> None:
     """What the plan would choose, for a user who wants it otherwise."""
     pins = parser.add_argument_group("to pin the plan")
