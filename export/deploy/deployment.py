@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from io import BytesIO
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
-from zipfile import ZipFile
 
 from edge.files.digest import sha256
 from edge.host.limits import format_size
 from edge.install.archive import Member, Place
 from edge.install.bundle import ARTIFACT, START, WHEELS
 from export.deploy.channel import Channel, LostError, RefusedError
+from export.deploy.copying import arrived, fed, unpacked_bytes
 from export.deploy.data import THERE, Data
 from export.deploy.health import judge
 from export.deploy.home import draw_report, fetch, folder_of, listed, plain_number, put_artifact, read_answer
@@ -130,13 +129,9 @@ class Deployment:
             member.sha256: (member, place) for member, place in every if content.get(member.sha256) != member.nbytes
         }
         whole = sum(member.nbytes for member, _ in every)
-        rest = sum(member.nbytes - self._part(member, look) for member, _ in missing.values())
+        rest = sum(member.nbytes - arrived(member, look["content"]) for member, _ in missing.values())
         self.facts |= {"bytes": whole, "to_copy_bytes": rest}
         return list(missing.values())
-
-    @staticmethod
-    def _part(member: Member, look: Mapping[str, Any]) -> int:
-        return min(int(look["content"].get(f"{member.sha256}.part", 0)), member.nbytes)
 
     def _refuse_misfit(self, package: Package, look: Mapping[str, Any], needed: Sequence[tuple[Member, Place]]) -> None:
         """Raise what does not fit this board, before anything is copied."""
@@ -146,7 +141,7 @@ class Deployment:
                 f"a memory budget of {format_size(budget)} does not fit: the board has {format_size(memory)} in all", 3
             )
         unpacked = sum(
-            _unpacked(package.places[member.name], member.nbytes)
+            unpacked_bytes(package.places[member.name], member.nbytes)
             for member in package.bundle.inside(WHEELS)
             if any(member is one for one, _ in needed)
         )
@@ -179,7 +174,7 @@ class Deployment:
                 return {"received": 0}
             if self.facts["to_copy_bytes"]:
                 self._say(f"copying {format_size(self.facts['to_copy_bytes'])} in {len(needed)} files")
-            return self._channel.call("receive", feed=_fed(needed, look, self._part))
+            return self._channel.call("receive", feed=fed(needed, look["content"]))
 
         began = self.facts["to_copy_bytes"]
         self._again(send)
@@ -332,21 +327,3 @@ class Deployment:
                 wait = waits.pop(0)
                 self._say(f"{error}; trying again in {wait:.0f} s")
                 self._channel.pause(wait)
-
-
-def _fed(
-    needed: Sequence[tuple[Member, Place]],
-    look: Mapping[str, Any],
-    part: Callable[[Member, Mapping[str, Any]], int],
-) -> Iterator[bytes]:
-    """The contents as `receive` takes them, each from where it was cut."""
-    for member, place in needed:
-        offset = part(member, look)
-        yield json.dumps([member.name, member.sha256, member.nbytes, offset]).encode() + b"\n"
-        yield from place.read(member.nbytes - offset, offset)
-
-
-def _unpacked(place: Place, nbytes: int) -> int:
-    """How many bytes a wheel holds once it is unpacked."""
-    with ZipFile(BytesIO(b"".join(place.read(nbytes)))) as archive:
-        return sum(info.file_size for info in archive.infolist())
