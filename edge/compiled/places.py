@@ -7,7 +7,8 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from edge.libmest.program import HERE, LISTS, TENSORS, Operand
+from edge.libmest.program import Operand
+from edge.libmest.vocabulary import HERE, LISTS, TENSORS
 
 ALIGNMENT = 64
 

@@ -24,7 +24,7 @@ from edge.files.digest import sha256
 from edge.files.durable import write_durably
 from edge.files.fields import Fields, parse_json
 from edge.libmest import plan_file, program
-from edge.libmest.program import TENSORS
+from edge.libmest.vocabulary import TENSORS
 from edge.plan.process import STACK_BYTES, MemoryPlan
 from edge.run.settings import Settings
 

@@ -9,7 +9,7 @@ import sys
 from ctypes import Structure
 from pathlib import Path
 
-from edge.libmest import plan_file, program
+from edge.libmest import plan_file, program, vocabulary
 
 HEADER = Path(__file__).resolve().parent / "src" / "program.h"
 PLAN_FILE = HEADER.parent / "runner" / "plan_file.h"
@@ -29,7 +29,7 @@ def _tables_named(twofold: set[str]) -> list[str]:
 
 def _reads_saved() -> list[str]:
     """The C function that tells whether a step reads stored tensors in every form that they are kept in."""
-    cases = "".join(f"    case MEST_OP_{name.upper()}:\n" for name in program.READS_SAVED)
+    cases = "".join(f"    case MEST_OP_{name.upper()}:\n" for name in vocabulary.READS_SAVED)
     return [
         "/* Whether a step reads stored tensors in any of MEST_SAVED_...; all others find float32. */",
         "static inline int mest_reads_saved(int32_t op) {",
@@ -39,7 +39,7 @@ def _reads_saved() -> list[str]:
 
 def header() -> str:
     """The text of src/program.h."""
-    constants = "".join(f"    MEST_{name} = {number},\n" for name, number in program.CONSTANTS.items())
+    constants = "".join(f"    MEST_{name} = {number},\n" for name, number in vocabulary.CONSTANTS.items())
     step = next(struct for struct in program.STRUCTS if struct.name == "Step")
     twofold = {struct.name for struct in program.STRUCTS if struct.twofold}
     asserts = {
@@ -53,7 +53,7 @@ def header() -> str:
             "/* Written by python -m edge.libmest.header from edge/libmest/program.py; change that. */",
             "#ifndef MEST_PROGRAM_H\n#define MEST_PROGRAM_H\n\n#include <stddef.h>\n#include <stdint.h>\n",
             f'#define MEST_DIGEST "{program.digest()}"\n',
-            *(enum.text() for enum in program.ENUMS),
+            *(enum.text() for enum in vocabulary.ENUMS),
             f"enum {{\n{constants}}};\n",
             *_reads_saved(),
             *(struct.text(twofold) for struct in program.STRUCTS),

@@ -1,9 +1,9 @@
 """What the library and this package both know of a program: `python -m edge.libmest.header` writes src/program.h.
 
 A stored tensor is float32 in the layout [group][channel][row][column][sample]: the micro-batch is cut into `groups`
-groups of `samples` samples; one that is kept from forward to backward may lie there in fewer bits (`SAVED`). Memory is
-named by the number of an operand, which says where it lies and how many bytes it has; the library looks at both before
-a program runs. Numbers count from 1: 0 is none.
+groups of `samples` samples; one that is kept from forward to backward may lie there in fewer bits (`SAVED` of
+`vocabulary.py`). Memory is named by the number of an operand, which says where it lies and how many bytes it has; the
+library looks at both before a program runs. Numbers count from 1: 0 is none.
 """
 
 from __future__ import annotations
@@ -11,68 +11,8 @@ from __future__ import annotations
 from ctypes import Structure
 
 from edge.libmest import declared
-from edge.libmest.declared import Enum, Field, Struct
-
-OPS = (
-    "input", "conv", "conv_grad", "norm_sums", "norm_finish", "norm_grad_sums", "norm_grad_finish", "sample_norm",
-    "sample_norm_grad", "add", "copy", "push_grad", "arithmetic", "arithmetic_grad", "stored_grad", "max_pool",
-    "max_pool_grad", "avg_pool", "avg_pool_grad", "select", "select_grad", "concat", "concat_grad", "loss",
-    "loss_marks", "loss_values", "loss_pixels", "zero", "update", "output", "attention", "attention_grad", "prepend",
-    "prepend_grad", "positions", "positions_grad", "select_positions", "select_positions_grad", "narrow", "widen",
-    "resample", "resample_grad", "conv_transpose", "conv_transpose_grad",
-)  # fmt: skip
-# Steps that read stored tensors in any of SAVED; all others find float32.
-READS_SAVED = (
-    "conv", "conv_grad", "norm_grad_sums", "sample_norm", "sample_norm_grad", "add", "copy", "push_grad", "arithmetic",
-    "arithmetic_grad", "stored_grad", "max_pool", "max_pool_grad", "avg_pool", "avg_pool_grad", "select", "select_grad",
-    "concat", "concat_grad", "prepend", "positions", "narrow", "widen",
-)  # fmt: skip
-# What is kept from forward to backward: floats, their upper halves, or a scale before every SAVED_GROUP bytes.
-SAVED = ("float32", "bfloat16", "int8")
-FLOAT32, BFLOAT16, INT8 = range(3)
-SAVED_GROUP = 64
-# Activations that have loops of their own wherever tensors are read or written; the others take a pass of their own.
-FUSED_ACTS = ("none", "relu", "relu6", "hard_swish")
-FUNCTIONS = (
-    "sigmoid", "hard_sigmoid", "silu", "tanh", "gelu", "gelu_tanh", "leaky_relu", "elu", "softplus", "clip", "mish",
-    "celu",
-)  # fmt: skip
-ACTS = (*FUSED_ACTS, *FUNCTIONS)
-KINDS = ("add", "sub", "mul", "div", "prelu")  # of arithmetic between two operands
-LEFT, RIGHT, NEITHER = range(3)
-NO_ACT = ACTS.index("none")
-DENSE, CSR, BLOCK = range(3)
-# Segments: an offset counts from the arena, is an address in this process, or counts from one of the two blocks of a
-# compiled plan: all that steps write beside the arena, and the lists that they only read.
-ARENA, HERE, TENSORS, LISTS = range(4)
-ENUMS = (
-    Enum("SEGMENT_", ("arena", "here", "tensors", "lists"), count="SEGMENTS"),
-    Enum("ACT_", ACTS, count="ACTS"),
-    Enum("", ("dense", "csr", "block")),
-    Enum("KIND_", KINDS, count="KINDS"),
-    Enum("", ("left", "right", "neither")),
-    Enum("SAVED_", SAVED, count="SAVED_TYPES"),
-    Enum("OP_", OPS, count="OP_COUNT"),
-)
-
-# Of a batch norm and a channel: floats of a pass, floats of the backward pass, doubles that each thread adds up.
-STATISTICS, SLOPES, SUMS = 3, 2, 4
-# Of a convolution's panels, in floats: a chunk of a line, what kernels may read past a panel, and the padding that two
-# rows may share (what that slack leaves beside a vector).
-CHUNK_FLOATS, SLACK_FLOATS = 128, 64
-SHARED_FLOATS = SLACK_FLOATS - 16
-QUERIES = 8  # rows of weights that attention computes at a time
-CONSTANTS = {
-    "STATISTICS": STATISTICS,
-    "SLOPES": SLOPES,
-    "SUMS": SUMS,
-    "CHUNK_FLOATS": CHUNK_FLOATS,
-    "SLACK_FLOATS": SLACK_FLOATS,
-    "SHARED_FLOATS": SHARED_FLOATS,
-    "FUSED_ACTS": len(FUSED_ACTS),
-    "QUERIES": QUERIES,
-    "SAVED_GROUP": SAVED_GROUP,
-}
+from edge.libmest.declared import Field, Struct
+from edge.libmest.vocabulary import CONSTANTS, ENUMS, READS_SAVED
 
 _classes: dict[str, type[Structure]] = {}
 
@@ -467,13 +407,6 @@ TABLES = {field.kind[1:].lower(): _classes[field.kind[1:]] for field in _STEP.fi
 def table_of(row: Structure) -> str:
     """The table that a row belongs to."""
     return type(row).__name__.lower()
-
-
-def saved_bytes(storage: int, floats: int) -> int:
-    """Bytes of so many numbers in one of SAVED."""
-    if storage == INT8:
-        return -(-floats // SAVED_GROUP) * (4 + SAVED_GROUP)
-    return floats * (2 if storage == BFLOAT16 else 4)
 
 
 def digest() -> str:

@@ -14,7 +14,7 @@ from edge.engines.native.node import Node
 from edge.engines.reference import Reference
 from edge.engines.reference.loss import cross_entropy
 from edge.engines.reference.operators import rule_of
-from edge.libmest.program import ACTS, SAVED_GROUP
+from edge.libmest.vocabulary import ACTS, SAVED_GROUP
 from edge.network import INPUT, BatchNorm, Network
 from edge.network.operators.sample_norm import SampleNorm
 from edge.plan.choices import Choices

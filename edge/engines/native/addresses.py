@@ -16,6 +16,7 @@ from edge.engines.native.rows import Row
 from edge.engines.native.steps import Spec
 from edge.engines.native.weights import Tensor
 from edge.libmest import program as structs
+from edge.libmest import vocabulary
 
 Made = TypeVar("Made", bound=ctypes.Structure)
 
@@ -86,7 +87,7 @@ class Lowered:
 
     def _step(self, spec: Spec) -> structs.Step:
         places, at = self._places, self._places.operands.slot
-        step = structs.Step(op=structs.OPS.index(spec.op))
+        step = structs.Step(op=vocabulary.OPS.index(spec.op))
         for name, number in spec.numbers.items():
             setattr(step, name, number)
         if spec.a:

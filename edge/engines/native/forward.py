@@ -8,7 +8,7 @@ from edge.engines.native.model import Model
 from edge.engines.native.node import Image, Node, Value
 from edge.engines.native.slots import Slot, ViewSpec
 from edge.engines.native.steps import Steps
-from edge.libmest.program import SUMS
+from edge.libmest.vocabulary import SUMS
 
 
 class Forward:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge.libmest.program import BLOCK, CHUNK_FLOATS, DENSE, SHARED_FLOATS, SLACK_FLOATS
+from edge.libmest.vocabulary import BLOCK, CHUNK_FLOATS, DENSE, SHARED_FLOATS, SLACK_FLOATS
 
 SCRATCH_WANTED = 2048 << 10  # bytes of a thread's panels that second-level caches still hold
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edge.engines.native.geometry import Window
 from edge.errors import InputError
-from edge.libmest.program import BLOCK, CSR, DENSE
+from edge.libmest.vocabulary import BLOCK, CSR, DENSE
 from edge.plan.choices import Choices
 from edge.plan.footprint import Item, Kind
 from edge.spelling import named

@@ -15,7 +15,7 @@ from edge.engines.native.segments import Segment, cut_segments, dropped_nodes
 from edge.engines.native.slots import Slot
 from edge.engines.native.steps import Spec, Steps
 from edge.engines.native.walk import BackwardWalk, store
-from edge.libmest.program import FLOAT32, SAVED
+from edge.libmest.vocabulary import FLOAT32, SAVED
 from edge.plan.footprint import Buffer
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from edge.engines.native.layout import WeightLayout
-from edge.libmest.program import NO_ACT
+from edge.libmest.vocabulary import NO_ACT
 from edge.network import BatchNorm, Network, Operator
 from edge.plan.choices import Choices
 

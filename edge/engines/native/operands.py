@@ -8,6 +8,7 @@ import numpy as np
 
 from edge.engines.native.slots import Slot
 from edge.libmest import program as structs
+from edge.libmest import vocabulary
 
 
 class Operands:
@@ -15,7 +16,7 @@ class Operands:
 
     def __init__(self, slots: Sequence[Slot], offsets: Sequence[int]) -> None:
         self._places = {
-            slot: (structs.ARENA, offset, slot.nbytes, slot.storage)
+            slot: (vocabulary.ARENA, offset, slot.nbytes, slot.storage)
             for slot, offset in zip(slots, offsets, strict=True)
         }
         self._numbers: dict[tuple[int, int, int, int, bool], int] = {}  # by segment, offset, bytes, storage and use
@@ -36,7 +37,7 @@ class Operands:
         if not array.size:
             return 0
         known = len(self._numbers)
-        number = self._number((structs.HERE, int(array.ctypes.data), array.nbytes, structs.FLOAT32), writable)
+        number = self._number((vocabulary.HERE, int(array.ctypes.data), array.nbytes, vocabulary.FLOAT32), writable)
         if number > known:
             self.held.append(array)
         return number

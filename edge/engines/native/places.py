@@ -12,6 +12,7 @@ from edge.engines.native.operands import Operands
 from edge.engines.native.slots import GradSpec, Slot, ViewSpec
 from edge.engines.native.weights import Tensor
 from edge.libmest import program as structs
+from edge.libmest import vocabulary
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Places:
         )
         found.storage, found.origin = view.data.storage, self._origin(view.data)
         if view.node.norm and view.statistics is not None:
-            found.mean, _, found.scale = self.operands.parts(view.statistics, structs.STATISTICS)
+            found.mean, _, found.scale = self.operands.parts(view.statistics, vocabulary.STATISTICS)
             found.shift = self.operands.array(self.tensors[view.node.norm.shift].values)
         return found
 
@@ -49,14 +50,14 @@ class Places:
         if node.norm:
             assert grad.statistics is not None
             assert grad.slopes is not None
-            found.mean, _, found.scale = self.operands.parts(grad.statistics, structs.STATISTICS)
+            found.mean, _, found.scale = self.operands.parts(grad.statistics, vocabulary.STATISTICS)
             found.shift = self.operands.array(self.tensors[node.norm.shift].values)
             if self.model.batch_statistics(node, self.size):
-                found.slope, found.offset = self.operands.parts(grad.slopes, structs.SLOPES)
+                found.slope, found.offset = self.operands.parts(grad.slopes, vocabulary.SLOPES)
         return found
 
     def _origin(self, stored: Slot) -> int:
-        return 0 if stored.origin is None else self.operands.parts(stored.origin, structs.STATISTICS)[0]
+        return 0 if stored.origin is None else self.operands.parts(stored.origin, vocabulary.STATISTICS)[0]
 
     def channels(self, name: str) -> int:
         """The operand of a parameter that lists channels, as int32."""

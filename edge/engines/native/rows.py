@@ -13,6 +13,7 @@ from edge.engines.native.places import Places
 from edge.engines.native.slots import Slot
 from edge.engines.native.weights import Tensor
 from edge.libmest import program as structs
+from edge.libmest import vocabulary
 
 
 class Row(ABC):
@@ -69,8 +70,8 @@ class NormSpec(Row):
         found.running_mean, found.running_var = array(tensors["mean"].values), array(tensors["variance"].values)
         found.gamma_grad, found.beta_grad = array(tensors["scale"].gradient), array(tensors["shift"].gradient)
         if self.statistics is not None:
-            found.mean, found.rstd, found.scale = places.operands.parts(self.statistics, structs.STATISTICS)
+            found.mean, found.rstd, found.scale = places.operands.parts(self.statistics, vocabulary.STATISTICS)
         if self.slopes is not None:
-            found.slope, found.offset = places.operands.parts(self.slopes, structs.SLOPES)
+            found.slope, found.offset = places.operands.parts(self.slopes, vocabulary.SLOPES)
         found.partials = places.operands.slot(self.sums)
         return found

@@ -5,7 +5,7 @@ Behind the last of its steps that reads a tensor stands one that narrows it, and
 held; so with tensors that are stored again in the backward pass, behind the last of the steps that do so together.
 Of a tensor with a batch norm of its own the mean is taken off first, so that what is rounded is no larger than what the
 norm tells apart. Backward steps read the copy in place of the floats; a step that cannot (`READS_SAVED` of
-`edge.libmest.program`) finds them made again by a step before it.
+`edge.libmest.vocabulary`) finds them made again by a step before it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from edge.engines.native.node import Node
 from edge.engines.native.slots import Slot, ViewSpec
 from edge.engines.native.steps import Spec, Steps
-from edge.libmest.program import READS_SAVED, saved_bytes
+from edge.libmest.vocabulary import READS_SAVED, saved_bytes
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from edge.engines.native.node import Image, Node
-from edge.libmest.program import FLOAT32
+from edge.libmest.vocabulary import FLOAT32
 from edge.plan.footprint import Kind
 
 
@@ -14,8 +14,8 @@ from edge.plan.footprint import Kind
 class Slot:
     """A buffer of the step list. Two slots are never the same one, whatever their labels: labels are for reports.
 
-    `storage` is how a stored tensor lies in it: a place in `SAVED` of `edge.libmest.program`; `origin` the statistics
-    of a batch norm whose mean was taken off before.
+    `storage` is how a stored tensor lies in it: a place in `SAVED` of `edge.libmest.vocabulary`; `origin` the
+    statistics of a batch norm whose mean was taken off before.
     """
 
     label: str

@@ -10,7 +10,7 @@ import numpy as np
 from edge.engines.native.layout import WeightLayout, padded
 from edge.errors import DamagedError
 from edge.files.arrays import Extent
-from edge.libmest.program import BLOCK, CSR, DENSE
+from edge.libmest.vocabulary import BLOCK, CSR, DENSE
 from edge.plan.choices import OptimizerChoice
 from edge.weight.formats import positions
 from edge.weight.formats.csr import absolute_columns

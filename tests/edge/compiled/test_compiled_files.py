@@ -20,7 +20,8 @@ from edge.data.batches import AUGMENTS
 from edge.data.npz import NUMBERS as NUMBERS_OF_NPZ
 from edge.errors import BudgetError, DamagedError, InputError
 from edge.libmest import header, library, plan_file
-from edge.libmest.program import HERE, LISTS, TENSORS, Operand
+from edge.libmest.program import Operand
+from edge.libmest.vocabulary import HERE, LISTS, TENSORS
 from edge.plan.search import Request
 from edge.run.rate import LEARNING_RATES
 

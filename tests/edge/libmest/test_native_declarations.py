@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edge.libmest import header, library
+from edge.libmest import header, library, vocabulary
 from edge.libmest import program as structs
 from edge.libmest.declared import Enum, Field, Struct, digest
 from edge.libmest.library import LibraryError
@@ -57,7 +57,7 @@ def swapped(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def alterations() -> Iterator[tuple[str, Any, Any, Any]]:
     """Every way in which two sides can differ: each enumeration, constant, field order, name and type."""
-    enums, constants, declared = structs.ENUMS, structs.CONSTANTS, structs.STRUCTS
+    enums, constants, declared = vocabulary.ENUMS, vocabulary.CONSTANTS, structs.STRUCTS
     for number, enum in enumerate(enums):
         others = [*enums]
         others[number] = Enum(enum.prefix, swapped(enum.names), enum.count)

@@ -16,6 +16,7 @@ from edge.engines.native.addresses import Lowered
 from edge.engines.native.engine import NativeEngine
 from edge.errors import DamagedError
 from edge.libmest import program as structs
+from edge.libmest import vocabulary
 from edge.libmest.library import available
 from edge.network import Network
 from edge.plan.choices import Choices, Saved
@@ -71,7 +72,7 @@ def altered(program: Lowered, random: np.random.Generator) -> tuple[ctypes.Struc
     else:
         new = int(random.choice([before + 1, before - 1, 0, 1, -1, 2 * before, before + 64, 2**31 - 1, before ^ 2]))
         new = min(new, 2**31 - 1)
-    if isinstance(row, structs.Operand) and (row.segment == structs.HERE or path[-1] == "segment"):
+    if isinstance(row, structs.Operand) and (row.segment == vocabulary.HERE or path[-1] == "segment"):
         return row, path[-1], before  # an address of this process is believed: nobody can know what lies there
     setattr(row, path[-1], new)
     return row, path[-1], before
@@ -148,7 +149,7 @@ def test_a_place_outside_the_arena_is_refused() -> None:
     network = mixed()
     engine = NativeEngine.of(network, Choices(batch_size=8, micro_batch=8))
     program = engine.training[8]
-    operand = next(one for one in program.tables["operand"] if one.segment == structs.ARENA)
+    operand = next(one for one in program.tables["operand"] if one.segment == vocabulary.ARENA)
     for offset in (engine.arena.size, -64, 2, engine.arena.size - operand.nbytes + 4):
         before, operand.offset = operand.offset, offset
         with pytest.raises(DamagedError, match="out of range"):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge.libmest import program as structs
+from edge.libmest import vocabulary
 
 SOURCE = Path(structs.__file__).parent / "src" / "operators"
 
@@ -21,7 +22,7 @@ def rows(file: str, start: str) -> list[tuple[str, ...]]:
 def test_every_step_has_a_row() -> None:
     """With the function that runs it and the one that checks it, both defined in a file that the list includes."""
     found = rows("table.h", "#define MEST_OPERATORS(X)")
-    assert [name.lower() for name, _, _ in found] == list(structs.OPS)
+    assert [name.lower() for name, _, _ in found] == list(vocabulary.OPS)
     for place, file in ((1, "running.h"), (2, "checks.h")):
         included = re.findall(r'#include "(.*)"', (SOURCE / file).read_text())
         text = "".join((SOURCE / name).read_text() for name in included)
@@ -31,8 +32,8 @@ def test_every_step_has_a_row() -> None:
 def test_every_activation_has_a_row() -> None:
     """In the order of Python's list."""
     fused, others = (rows("activations.h", f"#define MEST_{name}(X, with)") for name in ("FUSED", "FUNCTIONS"))
-    assert [row[1].lower() for row in (*fused, *others)] == list(structs.ACTS)
-    assert len(fused) == len(structs.FUSED_ACTS)
+    assert [row[1].lower() for row in (*fused, *others)] == list(vocabulary.ACTS)
+    assert len(fused) == len(vocabulary.FUSED_ACTS)
 
 
 def test_every_table_is_one_of_the_program() -> None:

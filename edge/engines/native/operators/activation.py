@@ -6,12 +6,12 @@ from edge.engines.native.draft import Draft
 from edge.engines.native.node import Node, Value
 from edge.engines.native.operators.rule import Rule
 from edge.engines.native.operators.stored import alias
-from edge.libmest.program import ACTS
+from edge.libmest.vocabulary import ACTS
 from edge.network import Operator
 
 
 class Activation(Rule):
-    """The activation `name` of `edge.libmest.program.ACTS`; `numbers` are the operator's fields, two at most, it takes.
+    """The activation `name` of `ACTS` in `edge.libmest.vocabulary`; `numbers`: up to two of the operator's fields.
 
     `gradient_of_value`: its gradient can be told from the value that it gives, so it may be applied before storing. One
     without is applied at each read, and what it is applied to is stored.

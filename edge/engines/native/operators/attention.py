@@ -17,6 +17,7 @@ from edge.engines.native.rows import NormSpec, Row
 from edge.engines.native.slots import Slot
 from edge.engines.native.steps import Spec
 from edge.libmest import program as structs
+from edge.libmest import vocabulary
 from edge.network import Operator
 from edge.network.operators.attention import Attention
 
@@ -105,7 +106,7 @@ class Attending(Rule):
 def _scratch(forward: Forward, node: Node, rows: int) -> int:
     """Floats of a thread: so many rows a query, of one number a position and sample, and two numbers a sample."""
     length = prod(node.image[1:]) // _attention(node).windows
-    return (rows * structs.QUERIES * length + 2) * forward.samples
+    return (rows * vocabulary.QUERIES * length + 2) * forward.samples
 
 
 def _attention(node: Node) -> Attention:

@@ -17,7 +17,7 @@ from edge.engines.native.rows import NormSpec, Row
 from edge.engines.native.slots import Slot, ViewSpec
 from edge.engines.native.steps import Spec
 from edge.libmest import program as structs
-from edge.libmest.program import KINDS, LEFT, NEITHER, RIGHT
+from edge.libmest.vocabulary import KINDS, LEFT, NEITHER, RIGHT
 from edge.network import Arithmetic
 
 # Of each kind: the sides that the gradient of the left operand reads, and that of the right one.

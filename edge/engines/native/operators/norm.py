@@ -11,7 +11,7 @@ from edge.engines.native.operators.stored import alias
 from edge.engines.native.rows import NormSpec
 from edge.engines.native.slots import Slot, ViewSpec
 from edge.engines.native.steps import Spec
-from edge.libmest.program import SLOPES, STATISTICS
+from edge.libmest.vocabulary import SLOPES, STATISTICS
 from edge.network import BatchNorm, Operator
 
 

@@ -1,4 +1,4 @@
-/* Activations: one row each, in the order of ACTS in program.py, from which everything that reads through one is made.
+/* Activations: one row each, in the order of ACTS in vocabulary.py, from which everything that reads through one is made.
  *
  * A row says the value of u, and the gradient of u where the value's is g. Fused ones have loops of their own wherever a
  * tensor is read, so they are few and cheap: arithmetic and comparisons that floats and vectors have alike; `&` joins two of

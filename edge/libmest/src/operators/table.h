@@ -1,4 +1,4 @@
-/* The steps: one row each, in the order of OPS in program.py: what runs it, and what checks it before a program runs. */
+/* The steps: one row each, in the order of OPS in vocabulary.py: what runs it, and what checks it before a program runs. */
 #ifndef MEST_TABLE_H
 #define MEST_TABLE_H
 

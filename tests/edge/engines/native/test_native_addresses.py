@@ -17,6 +17,7 @@ from edge.engines.native.slots import Slot
 from edge.engines.native.tensors import allocate_tensors, describe_update, trained_tensors
 from edge.engines.native.weights import Tensor, aligned
 from edge.libmest import program as structs
+from edge.libmest import vocabulary
 from edge.plan.choices import Choices
 
 
@@ -58,7 +59,7 @@ def test_activations_are_read_by_their_number(lowered: tuple[Lowered, dict[str, 
     """The pooling reads the convolution through its norm and ReLU6; nothing is applied before storing."""
     made, _ = lowered
     assert step(made, "conv").act == 0
-    assert step(made, "max_pool").a.act == structs.ACTS.index("relu6")
+    assert step(made, "max_pool").a.act == vocabulary.ACTS.index("relu6")
     assert step(made, "max_pool").a.mean > 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge.engines.native.geometry import Window, cut_work, sample_groups
-from edge.libmest.program import CHUNK_FLOATS, DENSE, SLACK_FLOATS
+from edge.libmest.vocabulary import CHUNK_FLOATS, DENSE, SLACK_FLOATS
 
 
 @pytest.mark.parametrize(

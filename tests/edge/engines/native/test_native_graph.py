@@ -13,7 +13,7 @@ from edge.engines.native.operators.pooling import GlobalPooling
 from edge.engines.native.operators.registry import RULES, find_rule
 from edge.engines.native.operators.stored import ALIAS, COPY, GIVEN
 from edge.errors import InputError
-from edge.libmest.program import ACTS
+from edge.libmest.vocabulary import ACTS
 from edge.network import OPERATORS, Foreign, Network
 
 RELU, RELU6 = ACTS.index("relu"), ACTS.index("relu6")

@@ -17,6 +17,7 @@ from edge.engines.native.listing import training_listing
 from edge.engines.native.prepared import build_model
 from edge.errors import DamagedError
 from edge.libmest import program as structs
+from edge.libmest import vocabulary
 from edge.libmest.library import available, instruction_sets
 from edge.network import Network
 from edge.plan.choices import Choices, Recompute, Saved
@@ -72,7 +73,7 @@ def test_what_is_kept_is_what_was_stored_rounded(saved: Saved, instruction_set: 
         return engine.arena[operand.offset : operand.offset + operand.nbytes].view(dtype)
 
     for number, step in enumerate(lowered.tables["steps"]):
-        if structs.OPS[step.op] != "narrow":
+        if vocabulary.OPS[step.op] != "narrow":
             continue
         call = structs.Call(images=images.ctypes.data, labels=labels.ctypes.data, batch=5, micro_batches=1)
         call.body = call.end = number + 1
@@ -85,10 +86,10 @@ def test_what_is_kept_is_what_was_stored_rounded(saved: Saved, instruction_set: 
             kept = floats(step.b.data, np.uint16).astype(np.uint32) << 16
             np.testing.assert_array_equal(kept.view(np.float32), bfloat16(stored), err_msg=lowered.names[number])
         else:
-            groups = floats(step.b.data, np.int8).reshape(-1, 4 + structs.SAVED_GROUP)
+            groups = floats(step.b.data, np.int8).reshape(-1, 4 + vocabulary.SAVED_GROUP)
             scales = np.ascontiguousarray(groups[:, :4]).view(np.float32)
             kept = (groups[:, 4:] * scales).reshape(-1)[: stored.size]
-            steps = np.repeat(scales, structs.SAVED_GROUP)[: stored.size]
+            steps = np.repeat(scales, vocabulary.SAVED_GROUP)[: stored.size]
             assert (np.abs(kept - stored) <= 0.5001 * steps + 1e-30).all(), lowered.names[number]
             assert (np.abs(groups[:, 4:]).max(axis=1)[scales[:, 0] > 0] == 127).all()
         seen += 1
@@ -194,7 +195,7 @@ def test_another_form_than_was_stored_is_refused(saved: Saved) -> None:
     engine = NativeEngine.of(network, Choices(batch_size=8, micro_batch=8, saved=saved))
     program = engine.training[8]
     steps, operands = program.tables["steps"], program.tables["operand"]
-    other = structs.BFLOAT16 if saved == "int8" else structs.INT8
+    other = vocabulary.BFLOAT16 if saved == "int8" else vocabulary.INT8
     seen = 0
 
     def refused(row: ctypes.Structure, field: str, value: int) -> None:
@@ -208,18 +209,18 @@ def test_another_form_than_was_stored_is_refused(saved: Saved) -> None:
 
     for step in steps:
         for part in (step.a, step.b, step.g, step.sums):
-            if part.storage == structs.FLOAT32:
+            if part.storage == vocabulary.FLOAT32:
                 continue
-            for storage in (structs.FLOAT32, other, len(structs.SAVED), -1):
+            for storage in (vocabulary.FLOAT32, other, len(vocabulary.SAVED), -1):
                 refused(part, "storage", storage)
     assert seen > 100
     for operand in operands:
-        for storage in {structs.FLOAT32, other, -1, len(structs.SAVED)} - {operand.storage}:
+        for storage in {vocabulary.FLOAT32, other, -1, len(vocabulary.SAVED)} - {operand.storage}:
             refused(operand, "storage", storage)
-    narrow = next(step for step in steps if structs.OPS[step.op] == "narrow")
+    narrow = next(step for step in steps if vocabulary.OPS[step.op] == "narrow")
     refused(narrow, "out", narrow.a.data)
-    widen = next(step for step in steps if structs.OPS[step.op] == "widen")
-    refused(widen, "op", structs.OPS.index("attention"))
+    widen = next(step for step in steps if vocabulary.OPS[step.op] == "widen")
+    refused(widen, "op", vocabulary.OPS.index("attention"))
     refused(widen, "out", widen.a.data)
     engine.verify(program)
     engine.close()
