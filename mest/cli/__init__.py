@@ -160,9 +160,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a name that the locale cannot write is escaped; the result is not lost
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    from edge.spelling import spelled
+    import edge.spelling
+    import mest.spelling
 
-    with spelled(option):
+    with edge.spelling.spelled(option), mest.spelling.spelled(option):
         wrong = numbers_outside(args)
         if wrong:
             return _refuse(args.command, "; ".join(wrong), EXIT_INPUT)

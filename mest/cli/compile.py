@@ -23,9 +23,7 @@ class Command(Base):
         parser.add_argument("artifact", type=Path, metavar="ART|STATE", help="an artifact, or a state for its weights")
         parser.add_argument("--out", type=Path, required=True, metavar="FILE.mest", help="the file to write")
         parser.add_argument("--data", help="what it will be trained on, counted for the plan")
-        parser.add_argument(
-            "--memory-budget", metavar="SIZE", help="the most resident memory that mest-run may ever have, such as 8MiB"
-        )
+        within_budget.add_budget(parser, of="mest-run")
         parser.add_argument("--threads", type=int, default=1, help="threads of mest-run (default 1)")
         within_budget.add_pins(parser)
         within_budget.add_course(parser)

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mest.cli.spelling import flag
+
 Test = Callable[[argparse.Namespace], bool]
 
 
@@ -34,7 +36,7 @@ def refuse_idle(args: argparse.Namespace, effects: tuple[Effect, ...]) -> None:
     found = given(args)
     problems = []
     for effect in effects:
-        idle = [found[name].option_strings[-1] for name in effect.options if name in found]
+        idle = [flag(found[name]) for name in effect.options if name in found]
         if idle and not effect.acts(args):
             problems.append(f"{', '.join(idle)}: {effect.why}")
     if problems:

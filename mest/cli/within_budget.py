@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -21,13 +22,39 @@ if TYPE_CHECKING:
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
     """--engine, --memory-budget and --threads."""
-    parser.add_argument("--engine", default="auto", help="auto, native or ort (default auto: the fastest that fits)")
+    parser.add_argument(
+        "--engine", choices=("auto", "native", "ort"), default="auto", help="default auto: the fastest that fits"
+    )
+    add_budget(parser, of="the process")
+    parser.add_argument("--threads", type=int, help="threads of the engine (default: one per core)")
+
+
+def add_budget(parser: argparse.ArgumentParser, of: str) -> None:
+    """--memory-budget."""
     parser.add_argument(
         "--memory-budget",
         metavar="SIZE",
-        help="the most resident memory the whole process may ever have, for example 64MiB (default: no budget)",
+        help=f"the most resident memory that {of} may ever use, for example 64MiB (default: no budget)",
     )
-    parser.add_argument("--threads", type=int, help="threads of the engine (default: one per core)")
+
+
+def epochs_or_share(given: str) -> float:
+    """A warm-up: a share of the run below 1, or a whole number of epochs."""
+    value = float(given)
+    if not (0 <= value < 1 or (math.isfinite(value) and value >= 1 and value == int(value))):
+        raise argparse.ArgumentTypeError(f"{given}: must be a share of the run below 1, or a whole number of epochs")
+    return value
+
+
+def warmup_share(warmup: float, epochs: int) -> float:
+    """The share of a run of `epochs` that a warm-up takes; raises InputError for one that leaves nothing."""
+    from edge.errors import InputError
+
+    if warmup < 1:
+        return warmup
+    if warmup >= epochs:
+        raise InputError(f"--warmup {warmup:g}: must be below --epochs {epochs}")
+    return warmup / epochs
 
 
 def add_course(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
@@ -35,19 +62,30 @@ def add_course(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     run = parser.add_argument_group("the run")
     run.add_argument("--epochs", type=int, help="default 5")
     run.add_argument("--lr", type=float, help="learning rate at its highest (default 0.01)")
-    run.add_argument("--lr-scheduler", choices=("constant", "linear", "cosine"), help="default cosine")
-    run.add_argument("--warmup", type=float, metavar="SHARE", help="share of the run in which the rate rises")
+    run.add_argument(
+        "--lr-scheduler",
+        choices=("cosine", "linear", "constant"),
+        help="how the rate falls (default cosine)",
+    )
+    run.add_argument(
+        "--warmup",
+        type=epochs_or_share,
+        metavar="WARMUP",
+        help="linear warm-up: epochs, or a share of the run below 1 (default 0)",
+    )
     run.add_argument(
         "--augment",
         type=lambda given: given.replace("+", "-"),
-        choices=("none", "flip", "crop", "crop-flip"),
-        help="random mirror images and shifts, crop-flip for both (default none)",
+        choices=("none", "crop", "flip", "crop-flip"),
+        help="random shifts and mirror images (default none)",
     )
     run.add_argument(
         "--hold-out",
+        "--validation-fraction",
         type=float,
         metavar="SHARE",
-        help="share kept for accuracy (default 0.1); an npz file that marks test samples keeps those",
+        help="share of the samples held out to measure accuracy (default 0.1); of an npz file that marks test samples, "
+        "those are held out",
     )
     run.add_argument("--save-every", type=int, metavar="STEPS", help="steps between states (default 100)")
     return run
@@ -159,6 +197,8 @@ def settings(args: argparse.Namespace, stored: Mapping[str, Any] = MappingProxyT
 
     asked = {setting(name): value for name, value in {**vars(args), "seed": args.seed_given}.items()}
     given = {each.name: asked[each.name] for each in fields(Settings) if asked.get(each.name) is not None}
+    if "warmup" in given:
+        given["warmup"] = warmup_share(given["warmup"], {**vars(Settings()), **given, **stored}["epochs"])
     return Settings(**{**stored, **given})
 
 

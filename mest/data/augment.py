@@ -19,7 +19,7 @@ class Augment:
 
     @staticmethod
     def parse(text: str, shape: tuple[int, ...], flip: bool) -> Augment:
-        """Return what `auto`, `none`, `crop`, `flip` or `crop+flip` means for images of shape (c, h, w).
+        """Return what `auto`, `none`, `crop`, `flip` or `crop-flip` means for images of shape (c, h, w).
 
         The padding is an eighth of the shorter side, 4 for 32 pixels as published; `flip` says what `auto` does.
         """
@@ -29,7 +29,7 @@ class Augment:
             "none": Augment(),
             "crop": Augment(padding),
             "flip": Augment(0, True),
-            "crop+flip": Augment(padding, True),
+            "crop-flip": Augment(padding, True),
         }
         if text not in choices:
             raise InputError(f"--augment {text}: allowed are {', '.join(choices)}")

@@ -29,6 +29,7 @@ from mest.errors import DamagedError, InputError, MestError
 from mest.packaged import resolve_packaged
 from mest.ranking.forgetting import Indices
 from mest.ranking.restricted_pickle import MOST_BYTES, MOST_SAMPLES, pickle_integer_arrays, read_integer_arrays
+from mest.spelling import named
 
 PICKLE_NAMES = frozenset({"indices", "forgetting counts"})
 ASSUMED_DATA = "cifar10"
@@ -154,7 +155,7 @@ def check_ranking(ranking: Ranking, dataset: str, samples: int, checksum: str, u
     if made_from is None and dataset != ASSUMED_DATA and not unchecked:
         raise DamagedError(
             f"a ranking that does not say which data it orders is only taken for {ASSUMED_DATA}, not for {dataset}; "
-            "add --ranking-unchecked if its indices mean these data"
+            f"add {named('unchecked')} if its indices mean these data"
         )
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from mest.errors import InputError
 from mest.ranking.forgetting import Indices
+from mest.spelling import named
 
 
 @dataclass(frozen=True)
@@ -68,27 +69,29 @@ def parse_removal(
     `ordered` says that a ranking file gives the order; then removal may be at epoch 0, which is also the default for
     one round. Empty texts mean that nothing is removed. Raises InputError with every problem in one line.
     """
-    amounts = _numbers(remove_n, "--remove-n", float)
+    amounts = _numbers(remove_n, "remove_n", float)
     if not any(amounts):
         if restore_every_epochs:
-            raise InputError("--restore-every brings back removed samples, but --remove-n removes none")
+            raise InputError(
+                f"{named('restore_every_epochs')} brings back removed samples, but {named('remove_n')} removes none"
+            )
         return RemovalPlan()
-    at = [int(epoch) for epoch in _numbers(remove_data_epoch, "--remove-data-epoch", int)]
+    at = [int(epoch) for epoch in _numbers(remove_data_epoch, "remove_data_epoch", int)]
     if not at and ordered and len(amounts) == 1:
         at = [0]
     problems: list[str] = []
     removed = [_count(amount, samples, problems) for amount in amounts]
     if len(at) != len(removed):
         problems.append(
-            f"--remove-n {remove_n} is {len(removed)} removal(s), --remove-data-epoch names {len(at)} epoch(s); "
-            "give one for each"
+            f"{named('remove_n')} {remove_n} is {len(removed)} removal(s), {named('remove_data_epoch')} names "
+            f"{len(at)} epoch(s); give one for each"
         )
     if any(later <= earlier for earlier, later in pairwise(at)):
-        problems.append("the epochs of --remove-data-epoch must rise")
+        problems.append(f"the epochs of {named('remove_data_epoch')} must rise")
     if any(not 0 <= epoch < epochs for epoch in at):
-        problems.append(f"--remove-data-epoch {remove_data_epoch}: epochs are 0 to {epochs - 1}")
+        problems.append(f"{named('remove_data_epoch')} {remove_data_epoch}: epochs are 0 to {epochs - 1}")
     if 0 in at and not ordered and keep_lowest >= 0:
-        problems.append("nothing is known of the samples at epoch 0; give --sorting-file or a later epoch")
+        problems.append(f"nothing is known of the samples at epoch 0; give {named('ordered')} or a later epoch")
     left = samples - sum(removed)
     if left <= max(keep_lowest, 0):
         kept = f" and keeping the {keep_lowest} easiest" if keep_lowest > 0 else ""
@@ -96,7 +99,9 @@ def parse_removal(
     elif left < fewest:
         problems.append(f"removing {sum(removed)} of {samples} samples leaves {left} to train on; {fewest} must stay")
     if restore_every_epochs < 0:
-        problems.append(f"--restore-every {restore_every_epochs}: a number of epochs from 1, or 0 for never")
+        problems.append(
+            f"{named('restore_every_epochs')} {restore_every_epochs}: a number of epochs from 1, or 0 for never"
+        )
     if problems:
         raise InputError("; ".join(problems))
     return RemovalPlan(
@@ -111,12 +116,12 @@ def choose_removed(order: Indices, remove: int, keep_lowest: int, generator: np.
     return order[keep_lowest : keep_lowest + remove]
 
 
-def _numbers(text: str, option: str, kind: type[int] | type[float]) -> Sequence[float]:
+def _numbers(text: str, setting: str, kind: type[int] | type[float]) -> Sequence[float]:
     try:
         return [kind(part) for part in text.split("-")] if text else []
     except ValueError:
         raise InputError(
-            f"{option} {text}: expected {'epochs' if kind is int else 'numbers'} joined by dashes, as in 40-70"
+            f"{named(setting)} {text}: expected {'epochs' if kind is int else 'numbers'} joined by dashes, as in 40-70"
         ) from None
 
 
@@ -125,9 +130,9 @@ def _count(amount: float, samples: int, problems: list[str]) -> int:
     if 0 < amount < 1:
         count = round(amount * samples)
         if not count:
-            problems.append(f"--remove-n {amount:g}: less than one of {samples} samples")
+            problems.append(f"{named('remove_n')} {amount:g}: less than one of {samples} samples")
         return count
     if not math.isfinite(amount) or amount < 1 or amount != int(amount):
-        problems.append(f"--remove-n {amount:g}: a whole number of samples, or a fraction between 0 and 1")
+        problems.append(f"{named('remove_n')} {amount:g}: a whole number of samples, or a fraction between 0 and 1")
         return 0
     return int(amount)

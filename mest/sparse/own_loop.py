@@ -34,7 +34,7 @@ def sparsify(
     distribution: str = "uniform",
     classifier: str | Sequence[str] | None = None,
     dense: str | Sequence[str] = (),
-    method: str | Schedule | Sequence[Phase] | MethodFunction = "ems",
+    method: str | Schedule | Sequence[Phase] | MethodFunction = "em",
     epochs: int | None = None,
     update_every_epochs: int | None = None,
     lower_bound: Bounds | None = None,

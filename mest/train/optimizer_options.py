@@ -21,7 +21,7 @@ def optimizer_of(values: Mapping[str, Any], epochs: int, problems: Problems) -> 
         "min-lr": (schedule == "cosine", "--lr-scheduler cosine"),
         **dict.fromkeys(("lr-milestones", "lr-gamma"), (schedule == "step", "--lr-scheduler step")),
         "alpha": (values.get("mixup", False), "--mixup"),
-        "warmup-lr": (bool(_warmup(values, Problems())), "--warmup"),
+        "warmup-lr": (bool(_warmup(values, epochs, Problems())), "--warmup"),
     }
     for key, (met, wanted) in needs.items():
         if key in values and not met:
@@ -33,7 +33,7 @@ def optimizer_of(values: Mapping[str, Any], epochs: int, problems: Problems) -> 
     milestones = values.get("lr-milestones", tuple(sorted({max(1, round(m * epochs / 160)) for m in (80, 120)})))
     if "lr-milestones" in values and list(milestones) != sorted(set(milestones)):
         problems.add(f"--lr-milestones {'-'.join(map(str, milestones))}: epochs must rise")
-    warmup = _warmup(values, problems)
+    warmup = _warmup(values, epochs, problems)
     if warmup and warmup >= epochs:
         problems.add(f"--warmup {warmup}: must be below --epochs {epochs}")
     batch_size, accumulate = values.get("batch-size", 64), values.get("accumulate", 1)
@@ -63,8 +63,8 @@ def optimizer_of(values: Mapping[str, Any], epochs: int, problems: Problems) -> 
     )
 
 
-def _warmup(values: Mapping[str, Any], problems: Problems) -> int:
-    """Epochs of warm-up: `--warmup 8`, `--warmup` and `--warmup-epochs 8`, or either alone."""
+def _warmup(values: Mapping[str, Any], epochs: int, problems: Problems) -> int:
+    """Epochs of warm-up: `--warmup 8`, a share of `epochs` (`0.05`), `--warmup` and `--warmup-epochs 8`, or either."""
     by_itself, given = values.get("warmup-epochs"), values.get("warmup")
     if given in (None, "true"):
         return int(by_itself if by_itself is not None else WARMUP_EPOCHS if given else 0)
@@ -72,9 +72,21 @@ def _warmup(values: Mapping[str, Any], problems: Problems) -> int:
         if by_itself:
             problems.add(f"--warmup-epochs {by_itself} contradicts --warmup false")
         return 0
-    if not str(given).isdigit():
-        problems.add(f"--warmup {given}: allowed are whole numbers of epochs")
+    warmup = _epochs(str(given), epochs)
+    if warmup is None:
+        problems.add(f"--warmup {given}: allowed are whole numbers of epochs, or a share of the run below 1")
         return 0
-    if by_itself is not None and by_itself != int(given):
+    if by_itself is not None and by_itself != warmup:
         problems.add(f"--warmup {given} contradicts --warmup-epochs {by_itself}")
-    return int(given)
+    return warmup
+
+
+def _epochs(given: str, epochs: int) -> int | None:
+    """A whole number of epochs, or a share of them; None of anything else."""
+    if given.isdigit():
+        return int(given)
+    try:
+        share = float(given)
+    except ValueError:
+        return None
+    return max(1, round(share * epochs)) if 0 < share < 1 else None

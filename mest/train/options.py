@@ -14,8 +14,9 @@ Parse = Callable[[str], Any]
 
 @dataclass(frozen=True)
 class Option:
-    """One option. `key` is its name in a recipe too; `aliases` are other names, the published ones among them.
+    """One option. `key` is its name in a recipe and in checkpoints; `aliases` are other names, the published ones too.
 
+    `shown` is the name that help and messages use, the same in every command; the key unless it is given.
     `bare` is the text that the option stands for when it is given without a value; None if it needs one.
     `parse` turns text into a value and raises ValueError that says what is allowed.
     """
@@ -26,17 +27,18 @@ class Option:
     aliases: tuple[str, ...] = ()
     bare: str | None = None
     short: str | None = None
+    shown: str = ""
 
     @property
     def metavar(self) -> str:
         """What stands for the value in the help: the choices where there are few, else the last word of the key."""
         choices = ("true", "false") if self.parse is switch else getattr(self.parse, "choices", ())
-        return "|".join(choices) or self.key.rsplit("-", 1)[-1].upper()
+        return "|".join(choices) or (self.shown or self.key).rsplit("-", 1)[-1].upper()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every name of the option, without dashes in front."""
-        return (self.key, *self.aliases)
+        """Every name of the option, without dashes in front, the one to use first."""
+        return tuple(dict.fromkeys((self.shown or self.key, self.key, *self.aliases)))
 
 
 def text(given: str) -> str:
@@ -164,11 +166,16 @@ MODEL_AND_DATA = (
     Option("unreadable", one_of("refuse", "skip"), "images that cannot be read: refuse the data, or leave them out"),
     Option(
         "augment",
-        one_of("auto", "none", "crop", "flip", "crop+flip", **{"crop-flip": "crop+flip"}),
+        one_of("auto", "none", "crop", "flip", "crop-flip", **{"crop+flip": "crop-flip"}),
         "random shifts and mirror images (default auto: what suits the data set)",
     ),
-    Option("data-augmentation", switch, "published: the same as --augment crop+flip", bare="true"),
-    Option("validation-fraction", number(0, 0.9), "part of the training images that chooses the best checkpoint (0.1)"),
+    Option("data-augmentation", switch, "published: the same as --augment crop-flip", bare="true"),
+    Option(
+        "validation-fraction",
+        number(0, 0.9),
+        "share of the training samples held out to choose the best checkpoint (default 0.1)",
+        shown="hold-out",
+    ),
 )
 SPARSITY_OPTIONS = (
     Option("method", text, "how zeros move: em, ems, set, rigl, static, dense or one's own module:NAME (default em)"),
@@ -187,10 +194,16 @@ SPARSITY_OPTIONS = (
         "mask-update-decay-epoch",
         listed(whole(1)),
         "epochs at which the next phase begins: 90-120 (scales with --epochs unless given)",
-        ("decay-epochs",),
+        shown="decay-epochs",
     ),
-    Option("sp-mask-update-freq", whole(1), "epochs from one mutation to the next (default 5)", ("mutate-every",)),
-    Option("sp-lmd", number(0), "λ of the score |w| + λ·|gradient|", ("gradient-weight",)),
+    Option(
+        "sp-mask-update-freq",
+        whole(1),
+        "epochs from one mutation to the next (default 5)",
+        ("mutate-every",),
+        shown="mutate-every-epochs",
+    ),
+    Option("sp-lmd", number(0), "λ of the score |w| + λ·|gradient|", shown="gradient-weight"),
     Option("score", text, "importance of a weight: magnitude, magnitude+gradient:λ, or one's own module:Class"),
     Option("growth", text, "which weights grow: random, gradient, or one's own module:Class"),
     Option("sp-retrain", switch, "published: always the case here", bare="true"),
@@ -207,14 +220,19 @@ OPTIMIZATION = (
     Option("weight-decay", number(0), "weight decay (default 1e-4)", ("wd",)),
     Option(
         "lr-scheduler",
-        one_of("cosine", "step", "constant", default="step"),
-        "cosine, step (published: default) or constant (default cosine)",
+        one_of("cosine", "linear", "constant", "step", default="step"),
+        "how the rate falls: cosine, linear (to 0), constant, or step (published as default) (default cosine)",
         ("schedule",),
     ),
     Option("min-lr", number(0), "cosine's last learning rate (default 4e-8)"),
     Option("lr-milestones", listed(whole(1)), "step: epochs at which the rate falls (default 80-120, scaled)"),
     Option("lr-gamma", number(0, 1, open_low=True), "step: what the rate is multiplied by (default 0.1)"),
-    Option("warmup", text, "epochs of linear warm-up (8 where no number is given)", bare="true"),
+    Option(
+        "warmup",
+        text,
+        "linear warm-up: epochs, or a share of the run below 1 (8 epochs where no number is given)",
+        bare="true",
+    ),
     Option("warmup-epochs", whole(1), "published: the same number by itself"),
     Option("warmup-lr", number(0, open_low=True), "learning rate that the warm-up starts from (default 1e-4)"),
     Option("smooth", switch, "published: label smoothing by --smooth-eps", bare="true"),
@@ -256,4 +274,11 @@ GROUPS = {
     "running": RUNNING,
 }
 OPTIONS: tuple[Option, ...] = tuple(option for group in GROUPS.values() for option in group)
+BY_KEY: dict[str, Option] = {option.key: option for option in OPTIONS}
 BY_NAME: dict[str, Option] = {name: option for option in OPTIONS for name in option.names}
+
+
+def flag(key: str) -> str:
+    """An option as messages spell it, with its published name beside it: whoever gave it may know only that one."""
+    shown = BY_KEY[key].names[0]
+    return f"--{shown}" if shown == key else f"--{shown} (--{key})"

@@ -20,7 +20,7 @@ from mest.tasks.registry import CLASSIFICATION, TASKS
 from mest.tasks.task import Task
 from mest.train.config import Execution, RemovalConfig, SparseConfig, TrainConfig
 from mest.train.optimizer_options import optimizer_of
-from mest.train.options import BY_NAME, OPTIONS
+from mest.train.options import BY_NAME, OPTIONS, flag
 from mest.train.problems import Problems
 from mest.train.sparsify import schedule_of
 
@@ -84,7 +84,7 @@ def parse_options(given: Mapping[str, str], problems: Problems) -> dict[str, Any
             try:
                 values[option.key] = option.parse(given[option.key])
             except ValueError as refused:
-                problems.add(f"--{option.key} {given[option.key]}: {refused}")
+                problems.add(f"{flag(option.key)} {given[option.key]}: {refused}")
     return values
 
 
@@ -99,7 +99,7 @@ def build_config(given: Mapping[str, str]) -> TrainConfig:
     for key in values:
         if not _acts(key, method):
             acting = sorted(name for name in METHODS if _acts(key, name))
-            problems.add(f"--{key} does nothing with --method {method}; it acts with {', '.join(acting)}")
+            problems.add(f"{flag(key)} does nothing with --method {method}; it acts with {', '.join(acting)}")
     epochs = values.get("epochs", 160)
     task = TASKS[values.get("task", CLASSIFICATION.name)]
     for key in OF_CLASSES.intersection(values) if not task.of_classes else ():
@@ -118,8 +118,8 @@ def build_config(given: Mapping[str, str]) -> TrainConfig:
     )
     if unparsed.found:
         # What speaks of an option that has no value yet may be gone once it has one.
-        without = [f"--{key}" for key in given if key not in values]
-        rest = [text for text in problems.found if not set(without) & set(re.split(r"[\s,;:]+", text))]
+        without = {word for key in given if key not in values for word in re.findall(r"--[\w-]+", flag(key))}
+        rest = [text for text in problems.found if not without & set(re.split(r"[\s,;:()]+", text))]
         problems = Problems([*unparsed.found, *rest])
     problems.raise_if_any()
     return config
@@ -185,8 +185,8 @@ def _model(values: Mapping[str, Any], problems: Problems) -> str:
 
 
 def _data(values: Mapping[str, Any], task: Task, problems: Problems) -> DataSpec:
-    augment = values.get("augment", "crop+flip" if values.get("data-augmentation") else "auto")
-    if values.get("data-augmentation") and augment != "crop+flip":
+    augment = values.get("augment", "crop-flip" if values.get("data-augmentation") else "auto")
+    if values.get("data-augmentation") and augment != "crop-flip":
         problems.add(f"--data-augmentation contradicts --augment {augment}")
     name = data_name(values.get("data", "digits"))
     for key in ("data-dir", "download"):
@@ -226,9 +226,9 @@ def _sparse(values: Mapping[str, Any], method: str, epochs: int, problems: Probl
     if bounds and config.sparsity != bounds[-1]:
         problems.add(f"--sparsity {config.sparsity:g} contradicts the bounds, which end at {bounds[-1]:g}")
     if config.decay_epochs and config.decay_epochs[-1] >= epochs:
-        problems.add(f"--mask-update-decay-epoch {config.decay_epochs[-1]}: must be below --epochs {epochs}")
+        problems.add(f"{flag('mask-update-decay-epoch')} {config.decay_epochs[-1]}: must be below --epochs {epochs}")
     if config.score is not None and config.gradient_weight is not None:
-        problems.add("--sp-lmd contradicts --score, which says how gradients count")
+        problems.add(f"{flag('sp-lmd')} contradicts --score, which says how gradients count")
     for prefix, check in (
         ("--scheme: ", lambda: parse_scheme(config.scheme)),
         ("", lambda: schedule_of(config, epochs)),

@@ -102,6 +102,7 @@ class Session:
         stored, asked = flatten(checkpoint["config"]), flatten(self.config.as_dict())
         for config in (stored, asked):
             config.setdefault("task", CLASSIFICATION.name)
+            config["data.augment"] = str(config.get("data.augment")).replace("+", "-")  # as it was once spelled
         odd = [key for key in asked if stored.get(key, None) != asked[key]]
         if odd:
             listed = ", ".join(f"{key} was {stored.get(key)} and is now {asked[key]}" for key in odd[:4])

@@ -18,7 +18,7 @@ from mest.cli.spelling import option
 
 ROOT = Path(__file__).parents[3]
 OPTION = re.compile(r"""["' (]--[a-z][a-z-]+""")
-COMMANDS = ("mest finetune", "mest export", "mest board")  # commands that a message quotes whole
+COMMANDS = ("mest finetune", "mest export", "mest board", "mest train")  # commands that a message quotes whole
 OTHERS = ("words = [", "words += [", "command = [")  # the arguments of another program
 ITSELF = "edge/install/main.py"  # a program with options of its own
 STORED = "BY_SHARE, BY_MARK"  # what states record, whoever wrote them
@@ -68,7 +68,7 @@ def test_every_setting_that_a_message_names_is_an_option_of_a_command() -> None:
     assert not sorted(option(name) for name in settings if option(name) not in options)
 
 
-@pytest.mark.parametrize("package", ["edge", "export"])
+@pytest.mark.parametrize("package", ["edge", "export", "mest/ranking"])
 def test_libraries_do_not_speak_of_options(package: str) -> None:
     """No message of theirs spells one, but where it quotes a whole command."""
     wrong = []

@@ -297,7 +297,7 @@ def test_a_ranking_of_other_data_is_refused() -> None:
             check_ranking(unknown, "cifar10", 7, "any", unchecked)
         with pytest.raises(InputError, match=r"of digits .* for cifar10"):
             check_ranking(known, "cifar10", 6, "b2" * 32, unchecked)
-    with pytest.raises(DamagedError, match="--ranking-unchecked"):
+    with pytest.raises(DamagedError, match="add unchecked"):
         check_ranking(unknown, "imagefolder:cifar", 6, "any")
 
 

@@ -42,8 +42,8 @@ def test_plans_as_published_and_in_rounds() -> None:
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        (("3-2", "5"), {}, "--remove-n 3-2 is 2 removal.s., --remove-data-epoch names 1 epoch"),
-        (("3",), {}, "is 1 removal.s., --remove-data-epoch names 0 epoch.s.; give one for each"),
+        (("3-2", "5"), {}, "remove_n 3-2 is 2 removal.s., remove_data_epoch names 1 epoch"),
+        (("3",), {}, "is 1 removal.s., remove_data_epoch names 0 epoch.s.; give one for each"),
         (("3-2", "9-5"), {}, "must rise"),
         (("3", "20"), {}, "epochs are 0 to 19"),
         (("3", "0"), {}, "nothing is known of the samples at epoch 0"),
@@ -52,12 +52,12 @@ def test_plans_as_published_and_in_rounds() -> None:
         (("2.5", "3"), {}, "a whole number of samples"),
         (("inf", "3"), {}, "a whole number of samples"),
         (("nan", "3"), {}, "a whole number of samples"),
-        (("0.01", "3"), {}, "--remove-n 0.01: less than one of 10 samples"),
+        (("0.01", "3"), {}, "remove_n 0.01: less than one of 10 samples"),
         (("9", "3"), {"fewest": 2}, "removing 9 of 10 samples leaves 1 to train on; 2 must stay"),
-        (("x", "3"), {}, "--remove-n x: expected numbers"),
-        (("3", "3.5"), {}, "--remove-data-epoch 3.5: expected epochs"),
-        (("3", "3"), {"restore_every_epochs": -1}, "--restore-every -1"),
-        (("", ""), {"restore_every_epochs": 2}, "--remove-n removes none"),
+        (("x", "3"), {}, "remove_n x: expected numbers"),
+        (("3", "3.5"), {}, "remove_data_epoch 3.5: expected epochs"),
+        (("3", "3"), {"restore_every_epochs": -1}, "restore_every_epochs -1"),
+        (("", ""), {"restore_every_epochs": 2}, "remove_n removes none"),
     ],
 )
 def test_plans_that_cannot_be_are_refused(arguments: tuple[str, ...], options: dict[str, int], message: str) -> None:

@@ -93,7 +93,7 @@ def test_a_ranking_without_provenance_needs_a_word(tmp_path: Path) -> None:
     path = tmp_path / "bare.pkl"
     write_ranking(path, rank(np.arange(len(open_data(DataSpec("digits")).train))))
     given = {"sorting_file": str(path), "remove_n": "1000", "epochs": "1"}
-    with pytest.raises(DamagedError, match="--ranking-unchecked"):
+    with pytest.raises(DamagedError, match="add unchecked"):
         run(tmp_path / "run", **given)
     run(tmp_path / "run", ranking_unchecked="true", **given)
 
