@@ -22,7 +22,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 LIBRARY_NAME = "libmest.so"
 SOURCES = ("engine.c", "check.c", "threads.c")
-RUNNER = "runner"  # the folder of the program's sources
+CORE = "library"  # the folder of what runs a compiled plan, behind include/libmest.h
+RUNNER = "runner"  # the folder of the program's own sources
 
 # gcc and clang alike. Contraction gives fused multiply-adds; nothing here depends on errno or on trapping.
 FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-pthread", "-Wall", "-Wextra", "-fvisibility=hidden", "-ffp-contract=fast")
@@ -98,11 +99,25 @@ def build_runner(target: Path, library: Path | None = None, command: Sequence[st
         else:
             link = [str(library), f"-Wl,-rpath,{library.parent}", "-pthread", "-lm"]
         own = [*FLAGS_RUNNER, *shlex.split(os.environ.get("MEST_CFLAGS", ""))]
-        sources = [str(path) for path in sorted((HERE / "src" / RUNNER).glob("*.c"))]
+        sources = [str(path) for room in (CORE, RUNNER) for path in sorted((HERE / "src" / room).glob("*.c"))]
         linked = Path(folder) / "mest-run"
         _run([*command, *own, *sources, *link, *strip, "-o", str(linked)])
         _put(linked, target)
         target.chmod(0o755)
+
+
+def build_core(target: Path, library: Path) -> None:
+    """Compile and link what lies behind include/libmest.h to a shared library over the engine's, for tests here.
+
+    Raises BuildError with the compiler's words.
+    """
+    with tempfile.TemporaryDirectory(prefix="mest-build-") as folder:
+        flags = [*FLAGS_RUNNER, "-fvisibility=hidden", *shlex.split(os.environ.get("MEST_CFLAGS", ""))]
+        sources = [str(path) for path in sorted((HERE / "src" / CORE).glob("*.c"))]
+        link = ["-shared", str(library), f"-Wl,-rpath,{library.parent}", "-lm"]
+        linked = Path(folder) / target.name
+        _run([*compiler(), *flags, *sources, *link, "-o", str(linked)])
+        _put(linked, target)
 
 
 def _flags(extra: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Writes src/program.h and src/runner/plan_file.h from what `program.py` and `plan_file.py` declare.
+"""Writes src/program.h and src/library/plan_file.h from what `program.py` and `plan_file.py` declare.
 
 `python -m edge.libmest.header`. No board needs it.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from edge.libmest import plan_file, program, vocabulary
 
 HEADER = Path(__file__).resolve().parent / "src" / "program.h"
-PLAN_FILE = HEADER.parent / "runner" / "plan_file.h"
+PLAN_FILE = HEADER.parent / "library" / "plan_file.h"
 
 
 def _tables_named(twofold: set[str]) -> list[str]:
@@ -100,7 +100,7 @@ def _program_opener() -> str:
 
 
 def plan_file_header() -> str:
-    """The text of src/runner/plan_file.h."""
+    """The text of src/library/plan_file.h."""
     constants = "".join(f"    MEST_{name} = {number},\n" for name, number in plan_file.CONSTANTS.items())
     magics = ("PLAN_MAGIC", "DATA_MAGIC", "STATE_MAGIC")
     return "\n".join(

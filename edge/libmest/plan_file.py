@@ -1,6 +1,6 @@
 """The files of a process without Python, declared once: the compiled plan, the data that it trains on, its state.
 
-`python -m edge.libmest.header` writes src/runner/plan_file.h from it. All numbers are little-endian; every struct lies
+`python -m edge.libmest.header` writes src/library/plan_file.h from it. All numbers are little-endian; every struct lies
 at a multiple of 8 bytes, and offsets count from the beginning of a file where nothing else is said.
 docs/without-python.md describes the files.
 """

@@ -1,31 +1,28 @@
 #include <stdio.h>
-#include <string.h>
 
-#include "../mest.h"
 #include "commands.h"
-#include "options.h"
-#include "plan.h"
+#include "opened.h"
 #include "say.h"
 
 int command_info(int count, char **words) {
     const Options o = options_read(count, words, " --json --quiet ");
-    const Plan plan = plan_open(o.plan);
-    const MestPlan *h = &plan.head;
+    LibmestModel *model = opened(&o);
+    const LibmestFacts f = facts_of(model);
     if (o.json) {
-        plan_print(&plan, h->facts_at, h->facts_bytes, stdout);
+        print_facts(model);
         putchar('\n');
+        libmest_close(model);
         return DONE;
     }
-    char planned[24], budget[24], arena[24], tensors[24], sets[256] = "";
-    mest_instruction_sets(sets, sizeof sets);
-    sets[strcspn(sets, " ")] = 0; /* the best one comes first, and is taken */
-    printf("input          %dx%dx%d, %d classes\n", h->channels, h->height, h->width, h->classes);
-    printf("planned peak   %s%s%s\n", size_text(planned, h->planned_peak_bytes), h->budget_bytes ? " of " : "",
-           h->budget_bytes ? size_text(budget, h->budget_bytes) : "");
-    printf("  arena        %s\n  tensors      %s\n", size_text(arena, h->arena_bytes), size_text(tensors, h->tensors_bytes));
-    printf("batch          %d, in pieces of %d, %d threads\n", h->batch_size, h->micro_batch, h->threads);
-    printf("computes with  %s\n", sets);
-    printf("run            %d epochs, learning rate %g, seed %lld\n", h->epochs, h->learning_rate, (long long)h->seed);
-    printf("sparsity       %.2f%%\n", 100 * h->sparsity);
+    char planned[24], budget[24], arena[24], tensors[24];
+    printf("input          %dx%dx%d, %d classes\n", f.channels, f.height, f.width, f.classes);
+    printf("planned peak   %s%s%s\n", mest_size_text(planned, f.planned_peak_bytes), f.budget_bytes ? " of " : "",
+           f.budget_bytes ? mest_size_text(budget, f.budget_bytes) : "");
+    printf("  arena        %s\n  tensors      %s\n", mest_size_text(arena, f.arena_bytes), mest_size_text(tensors, f.tensors_bytes));
+    printf("batch          %d, in pieces of %d, %d threads\n", f.batch_size, f.piece, f.threads);
+    printf("computes with  %s\n", f.instruction_set);
+    printf("run            %d epochs, learning rate %g, seed %lld\n", f.epochs, f.learning_rate, (long long)f.seed);
+    printf("sparsity       %.2f%%\n", 100 * f.sparsity);
+    libmest_close(model);
     return DONE;
 }

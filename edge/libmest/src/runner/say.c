@@ -43,9 +43,3 @@ void json_number(FILE *out, double number) {
     if (isfinite(number)) fprintf(out, "%.17g", number);
     else fputs("null", out);
 }
-
-const char *size_text(char text[24], int64_t nbytes) {
-    if (nbytes < 1 << 20) snprintf(text, 24, "%.1f KiB", (double)nbytes / 1024);
-    else snprintf(text, 24, "%.1f MiB", (double)nbytes / (1 << 20));
-    return text;
-}

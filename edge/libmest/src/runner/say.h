@@ -2,11 +2,11 @@
 #ifndef MEST_SAY_H
 #define MEST_SAY_H
 
-#include <stdint.h>
 #include <stdio.h>
 
-/* Exit codes, those of the Python commands. */
-enum { DONE = 0, BAD_INPUT = 2, OVER_BUDGET = 3, DAMAGED = 4, SIGNALLED = 128 };
+#include "../library/fault.h"
+
+enum { SIGNALLED = 128 }; /* an exit code beside those of faults: the number of the signal is added */
 
 /* The command that messages begin with. */
 void say_as(const char *command);
@@ -18,7 +18,5 @@ _Noreturn void die(int code, const char *format, ...) __attribute__((format(prin
 void json_text(FILE *out, const char *text);
 /* A number as JSON has it; null for one that is not finite. */
 void json_number(FILE *out, double number);
-/* Mebibytes as people read them. */
-const char *size_text(char text[24], int64_t nbytes);
 
 #endif

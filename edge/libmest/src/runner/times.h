@@ -1,10 +1,8 @@
-/* What depends on how far a run has come, as edge/run/rate.py has it; and the times of its steps in bounded memory. */
-#ifndef MEST_COURSE_H
-#define MEST_COURSE_H
+/* The times of steps in bounded memory. */
+#ifndef MEST_TIMES_H
+#define MEST_TIMES_H
 
 #include <stdint.h>
-
-double course_rate(int32_t schedule, double base, double progress, double warmup);
 
 enum { MOST_TIMES = 512 };
 typedef struct {

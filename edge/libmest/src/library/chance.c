@@ -8,7 +8,7 @@ static uint64_t finished(uint64_t state) {
     return state ^ state >> 31;
 }
 
-uint64_t chance_mix(const uint64_t *numbers, int count) {
+uint64_t mest_chance_mix(const uint64_t *numbers, int count) {
     uint64_t state = 0;
     for (int i = 0; i < count; i++) state = finished(state + STEP + numbers[i]);
     return state;
@@ -29,7 +29,7 @@ static void sift(int32_t *heap, int64_t root, int64_t count, uint64_t key) {
     heap[root] = moved;
 }
 
-void chance_permutation(int32_t *order, int64_t count, uint64_t key) {
+void mest_chance_permutation(int32_t *order, int64_t count, uint64_t key) {
     for (int64_t i = 0; i < count; i++) order[i] = (int32_t)i;
     for (int64_t i = count / 2; i-- > 0;) sift(order, i, count, key);
     for (int64_t last = count - 1; last > 0; last--) {

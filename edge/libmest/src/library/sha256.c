@@ -36,7 +36,7 @@ static void mix_block(uint32_t state[8], const uint8_t *block) {
     for (int i = 0; i < 8; i++) state[i] += v[i];
 }
 
-void sha256_begin(Sha256 *s) {
+void mest_sha256_begin(Sha256 *s) {
     static const uint32_t first[8] = {
         0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
     };
@@ -44,7 +44,7 @@ void sha256_begin(Sha256 *s) {
     s->length = 0;
 }
 
-void sha256_add(Sha256 *s, const void *bytes, size_t count) {
+void mest_sha256_add(Sha256 *s, const void *bytes, size_t count) {
     const uint8_t *from = bytes;
     while (count) {
         if (s->length % 64 == 0 && count >= 64) { /* without a copy */
@@ -63,13 +63,13 @@ void sha256_add(Sha256 *s, const void *bytes, size_t count) {
     }
 }
 
-void sha256_end(Sha256 *s, int64_t digest[4]) {
+void mest_sha256_end(Sha256 *s, int64_t digest[4]) {
     const uint64_t bits = 8 * s->length;
     uint8_t bytes[32], length[8];
-    sha256_add(s, "\x80", 1);
-    while (s->length % 64 != 56) sha256_add(s, "", 1);
+    mest_sha256_add(s, "\x80", 1);
+    while (s->length % 64 != 56) mest_sha256_add(s, "", 1);
     for (int i = 0; i < 8; i++) length[i] = (uint8_t)(bits >> (56 - 8 * i));
-    sha256_add(s, length, 8);
+    mest_sha256_add(s, length, 8);
     for (int i = 0; i < 32; i++) bytes[i] = (uint8_t)(s->state[i / 4] >> (24 - i % 4 * 8));
     memcpy(digest, bytes, sizeof bytes); /* the files are little-endian, and so is whoever runs this */
 }

@@ -4,25 +4,14 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "say.h"
-#include "sha256.h"
-
-enum { PIECE_BYTES = 1 << 13 };
-
-int open_for_reading(const char *path, const char *kind, int64_t *nbytes) {
-    struct stat found;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &found)) die(BAD_INPUT, "%s: %s; give %s", path, strerror(errno), kind);
-    if (!S_ISREG(found.st_mode)) die(BAD_INPUT, "%s: is no file; give %s", path, kind);
-    *nbytes = found.st_size;
-    return fd;
-}
-
-int read_at(int fd, void *into, size_t count, int64_t offset) {
+static int read_file(void *context, void *into, size_t count, int64_t offset) {
+    const int fd = (int)(intptr_t)context;
     for (char *to = into; count;) {
         const ssize_t got = pread(fd, to, count, (off_t)offset);
         if (got < 0 && errno == EINTR) continue;
@@ -34,19 +23,19 @@ int read_at(int fd, void *into, size_t count, int64_t offset) {
     return 1;
 }
 
-void digest_of(int fd, const void *head, size_t head_bytes, int64_t nbytes, int64_t digest[4]) {
-    Sha256 sha;
-    char piece[PIECE_BYTES];
-    sha256_begin(&sha);
-    sha256_add(&sha, head, head_bytes);
-    for (int64_t at = (int64_t)head_bytes; at < nbytes;) {
-        const size_t count = nbytes - at < PIECE_BYTES ? (size_t)(nbytes - at) : PIECE_BYTES;
-        if (!read_at(fd, piece, count, at)) break; /* a file that ends early has another digest */
-        sha256_add(&sha, piece, count);
-        at += (int64_t)count;
-    }
-    sha256_end(&sha, digest);
+int mest_file_open(const char *path, LibmestSource *source) {
+    struct stat found;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return errno;
+    const int wrong = fstat(fd, &found) ? errno : S_ISREG(found.st_mode) ? 0 : -1;
+    if (wrong) close(fd);
+    *source = (LibmestSource){read_file, (void *)(intptr_t)fd, found.st_size, path};
+    return wrong;
 }
+
+void mest_file_close(void *context) { close((int)(intptr_t)context); }
+
+int mest_file_exists(const char *path) { return !access(path, F_OK); }
 
 static int write_all(int fd, const void *bytes, size_t count) {
     for (const char *from = bytes; count;) {
@@ -69,7 +58,7 @@ static void flush_folder(const char *path) {
     close(folder);
 }
 
-int replace_file(const char *path, const void *head, size_t head_bytes, const void *body, size_t body_bytes) {
+int mest_file_replace(const char *path, const void *head, size_t head_bytes, const void *body, size_t body_bytes) {
     char beside[PATH_MAX];
     if (snprintf(beside, sizeof beside, "%s.part", path) >= (int)sizeof beside) return ENAMETOOLONG;
     const int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);

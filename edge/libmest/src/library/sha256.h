@@ -11,9 +11,9 @@ typedef struct {
     uint8_t block[64];
 } Sha256;
 
-void sha256_begin(Sha256 *s);
-void sha256_add(Sha256 *s, const void *bytes, size_t count);
+void mest_sha256_begin(Sha256 *s);
+void mest_sha256_add(Sha256 *s, const void *bytes, size_t count);
 /* The digest as the files hold it: four numbers whose bytes, little-endian and in order, are those of the digest. */
-void sha256_end(Sha256 *s, int64_t digest[4]);
+void mest_sha256_end(Sha256 *s, int64_t digest[4]);
 
 #endif

@@ -1,0 +1,57 @@
+#include "state.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "sha256.h"
+
+static MestState without_digest(const MestState *head) {
+    MestState blank = *head;
+    blank.sha256_a = blank.sha256_b = blank.sha256_c = blank.sha256_d = 0;
+    return blank;
+}
+
+static int position_good(const MestState *s) {
+    const int finished = s->finished == 1 ? s->epoch == s->epochs : s->finished == 0 && s->epoch < s->epochs;
+    return finished && s->epoch >= 0 && s->batch >= 0 && s->step >= 0 && s->step <= INT32_MAX && s->samples >= 1 && s->epochs >= 1 &&
+           s->save_every >= 1 && s->schedule >= 0 && s->schedule < MEST_SCHEDULES && s->augment >= 0 && s->augment < MEST_AUGMENTS &&
+           s->learning_rate >= 0 && isfinite(s->learning_rate) && s->warmup >= 0 && s->warmup <= 1 && s->hold_out >= 0 &&
+           s->hold_out <= 1 && s->epoch_samples >= 0;
+}
+
+int mest_state_read(const Source *source, Machine *m, MestState *head) {
+    const Plan *plan = m->plan;
+    const char *name = source->name;
+    const int64_t nbytes = source->from.nbytes;
+    int64_t digest[4];
+    MestState found;
+    if (nbytes < (int64_t)sizeof found || !mest_source_read(source, &found, sizeof found, 0) || found.magic != MEST_STATE_MAGIC)
+        return mest_fault(m->fault, DAMAGED, "%s: is no state of mest-run", name);
+    if (found.version != MEST_FILE_VERSION || found.declared != MEST_FILES_DIGEST)
+        return mest_fault(m->fault, DAMAGED, "%s: was written by another version of mest-run; continue it with that one", name);
+    const MestState blank = without_digest(&found);
+    mest_source_digest(source, &blank, sizeof blank, digest);
+    if (found.nbytes != nbytes || memcmp(digest, &found.sha256_a, sizeof digest))
+        return mest_fault(m->fault, DAMAGED, "%s: does not match its SHA-256; it was truncated or altered", name);
+    if (memcmp(&found.plan_a, &plan->head.sha256_a, sizeof digest))
+        return mest_fault(m->fault, DAMAGED, "%s: was trained from another plan than %s; give that one", name, plan->source.name);
+    if (nbytes != (int64_t)sizeof found + plan->head.tensors_bytes || !position_good(&found))
+        return mest_fault(m->fault, DAMAGED, "%s: holds numbers out of their range", name);
+    if (!mest_source_read(source, m->tensors, (size_t)plan->head.tensors_bytes, (int64_t)sizeof found))
+        return mest_fault(m->fault, DAMAGED, "%s: ends early", name);
+    *head = found;
+    return DONE;
+}
+
+void mest_state_seal(MestState *head, const Machine *m) {
+    const int64_t nbytes = m->plan->head.tensors_bytes;
+    Sha256 sha;
+    int64_t digest[4];
+    head->nbytes = (int64_t)sizeof *head + nbytes;
+    const MestState blank = without_digest(head);
+    mest_sha256_begin(&sha);
+    mest_sha256_add(&sha, &blank, sizeof blank);
+    mest_sha256_add(&sha, m->tensors, (size_t)nbytes);
+    mest_sha256_end(&sha, digest);
+    memcpy(&head->sha256_a, digest, sizeof digest);
+}

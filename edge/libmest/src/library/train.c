@@ -1,0 +1,226 @@
+#include "train.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "chance.h"
+#include "course.h"
+
+enum { ORDER_KEY = 2 }; /* edge/data/batches.py */
+
+void mest_train_blank(Training *t, const Plan *plan) {
+    const MestPlan *h = &plan->head;
+    *t = (Training){.accuracy_after = NAN};
+    t->head = (MestState){
+        .magic = MEST_STATE_MAGIC, .version = MEST_FILE_VERSION, .declared = MEST_FILES_DIGEST, .samples = 1, .accuracy_before = NAN,
+        .seed = h->seed, .learning_rate = h->learning_rate, .warmup = h->warmup, .hold_out = h->hold_out, .epochs = h->epochs,
+        .schedule = h->schedule, .augment = h->augment, .save_every = h->save_every,
+    };
+    memcpy(&t->head.plan_a, &h->sha256_a, 4 * sizeof h->sha256_a);
+}
+
+static int settings_good(Fault *f, const LibmestSettings *s) {
+    const int kept = LIBMEST_AS_COMPILED;
+    if (s->bytes < sizeof *s) return mest_fault(f, BAD_INPUT, "settings: bytes is %zu; begin with LIBMEST_SETTINGS", s->bytes);
+    if (s->epochs != kept && s->epochs < 1)
+        return mest_fault(f, BAD_INPUT, "%s %d: must be 1 or more", mest_named(f, "--epochs", "epochs"), s->epochs);
+    if (s->save_every != kept && s->save_every < 1)
+        return mest_fault(f, BAD_INPUT, "%s %d: must be 1 or more", mest_named(f, "--save-every", "save_every"), s->save_every);
+    if (s->learning_rate != kept && !(s->learning_rate > 0 && isfinite(s->learning_rate)))
+        return mest_fault(f, BAD_INPUT, "%s %g: must be a number above 0", mest_named(f, "--lr", "learning_rate"), s->learning_rate);
+    if (s->hold_out != kept && !(s->hold_out >= 0 && s->hold_out < 1))
+        return mest_fault(f, BAD_INPUT, "%s %g: must be from 0 to below 1", mest_named(f, "--hold-out", "hold_out"), s->hold_out);
+    return DONE;
+}
+
+static int refuse_one_class(const Machine *m, const Data *data) {
+    const int32_t *labels = m->sample_labels;
+    for (int64_t i = 1; i < m->split.trained; i++)
+        if (labels[m->split.train[i]] != labels[m->split.train[0]]) return DONE;
+    return mest_fault(m->fault, BAD_INPUT, "%s: all samples to train on are of one class; training needs at least two", data->source.name);
+}
+
+/* Cuts the samples as the head says, and has a program for every piece that comes. */
+static int make_ready(const Training *t, Machine *m, const Data *data) {
+    const int64_t batch = m->plan->head.batch_size, micro = m->plan->head.micro_batch;
+    mest_machine_split(m, data, t->head.hold_out, t->head.seed);
+    const int64_t trained = m->split.trained;
+    const int64_t pieces[] = {trained >= micro ? micro : 0, trained >= batch ? batch % micro : 0, trained % batch % micro};
+    for (int i = 0; i < 3; i++) {
+        const int wrong = mest_machine_ready(m, pieces[i]);
+        if (wrong) return wrong;
+    }
+    return refuse_one_class(m, data);
+}
+
+int mest_train_begin(Training *t, Machine *m, const Data *data, const LibmestSettings *settings) {
+    const int kept = LIBMEST_AS_COMPILED;
+    Training begun;
+    int wrong = settings_good(m->fault, settings);
+    if (wrong) return wrong;
+    mest_train_blank(&begun, m->plan);
+    MestState *s = &begun.head;
+    memcpy(&s->data_a, m->digest, sizeof m->digest);
+    s->samples = data->samples;
+    s->step = t->head.step;
+    if (settings->has_seed) s->seed = settings->seed;
+    if (settings->learning_rate != kept) s->learning_rate = settings->learning_rate;
+    if (settings->hold_out != kept) s->hold_out = settings->hold_out;
+    if (settings->epochs != kept) s->epochs = settings->epochs;
+    if (settings->save_every != kept) s->save_every = settings->save_every;
+    begun.phase = LIBMEST_BEFORE;
+    wrong = make_ready(&begun, m, data);
+    if (!wrong) *t = begun;
+    return wrong;
+}
+
+/* A run keeps its settings; a finished one takes more epochs than it has behind it. */
+static int keep_settings(Fault *f, const LibmestSettings *settings, MestState *s) {
+    const int kept = LIBMEST_AS_COMPILED;
+    const char *begun = "the state was begun with another; leave it out, or begin a new run in another";
+    const char *in = mest_named(f, "--state", "state"), *epochs = mest_named(f, "--epochs", "epochs");
+    if (settings->has_seed && settings->seed != s->seed) return mest_fault(f, BAD_INPUT, "%s: %s %s", mest_named(f, "--seed", "seed"), begun, in);
+    if (settings->learning_rate != kept && settings->learning_rate != s->learning_rate)
+        return mest_fault(f, BAD_INPUT, "%s: %s %s", mest_named(f, "--lr", "learning_rate"), begun, in);
+    if (settings->hold_out != kept && settings->hold_out != s->hold_out)
+        return mest_fault(f, BAD_INPUT, "%s: %s %s", mest_named(f, "--hold-out", "hold_out"), begun, in);
+    if (settings->epochs != kept && settings->epochs != s->epochs) {
+        if (!s->finished) return mest_fault(f, BAD_INPUT, "%s: %s %s", epochs, begun, in);
+        if (settings->epochs <= s->epoch)
+            return mest_fault(f, BAD_INPUT, "%s %d: the run has %d behind it; give more, or none", epochs, settings->epochs, s->epoch);
+        s->epochs = settings->epochs;
+        s->finished = 0;
+    }
+    if (settings->save_every != kept) s->save_every = settings->save_every;
+    return DONE;
+}
+
+int mest_train_continue(Training *t, Machine *m, const Data *data, const LibmestSettings *settings) {
+    Training going = {.head = t->head, .accuracy_after = NAN, .loaded = t->loaded};
+    int wrong = settings_good(m->fault, settings);
+    if (wrong) return wrong;
+    if (going.head.samples != data->samples || memcmp(&going.head.data_a, m->digest, sizeof m->digest))
+        return mest_fault(m->fault, BAD_INPUT,
+                          "%s: was begun with other data than %s; give those, or begin a new run in another %s", t->loaded,
+                          data->source.name, mest_named(m->fault, "--state", "state"));
+    wrong = keep_settings(m->fault, settings, &going.head);
+    if (!wrong) wrong = make_ready(&going, m, data);
+    if (wrong) return wrong;
+    going.phase = going.head.finished ? LIBMEST_AFTER : LIBMEST_TRAINING;
+    *t = going;
+    return DONE;
+}
+
+int mest_train_exploded(const Training *t, const Machine *m, const char *what, int64_t step, double rate) {
+    const char *lr = mest_named(m->fault, "--lr", "learning_rate"), *kept = t->state_path;
+    return mest_fault(m->fault, BAD_INPUT, "%s at step %lld (%s %g); the state %s%s is the last good one; begin again with a smaller %s%s", what,
+                      (long long)step, lr, rate, kept ? "in " : "that was saved", kept ? kept : "", lr,
+                      m->fault->as_options ? " in another --state" : "");
+}
+
+int mest_train_refuse_ruined(const Training *t, Machine *m) {
+    if (!mest_machine_ruined(m)) return DONE;
+    return mest_train_exploded(t, m, "weights or answers are no longer finite", t->head.step, t->head.learning_rate);
+}
+
+static double mean(double sum, int64_t count) { return count ? sum / (double)count : 0; }
+
+static void running(const MestState *s, LibmestProgress *p) {
+    p->epoch_loss = mean(s->epoch_loss, s->epoch_samples);
+    p->epoch_accuracy = mean((double)s->epoch_correct, s->epoch_samples);
+}
+
+static int one_step(Training *t, Machine *m, const Data *data, int64_t batches, LibmestProgress *p) {
+    MestState *s = &t->head;
+    const int64_t batch = m->plan->head.batch_size, first = s->batch * batch, left = m->split.trained - first;
+    const int64_t count = left < batch ? left : batch;
+    const double done = (s->epoch + (double)s->batch / (double)batches) / s->epochs;
+    Step step;
+    p->learning_rate = mest_course_rate(s->schedule, s->learning_rate, done, s->warmup);
+    const int wrong = mest_machine_train(m, (Reading){.data = data, .numbers = m->order + first, .run = s}, count, p->learning_rate, s->step, &step);
+    if (wrong) return wrong;
+    if (!isfinite(step.loss)) return mest_train_exploded(t, m, "the loss is no longer finite", s->step + 1, s->learning_rate);
+    s->epoch_loss += step.loss * (double)count;
+    s->epoch_correct += step.correct;
+    s->epoch_samples += count;
+    s->step++;
+    s->batch++;
+    p->samples = count;
+    p->correct = step.correct;
+    p->loss = step.loss;
+    p->step_ms = step.step_ms;
+    p->read_ms = step.read_ms;
+    running(s, p);
+    return DONE;
+}
+
+static void close_epoch(Training *t) {
+    MestState *s = &t->head;
+    s->epoch++;
+    s->batch = 0;
+    s->epoch_loss = 0;
+    s->epoch_correct = s->epoch_samples = 0;
+    s->finished = s->epoch >= s->epochs;
+    t->ordered = 0;
+}
+
+/* The samples in the order of the epoch: each number of the permutation becomes the sample that stands there. */
+static void order_samples(Machine *m, uint64_t seed, int32_t epoch) {
+    const uint64_t key[] = {seed, ORDER_KEY, (uint64_t)epoch};
+    mest_chance_permutation(m->order, m->split.trained, mest_chance_mix(key, 3));
+    for (int64_t i = 0; i < m->split.trained; i++) m->order[i] = m->split.train[m->order[i]];
+}
+
+static int advance_training(Training *t, Machine *m, const Data *data, LibmestProgress *p) {
+    MestState *s = &t->head;
+    const int64_t batch = m->plan->head.batch_size, batches = (m->split.trained + batch - 1) / batch;
+    if (!t->ordered) order_samples(m, (uint64_t)s->seed, s->epoch);
+    t->ordered = 1;
+    int wrong = DONE;
+    if (s->batch < batches) wrong = one_step(t, m, data, batches, p);
+    else running(s, p); /* of a state that was saved at the very end of an epoch */
+    if (wrong) return wrong;
+    p->epoch_ended = s->batch >= batches;
+    p->due = p->epoch_ended || s->step % s->save_every == 0;
+    if (p->epoch_ended) close_epoch(t);
+    if (s->finished) t->phase = LIBMEST_AFTER;
+    return DONE;
+}
+
+/* A batch of what is held out; `accuracy` is known once all of it is through, which is so at once where nothing is. */
+static int advance_evaluation(Training *t, Machine *m, const Data *data, double *accuracy, int *through) {
+    const int64_t batch = m->plan->head.batch_size, held = m->split.held, left = held - t->at, count = left < batch ? left : batch;
+    const int wrong = mest_machine_correct(m, data, m->split.held_out + t->at, count, &t->correct);
+    if (wrong) return wrong;
+    t->at += count;
+    *through = t->at == held;
+    if (!*through) return DONE;
+    *accuracy = held ? (double)t->correct / (double)held : NAN;
+    t->at = t->correct = 0;
+    return DONE;
+}
+
+int mest_train_advance(Training *t, Machine *m, const Data *data, LibmestProgress *p) {
+    int through = 0, wrong = DONE;
+    p->phase = t->phase;
+    if (t->phase == LIBMEST_BEFORE) {
+        wrong = advance_evaluation(t, m, data, &t->head.accuracy_before, &through);
+        if (!wrong && through) {
+            t->phase = LIBMEST_TRAINING;
+            p->due = 1;
+        }
+    } else if (t->phase == LIBMEST_TRAINING) {
+        wrong = advance_training(t, m, data, p);
+    } else if (t->phase == LIBMEST_AFTER) {
+        wrong = advance_evaluation(t, m, data, &t->accuracy_after, &through);
+        if (!wrong && through) t->phase = p->phase = LIBMEST_FINISHED;
+    }
+    p->epoch = t->head.epoch;
+    p->epochs = t->head.epochs;
+    p->step = t->head.step;
+    p->accuracy_before = t->head.accuracy_before;
+    p->accuracy_after = t->accuracy_after;
+    p->trained = m->split.trained;
+    p->held_out = m->split.held;
+    return wrong;
+}

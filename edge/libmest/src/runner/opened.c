@@ -1,0 +1,49 @@
+#include "opened.h"
+
+#include "../library/handle.h"
+#include "limits.h"
+#include "say.h"
+
+void must(const LibmestModel *model, int wrong) {
+    if (wrong) die(wrong, "%s", libmest_message(model));
+}
+
+LibmestModel *opened(const Options *o) {
+    LibmestModel *model;
+    const int wrong = libmest_open_path(o->plan, &model);
+    must(model, wrong);
+    model->fault.as_options = 1;
+    return model;
+}
+
+void prepared(LibmestModel *model, const Options *o, int purpose) {
+    int cut;
+    must(model, libmest_use_path(model, o->data));
+    libmest_used(model, NULL, NULL, &cut);
+    if (cut) say("%s: ends within a sample, which is left out", o->data);
+    limits_set(model->plan.head.budget_bytes);
+    must(model, libmest_prepare(model, purpose, 0));
+}
+
+LibmestFacts facts_of(const LibmestModel *model) {
+    LibmestFacts facts = {.bytes = sizeof facts};
+    libmest_facts(model, &facts);
+    return facts;
+}
+
+float *room_for_scores(const LibmestModel *model) { return model->machine.logits; }
+
+static void print_part(const LibmestModel *model, int64_t at, int64_t nbytes) {
+    char piece[1024];
+    while (nbytes) {
+        const int64_t count = nbytes < (int64_t)sizeof piece ? nbytes : (int64_t)sizeof piece;
+        must(model, mest_plan_read(&model->plan, at, count, piece));
+        fwrite(piece, 1, (size_t)count, stdout);
+        at += count;
+        nbytes -= count;
+    }
+}
+
+void print_choices(const LibmestModel *model) { print_part(model, model->plan.head.chosen_at, model->plan.head.chosen_bytes); }
+
+void print_facts(const LibmestModel *model) { print_part(model, model->plan.head.facts_at, model->plan.head.facts_bytes); }

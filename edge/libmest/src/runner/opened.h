@@ -1,0 +1,21 @@
+/* The library as the commands use it: what fails there ends the process with the library's own line and code. */
+#ifndef MEST_OPENED_H
+#define MEST_OPENED_H
+
+#include "../../include/libmest.h"
+#include "options.h"
+
+/* The plan that the options name. */
+LibmestModel *opened(const Options *o);
+/* Ends the process where `wrong` is a code; whatever it was that the library did. */
+void must(const LibmestModel *model, int wrong);
+/* Takes the data that the options name, sets the budget, and asks for all memory. */
+void prepared(LibmestModel *model, const Options *o, int purpose);
+LibmestFacts facts_of(const LibmestModel *model);
+/* For the scores of a piece: where the network's own answers lie, which become them. */
+float *room_for_scores(const LibmestModel *model);
+/* JSON of the plan, as it is: the choices that finetune prints, or all facts. */
+void print_choices(const LibmestModel *model);
+void print_facts(const LibmestModel *model);
+
+#endif
