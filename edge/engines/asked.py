@@ -23,6 +23,9 @@ class Opening(Protocol):
     def footprint(self) -> Footprint:
         """All memory above the baseline."""
 
+    def uses(self) -> tuple[tuple[int, ...], ...]:
+        """The steps that touch each buffer of the footprint, ascending; empty where the engine does not say."""
+
     def open(self) -> Engine:
         """The engine, ready for its first step."""
 

@@ -71,6 +71,21 @@ class Footprint:
         return sum(item.nbytes for item in self.items) + self.arena.nbytes
 
 
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """A plan of the same work that needs less, by one choice alone: what that saves of the peak, and what it costs.
+
+    `time_cost` is the time of a step relative to the plan that was taken: a planning figure, not a measurement.
+    `exact` is False where the result of training changes.
+    """
+
+    choice: str  # a field of `edge.plan.choices.Choices`
+    value: str
+    saved_bytes: int
+    time_cost: float
+    exact: bool
+
+
 def by_kind(items: Iterable[Item]) -> dict[Kind, int]:
     """Bytes by kind, largest first."""
     totals: dict[Kind, int] = {}

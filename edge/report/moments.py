@@ -69,7 +69,7 @@ def timeline(plan: Plan) -> Timeline:
     for item in items:
         changes[item.kind][0] += item.nbytes
     for buffer in plan.buffers:
-        first, last = _lifetime(buffer, count)
+        first, last = lifetime(buffer, count)
         changes[buffer.kind][first] += buffer.nbytes
         changes[buffer.kind][last + 1] -= buffer.nbytes
     by_kind = {kind: _running(change[:count]) for kind, change in changes.items() if any(change)}
@@ -81,13 +81,13 @@ def timeline(plan: Plan) -> Timeline:
     return Timeline(steps, by_kind, totals, peak, tuple(contributors), max(reserved, totals[peak]))
 
 
-def _lifetime(buffer: Buffer, count: int) -> tuple[int, int]:
+def lifetime(buffer: Buffer, count: int) -> tuple[int, int]:
     """First and last step of a buffer, held inside the steps there are."""
     return max(0, min(buffer.first, count - 1)), max(0, min(buffer.last, count - 1))
 
 
 def _alive(buffer: Buffer, step: int, count: int) -> bool:
-    first, last = _lifetime(buffer, count)
+    first, last = lifetime(buffer, count)
     return first <= step <= last
 
 

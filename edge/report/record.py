@@ -7,14 +7,14 @@ fills such a gap. All memory is in bytes, all times are in milliseconds, all acc
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from edge.errors import DamagedError, InputError
 from edge.files.decode import decode
 from edge.files.durable import replaced_text
-from edge.plan.footprint import Buffer, Item
+from edge.plan.footprint import Alternative, Buffer, Item
 from edge.tasks.metric import Metric
 from edge.tasks.registry import CLASSIFICATION, TASKS
 
@@ -42,6 +42,9 @@ class Plan:
     `naive_bytes` is what the arena would be without any reuse. `phases` are planned resident peaks of the whole process
     by phase (load, evaluate, train, mutate, save), where the planner tells them apart. `notes` say what was chosen,
     and what each choice costs, one sentence each.
+
+    What only some records state: `offsets`, where each buffer lies in the arena; `uses`, the steps that touch each
+    buffer, in ascending order; `alternatives`, plans that would need less, the one that saves most first.
     """
 
     baseline_bytes: int
@@ -53,6 +56,18 @@ class Plan:
     steps: tuple[str, ...] = ()
     phases: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    offsets: tuple[int, ...] = field(default=(), metadata=LEFT_OUT)
+    uses: tuple[tuple[int, ...], ...] = field(default=(), metadata=LEFT_OUT)
+    alternatives: tuple[Alternative, ...] = field(default=(), metadata=LEFT_OUT)
+
+    def __post_init__(self) -> None:
+        for name in ("offsets", "uses"):
+            found = len(getattr(self, name))
+            if found not in (0, len(self.buffers)):
+                raise ValueError(f"{name} of {found} buffers, and {len(self.buffers)} buffers")
+        for buffer, offset in zip(self.buffers, self.offsets, strict=False):
+            if not 0 <= offset <= self.arena_bytes - buffer.nbytes:
+                raise ValueError(f"buffer {buffer.name!r}: {buffer.nbytes} bytes at {offset}, outside the arena")
 
 
 @dataclass(frozen=True)
@@ -200,7 +215,8 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON values, under its schema."""
-        return {"schema": SCHEMA, **_plain(asdict(self), self)}
+        document: dict[str, Any] = _plain(self)
+        return {"schema": SCHEMA, **document}
 
     @classmethod
     def from_json(cls, document: Any) -> Record:
@@ -230,12 +246,13 @@ def _unstated(one: Field[Any], value: Any) -> bool:
     return "left out" in one.metadata and value == default
 
 
-def _plain(document: dict[str, Any], record: Record) -> dict[str, Any]:
-    """The document of a record without what it does not state."""
-    if record.training is not None:
-        stated = _shallow(record.training)
-        document["training"] = {name: value for name, value in document["training"].items() if name in stated}
-    return document
+def _plain(value: Any) -> Any:
+    """The value as plain JSON values, without what it does not state."""
+    if is_dataclass(value):
+        value = _shallow(value)
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    return type(value)(_plain(one) for one in value) if isinstance(value, list | tuple) else value
 
 
 def read_record(path: Path) -> Record:

@@ -16,14 +16,17 @@ from edge.data.batches import Batches
 from edge.data.open import open_source
 from edge.data.source import Source
 from edge.engines.board import read_board
+from edge.engines.choice import load_engine
 from edge.handover.artifact import Artifact, open_artifact
 from edge.handover.state import write_state
 from edge.host.limits import memory_errors
+from edge.plan.alternatives import alternatives
 from edge.plan.footprint import Buffer
-from edge.plan.process import DataNeeds
+from edge.plan.process import DataNeeds, MemoryPlan
 from edge.plan.search import Request
 from edge.ranges import check_ranges
-from edge.report.record import OperatorCost, Profile, Record
+from edge.report.record import OperatorCost, Plan, Profile, Record
+from edge.report.steps import direction_of, layer_of
 from edge.run.needs import data_needs
 from edge.run.rate import densest_sparsity, mutation_bounds
 from edge.run.recording import measured, planned, reading
@@ -86,11 +89,21 @@ def profile(job: Job, stop: Callable[[], bool] = lambda: False) -> Record:
         request = replace(job.request(artifact), densest_sparsity=densest)
         if source is not None and len(source.labels) < request.batch_size:
             request = replace(request, last_batch=len(source.labels))
-        with Session(board, artifact, job.engine, request, _needs(artifact, source), job.budget_bytes) as session:
-            return _record(job, session, source, stop)
+        needs = _needs(artifact, source)
+        with Session(board, artifact, job.engine, request, needs, job.budget_bytes) as session:
+            plan = session.plan
+            record = _record(job, session, source, stop)
     finally:
         if source is not None:
             source.close()
+    return replace(record, plan=_explained(record.plan, plan, needs, job.artifact))
+
+
+def _explained(said: Plan, plan: MemoryPlan, needs: DataNeeds, artifact: Path) -> Plan:
+    """The plan with who uses each tensor and what would need less; drawn once the run's memory is handed back."""
+    candidate = load_engine(plan.engine, open_artifact(artifact), None, plan.baseline_bytes)
+    uses = candidate.prepare(plan.choices).uses()
+    return replace(said, uses=uses, alternatives=alternatives(candidate, plan, needs))
 
 
 def _source(job: Job, artifact: Artifact) -> Source | None:
@@ -190,24 +203,6 @@ def operator_costs(taken: Sequence[StepTimes], buffers: Sequence[Buffer]) -> tup
         )
         for place, (name, op) in enumerate(zip(first.names, first.operators, strict=True))
     )
-
-
-def layer_of(step: str) -> str:
-    """The operator of the network that a step of the plan belongs to: "conv1 gradient slopes" is conv1's."""
-    if step.startswith("zero"):
-        return step
-    for ending in (" gradient", " statistics", " again", " narrowed", " widened"):
-        step = step.partition(ending)[0]
-    return step
-
-
-def direction_of(step: str, op: str) -> str:
-    """Whether a step of the native engine runs forward, recomputed, backward or in the update."""
-    if op in ("zero", "update"):
-        return "update"
-    if "_grad" in op or op == "widen":
-        return "backward"
-    return "recomputed" if step.removesuffix(" narrowed").endswith(" again") else "forward"
 
 
 def _mutate(job: Job, session: Session) -> None:

@@ -54,6 +54,7 @@ def planned(plan: MemoryPlan) -> Plan:
         steps=plan.footprint.steps,
         phases=dict(phase_peaks(plan)),
         notes=plan.notes,
+        offsets=plan.footprint.arena.offsets,
     )
 
 

@@ -18,7 +18,7 @@ DRAWN_WITH = frozenset({"out", "json", "quiet", "verbose", "seed"})  # the optio
 
 
 class Command(Base):
-    """Peak memory and time by operator and by kind: a table here, and record.json, memory.svg and report.html in --out.
+    """Peak memory and time by operator and by kind: a table here, and in --out a page, pictures and files for viewers.
 
     Runs a few training steps of an artifact or of a state, which stay as they are. Given the record.json that any run
     left, it runs nothing and draws the same table, picture and page from it.

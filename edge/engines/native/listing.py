@@ -31,6 +31,14 @@ class Listing:
     groups: int
     samples: int
 
+    def uses(self) -> tuple[tuple[int, ...], ...]:
+        """The steps that touch each slot, ascending, in the slots' order."""
+        touched: dict[Slot, list[int]] = {slot: [] for slot in self.slots}
+        for place, spec in enumerate(self.specs):
+            for slot in set(spec.slots()):
+                touched[slot].append(place)
+        return tuple(map(tuple, touched.values()))
+
 
 def training_listing(model: Model, micro_batch: int) -> Listing:
     """Zero the gradients; forward and backward of a micro-batch; update."""

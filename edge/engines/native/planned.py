@@ -23,6 +23,11 @@ class NativeOpening:
         """All memory above the baseline."""
         return self.blueprint.footprint
 
+    def uses(self) -> tuple[tuple[int, ...], ...]:
+        """The steps that touch each buffer of the footprint, ascending."""
+        blueprint = self.blueprint
+        return blueprint.training[blueprint.model.choices.micro_batch].listing.uses()
+
     def open(self) -> Engine:
         """The engine with its arena allocated; hands the mapped file back."""
         engine: Engine = NativeEngine(self.blueprint)

@@ -21,6 +21,10 @@ class OrtOpening:
     choices: Choices
     footprint: Footprint
 
+    def uses(self) -> tuple[tuple[int, ...], ...]:
+        """Nothing: its runtime does not say what its operators read."""
+        return ()
+
     def open(self) -> Engine:
         """The engine with both sessions loaded."""
         from edge.engines.ort.open import open_engine  # not before: planning for another board needs no bindings

@@ -19,8 +19,10 @@ from edge.handover.manifest import Manifest, write_manifest
 from edge.network import write_network
 from edge.plan.choices import OptimizerChoice
 from edge.plan.footprint import Buffer
-from edge.report.record import read_record
-from edge.run.profile import direction_of, layer_of, noise, operator_costs
+from edge.report.files import FILES
+from edge.report.record import Plan, read_record
+from edge.report.steps import direction_of, layer_of
+from edge.run.profile import noise, operator_costs
 from edge.tasks.registry import CLASSIFICATION
 from mest.cli import main
 
@@ -120,9 +122,37 @@ def test_a_profile_times_every_step_of_the_plan_and_leaves_the_artifact_alone(
     assert result["operators_timed"] == len(record.profile.operators) == len(record.plan.steps)
     assert {"evaluate", "train", "save"} <= set(record.measured.phases)
     assert sum(result["peak_by_kind"].values()) <= record.plan.peak_bytes
-    assert sorted(path.name for path in out.iterdir()) == ["memory.svg", "record.json", "report.html"]
+    assert sorted(path.name for path in out.iterdir()) == sorted(FILES)
     ET.fromstring((out / "memory.svg").read_text())
     assert {path.name: path.read_bytes() for path in artifact.iterdir()} == before
+
+
+@needs_native
+def test_a_profile_says_who_uses_each_tensor_and_what_would_shrink_the_peak(
+    artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lifetimes are those of the uses, and an alternative that is asked for saves what was said of it."""
+
+    def plan_of(*pins: str) -> Plan:
+        words = ["profile", str(artifact), "--out", str(tmp_path), "--engine", "native", "--steps", "1", *pins]
+        assert main([*words, "--batch-size", "512", "--threads", "1"]) == 0
+        capsys.readouterr()
+        return read_record(tmp_path / "record.json").plan
+
+    def own(plan: Plan) -> int:  # what a process happens to hold already is no part of the choice
+        held = sum(item.nbytes for item in plan.items if item.name == "artifact and data index")
+        return plan.peak_bytes - plan.baseline_bytes - held
+
+    taken = plan_of()
+    assert [(use[0], use[-1]) for use in taken.uses] == [(buffer.first, buffer.last) for buffer in taken.buffers]
+    saved = {(other.choice, other.value): other for other in taken.alternatives}
+    assert [other.saved_bytes for other in taken.alternatives] == sorted(
+        (other.saved_bytes for other in taken.alternatives), reverse=True
+    )
+    for choice in (("micro_batch", "256"), ("saved", "bfloat16")):
+        option = "--" + choice[0].replace("_", "-")
+        assert own(taken) - own(plan_of(option, choice[1])) == saved[choice].saved_bytes > 0
+    assert not saved["saved", "bfloat16"].exact
 
 
 @needs_native
@@ -133,7 +163,7 @@ def test_a_record_is_drawn_again_without_running_anything(
     first, second = tmp_path / "first", tmp_path / "second"
     assert main(["profile", str(artifact), "--out", str(first), "--engine", "native", "--steps", "1"]) == 0
     assert main(["profile", str(first / "record.json"), "--out", str(second)]) == 0
-    for name in ("record.json", "memory.svg", "report.html"):
+    for name in FILES:
         assert (first / name).read_bytes() == (second / name).read_bytes()
     assert "Where did the memory go?" in capsys.readouterr().out
 
