@@ -49,7 +49,7 @@ add_local_files([{"name": "memory.pickle", "base64": "%(snapshot)s"}], "%(view)s
 document.title = "loaded";</script></body></html>"""
 SELECT = """{  // an event in the middle of the step: the view then shows what is held at that moment
   const events = [...document.querySelectorAll('pre')].filter(line => line.textContent.startsWith('alloc'));
-  events[Math.floor(events.length * 0.6)]?.dispatchEvent(new MouseEvent('mousedown', {bubbles: true}));
+  events[Math.floor(events.length * 0.85)]?.dispatchEvent(new MouseEvent('mousedown', {bubbles: true}));
 }"""
 VIEWS = ("Active Memory Timeline", "Allocator State History")
 

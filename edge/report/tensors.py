@@ -16,7 +16,7 @@ PLACED_AGAIN = "the record states no offsets: tensors are placed here by the pla
 _WHY = {
     "saved activations": "kept because the backward pass reads it",
     "gradients": "kept until the update, or whatever it is handed on to, has read it",
-    "workspace": "scratch memory of its step",
+    "workspace": "a short-lived result",
 }
 
 

@@ -148,7 +148,7 @@ def test_a_tensor_says_who_reads_it_and_why_it_lives() -> None:
         "Written in layer1.0.conv1. Read by layer1.0.conv2, last by layer1.0.conv1 gradient (backward). "
         "Alive for 3 steps: kept because the backward pass reads it."
     )
-    assert why(scratch, steps) == "Alive in layer1.0.conv2 alone: scratch memory of its step."
+    assert why(scratch, steps) == "Alive in layer1.0.conv2 alone: a short-lived result."
     assert [first.read_next(step) for step in range(3)] == [1, 2, None]
     assert [step.direction for step in course(replace(PLACED, profile=None)).steps] == [
         "forward",
