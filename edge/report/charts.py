@@ -67,7 +67,7 @@ def memory_over_step(line: Timeline, title: str, width: int = WIDE) -> Drawing:
     levels = ticks(0, line.reserved_bytes / MIB, 5)
     frame = Frame(46, 34, width - 8, 274, (0, len(line.steps)), (0, levels[-1]))
     parts = [_grid(frame, levels, lambda level: f"{level:g}"), label("MiB", 40, 18, "soft", "end")]
-    parts += _stack(line, frame)
+    parts += kind_areas(line, frame, MIB)
     reserved = frame.y(line.reserved_bytes / MIB)
     parts.append(tag("path", d=f"M{frame.left:.1f} {reserved:.1f}H{frame.right:.1f}", class_="mark dash"))
     x = frame.x(line.peak_step + 0.5)
@@ -85,22 +85,22 @@ def memory_over_step(line: Timeline, title: str, width: int = WIDE) -> Drawing:
     return Drawing(width, bottom, title, description, "".join(parts) + legend)
 
 
-def _stack(line: Timeline, frame: Frame) -> list[str]:
-    """One area per kind, each standing on the sum of those below."""
+def kind_areas(line: Timeline, frame: Frame, unit: float) -> list[str]:
+    """One area per kind, each standing on the sum of those below; the frame counts in units of so many bytes."""
     parts, floor = [], [0] * len(line.steps)
     for kind, series in line.by_kind.items():
         ceiling = [low + more for low, more in zip(floor, series, strict=True)]
-        up = "".join(_tread(frame, index, value) for index, value in enumerate(ceiling))
-        down = "".join(_tread(frame, index, floor[index], back=True) for index in reversed(range(len(floor))))
+        up = "".join(_tread(frame, index, value / unit) for index, value in enumerate(ceiling))
+        down = "".join(_tread(frame, index, floor[index] / unit, back=True) for index in reversed(range(len(floor))))
         hover = tag("title", escape(f"{kind}: up to {bytes_text(max(series))}"))
         parts.append(tag("path", hover, d="M" + (up + down)[1:] + "Z", class_=KIND_CLASS[kind]))
         floor = ceiling
     return parts
 
 
-def _tread(frame: Frame, index: int, nbytes: float, back: bool = False) -> str:
+def _tread(frame: Frame, index: int, value: float, back: bool = False) -> str:
     """The level piece of a staircase over one step."""
-    start, end, y = frame.x(index), frame.x(index + 1), frame.y(nbytes / MIB)
+    start, end, y = frame.x(index), frame.x(index + 1), frame.y(value)
     if back:
         start, end = end, start
     return f"L{start:.1f} {y:.1f}L{end:.1f} {y:.1f}"

@@ -1,27 +1,28 @@
-"""The frame of a page and its building blocks: one file, no script, no request to anywhere, all text escaped."""
+"""The frame of a page and its building blocks: one file, no request to anywhere, all text escaped.
+
+The only script that a browser runs is the one whose digest stands in the page's own policy.
+"""
 
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from edge.report.charts import NARROW, WIDE
 from edge.report.facts import Fact
 from edge.report.numbers import bytes_text, percent_text, time_text
-from edge.report.svg import STYLE as CHART_STYLE
-from edge.report.svg import Drawing
+from edge.report.palette import STYLE as COLOURS
+from edge.report.svg import RULES, Drawing
 from edge.report.svg import escape as escape_markup
 
-# The page may show what it carries and nothing else: a browser refuses it every request and every script.
+# The page may show what it carries and nothing else: a browser refuses it every request and every other script.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 STYLE = """
-:root{color-scheme:light dark;--paper:#fff;--ink:#1c2430;--soft:#56606e;--card:#f5f7fa;--rule:#dfe4ec;--good:#0b6b3a;
---bad:#b3261e;--plain:#2459b8;--shade:#1c243040}
-@media(prefers-color-scheme:dark){:root{--paper:#161b22;--ink:#e8ecf2;--soft:#a3aebd;--card:#1f2630;--rule:#39424f;
---good:#5fd08f;--bad:#ff8a80;--plain:#8ab4ff;--shade:#000c}}
 *{box-sizing:border-box}html{-webkit-text-size-adjust:100%}
 body{margin:0;background:var(--paper);color:var(--ink);
 font:17px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;overflow-wrap:anywhere}
@@ -30,12 +31,12 @@ h1{font-size:1.9rem;line-height:1.2;margin:0 0 .4rem}h2{font-size:1.35rem;margin
 h3{font-size:1.05rem;margin:1.6rem 0 .4rem}p{margin:.5rem 0 1rem}.lead{color:var(--soft);margin-top:0}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(290px,1fr));gap:14px;
 margin:1.4rem 0;padding:0;list-style:none}
-.cards li{background:var(--card);border:1px solid var(--rule);border-left:5px solid var(--plain);
+.cards li{background:var(--card);border:1px solid var(--grid);border-left:5px solid var(--plain);
 border-radius:10px;padding:14px 16px}
-.cards .good{border-left-color:var(--good)}.cards .bad{border-left-color:var(--bad)}
+.cards .good{border-left-color:var(--good)}.cards .bad{border-left-color:var(--mark)}
 .cards h3{margin:0;font-size:.9rem;font-weight:600;color:var(--soft)}
 .cards strong{display:block;font-size:1.35rem;line-height:1.3;color:var(--plain)}
-.cards .good strong{color:var(--good)}.cards .bad strong{color:var(--bad)}.cards p{margin:.3rem 0 0;font-size:.92rem}
+.cards .good strong{color:var(--good)}.cards .bad strong{color:var(--mark)}.cards p{margin:.3rem 0 0;font-size:.92rem}
 figure{margin:1.2rem 0}figcaption{color:var(--soft);font-size:.92rem;margin-top:.3rem}
 figure svg{display:block;max-width:100%;height:auto}figure .narrow{display:none}
 .scroll{overflow-x:auto;overflow-wrap:normal;background:linear-gradient(90deg,var(--paper) 30%,transparent) local,
@@ -44,20 +45,23 @@ linear-gradient(270deg,var(--shade),transparent) 100%;background-size:48px 100%,
 background-repeat:no-repeat;background-attachment:local,local,scroll,scroll}
 table{border-collapse:collapse;width:100%;font-size:.92rem}
 caption{text-align:left;color:var(--soft);padding-bottom:.3rem}
-th,td{text-align:left;padding:6px 12px 6px 0;border-bottom:1px solid var(--rule);vertical-align:top}
+th,td{text-align:left;padding:6px 12px 6px 0;border-bottom:1px solid var(--grid);vertical-align:top}
 th{font-weight:600}td.number,th.number{text-align:right}td.number{white-space:nowrap;font-variant-numeric:tabular-nums}
-details{border:1px solid var(--rule);border-radius:10px;padding:10px 16px;margin:1rem 0}
+details{border:1px solid var(--grid);border-radius:10px;padding:10px 16px;margin:1rem 0}
 summary{cursor:pointer;font-weight:600}
 dt{font-weight:600;margin-top:.7rem}dd{margin:0}
 .pairs{display:grid;grid-template-columns:repeat(auto-fill,minmax(130px,1fr));gap:14px;padding:0;list-style:none}
 .pairs li{display:grid;grid-template-columns:1fr 1fr;gap:4px}.pairs span{grid-column:1/3;text-align:center}
-.pairs svg{width:100%;height:auto;border-radius:6px;border:1px solid var(--rule)}
-.pairs img{width:100%;display:block;image-rendering:pixelated;border-radius:6px;border:1px solid var(--rule)}
+.pairs svg{width:100%;height:auto;border-radius:6px;border:1px solid var(--grid)}
+.pairs img{width:100%;display:block;image-rendering:pixelated;border-radius:6px;border:1px solid var(--grid)}
 code,pre{font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:.88em}
 pre{background:var(--card);padding:12px 14px;border-radius:10px;white-space:pre-wrap}
 pre code{display:block;user-select:all;padding:3px 0}
-blockquote{margin:.5rem 0 1rem;padding:10px 16px;border-left:5px solid var(--bad);background:var(--card);
+blockquote{margin:.5rem 0 1rem;padding:10px 16px;border-left:5px solid var(--mark);background:var(--card);
 border-radius:10px}
+:focus-visible{outline:3px solid var(--plain);outline-offset:2px}
+.linked{border-radius:10px}.linked output{display:block;background:var(--card);border:1px solid var(--grid);
+border-radius:10px;padding:10px 14px;min-height:8.6em;font-size:.92rem;white-space:pre-line}
 @media(max-width:760px){figure .wide{display:none}figure .narrow{display:block}
 body{font-size:16px}h1{font-size:1.55rem}
 table{font-size:.84rem}th,td{padding-right:8px}}
@@ -72,17 +76,29 @@ def escape(text: str) -> str:
     return escape_markup(UNIT.sub("\u00a0", text))
 
 
-def page(title: str, lead: str, body: Iterable[str], foot: str) -> str:
-    """A whole document around sections of markup."""
+def page(title: str, lead: str, body: Iterable[str], foot: str, script: str = "") -> str:
+    """A whole document around sections of markup, with the one script that it may run."""
+    policy = f"{POLICY}; script-src 'sha256-{_digest(script)}'" if script else POLICY
+    run = f"<script>{script}</script>\n" if script else ""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}{CHART_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n<style>{COLOURS}{STYLE}{RULES}</style>\n</head>\n<body>\n"
         f'<header><h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p></header>\n<main>\n'
         + "\n".join(body)
-        + f"\n</main>\n<footer>{paragraph(foot)}</footer>\n</body>\n</html>\n"
+        + f"\n</main>\n<footer>{paragraph(foot)}</footer>\n{run}</body>\n</html>\n"
     )
+
+
+def _digest(script: str) -> str:
+    return base64.b64encode(sha256(script.encode()).digest()).decode()
+
+
+def data(value: object) -> str:
+    """Facts for the page's script, as JSON that no text in it can break out of."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return f'<script type="application/json">{text}</script>'
 
 
 def section(heading: str, *markup: str) -> str:

@@ -8,9 +8,13 @@ from functools import partial
 from edge.report import html
 from edge.report.charts import Bar, Segment, Series, bars, curves, memory_over_step, share_axis
 from edge.report.facts import facts
+from edge.report.flame import flame, tree
+from edge.report.linked import linked_views, script
 from edge.report.moments import KINDS, timeline
 from edge.report.numbers import bytes_text, limit_text, percent_text, reading_text, score_writer, time_text
+from edge.report.palette import DIRECTION_CLASS, DIRECTION_COLOURS
 from edge.report.record import OperatorCost, Profile, Reading, Record, Training
+from edge.report.steps import Course, course
 from edge.report.terminal import above
 from edge.tasks.registry import TASKS
 
@@ -53,7 +57,7 @@ def render(record: Record) -> str:
     lead = f"{record.engine} engine: {record.engine_reason}. {date_text(record.created)}"
     body = [html.cards(facts(record)), *sections(record)]
     foot = "Drawn from the record.json of the same run. The page carries all it shows; it needs no network."
-    return html.page(f"{verb} {record.network}", lead, body, foot)
+    return html.page(f"{verb} {record.network}", lead, body, foot, script())
 
 
 def date_text(created: str) -> str:
@@ -67,11 +71,11 @@ def date_text(created: str) -> str:
 
 def sections(record: Record) -> list[str]:
     """Everything below the first facts, for a page of its own or as a part of a longer one."""
-    parts = [memory(record)]
+    parts = [memory(record), linked_views(record), shrink(record)]
     if record.training is not None:
         parts.append(learning(record.training))
     if record.profile is not None:
-        parts.append(time_by_operator(record.profile))
+        parts.append(time_by_operator(record.profile, course(record)))
     return [*parts, choices(record), board(record), explanations()]
 
 
@@ -186,7 +190,36 @@ def _further(training: Training) -> list[tuple[str, str]]:
     return [(f"{each.title} after", score_writer(each)(value)) for each, value in found if value is not None]
 
 
-def time_by_operator(profile: Profile) -> str:
+def shrink(record: Record) -> str:
+    """What would shrink the peak, as the planner counts it: one change at a time, the one that saves most first."""
+    plan = record.plan
+    if not plan.alternatives:
+        return ""
+    rows = []
+    for other in plan.alternatives:
+        slower = "no more" if other.time_cost <= 1 else f"about {other.time_cost - 1:+.0%}".replace("%", " %")
+        change = f"--{other.choice.replace('_', '-')} {other.value}"
+        result = "the same" if other.exact else "changes"
+        peak, saved = plan.peak_bytes - other.saved_bytes, bytes_text(other.saved_bytes)
+        rows.append((change, result, saved, bytes_text(peak), slower))
+    bar = [
+        Bar(row[0], (Segment(other.saved_bytes, "kind-1", f"saves {row[2]}"),), row[2])
+        for row, other in zip(rows, plan.alternatives, strict=True)
+    ]
+    said = (
+        f"The planned peak is {bytes_text(plan.peak_bytes)}. Each row is the same work with one choice changed, worked "
+        "out by the planner and not run; times are planning figures. Given a memory budget, the planner takes what it "
+        "needs of these by itself, what leaves the result as it is first."
+    )
+    return html.section(
+        "What would shrink the peak",
+        html.paragraph(said),
+        html.figure(partial(bars, bar, "Bytes that a change saves"), "Bytes of the peak that each change saves."),
+        html.table(("Change", "Result", "Saves", "Peak", "Time of a step"), rows, numbers=3),
+    )
+
+
+def time_by_operator(profile: Profile, run: Course) -> str:
     """The operators that take the most time, forward and backward together, then every one of them."""
     whole = f"A step takes {reading_text(profile.step_ms_median, time_text)} (median of {profile.steps})."
     if not profile.operators:
@@ -197,7 +230,6 @@ def time_by_operator(profile: Profile) -> str:
         grouped.setdefault(cost.name, []).append(cost)
     ranked = sorted(grouped.items(), key=lambda pair: -sum(cost.milliseconds for cost in pair[1]))
     rows = [_operator_bar(name, costs, total) for name, costs in ranked[:12]]
-    caption = "Blue is forward, purple recomputed, orange backward, green the optimizer's update."
     listing = [
         (cost.name, cost.op, cost.direction, time_text(cost.milliseconds), bytes_text(cost.nbytes))
         for cost in sorted(profile.operators, key=lambda cost: -cost.milliseconds)
@@ -205,7 +237,8 @@ def time_by_operator(profile: Profile) -> str:
     return html.section(
         "Where the time went",
         html.paragraph(f"{whole} {profile.source}: {time_text(total)} in all operators."),
-        html.figure(partial(bars, rows, "Time by operator"), caption),
+        html.figure(partial(bars, rows, "Time by operator"), DIRECTION_COLOURS),
+        _by_module(run),
         html.details(
             f"All {len(listing)} measurements",
             html.table(("Operator", "Type", "Direction", "Time", "Memory"), listing, numbers=2),
@@ -213,22 +246,27 @@ def time_by_operator(profile: Profile) -> str:
     )
 
 
+def _by_module(run: Course) -> str:
+    if not run.timed:
+        return ""
+    modules = tree([(step.modules, step.milliseconds) for step in run.steps])
+    return html.figure(
+        partial(flame, modules, time_text, "Time by module"),
+        "The same time by module, both directions together: each row below is what a module is made of.",
+    )
+
+
 def _operator_bar(name: str, costs: list[OperatorCost], total: float) -> Bar:
-    colours = {"forward": "kind-1", "recomputed": "kind-3", "backward": "kind-8", "update": "kind-6"}
     pieces = tuple(
         Segment(
             cost.milliseconds,
-            colours.get(cost.direction, "kind-0"),
+            DIRECTION_CLASS.get(cost.direction, "kind-0"),
             f"{cost.direction}: {time_text(cost.milliseconds)}",
         )
         for cost in costs
     )
     own = sum(cost.milliseconds for cost in costs)
     return Bar(f"{name} ({costs[0].op})", pieces, f"{time_text(own)} · {percent_text(own / total)}")
-
-
-def _piece(cost: OperatorCost, class_: str) -> Segment:
-    return Segment(cost.milliseconds, class_, f"{cost.direction}: {time_text(cost.milliseconds)}")
 
 
 def choices(record: Record) -> str:

@@ -8,6 +8,7 @@ from functools import partial
 from edge.report import html, page
 from edge.report.charts import Bar, Segment, Series, bars, curves, share_axis
 from edge.report.facts import Fact
+from edge.report.linked import script
 from edge.report.numbers import bytes_text, percent_text, time_text
 from edge.report.record import Record
 
@@ -106,7 +107,7 @@ def render(road: Road) -> str:
         _commands(road),
     ]
     foot = "Every number on this page comes from the run that it describes; none was typed in."
-    return html.page(road.title, road.lead, body, foot)
+    return html.page(road.title, road.lead, body, foot, script())
 
 
 def _pictures(road: Road) -> str:

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape as escape_markup
 
-# Colours by role. `kN` belongs to the Nth of timeline.KINDS; the dark ones replace what is too dark on a dark page.
-COLOURS = {
-    "ink": "#1c2430", "soft": "#5b6675", "grid": "#d9dee6", "paper": "#ffffff", "mark": "#b3261e",
-    "k0": "#8d95a3", "k1": "#2f6fde", "k2": "#79aef2", "k3": "#7a4fc9", "k4": "#c2559f", "k5": "#a07450",
-    "k6": "#1f9480", "k7": "#7ccabb", "k8": "#e07b00", "k9": "#f0bf3a",
-}  # fmt: skip
-DARK = {"ink": "#e8ecf2", "soft": "#a3aebd", "grid": "#39424f", "paper": "#161b22", "mark": "#ff8a80"}
+from edge.report.palette import LIGHT
 
+# What a page with charts carries, once; the colours are palette's.
 RULES = """
 svg.chart{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
 svg.chart text{font-size:12px;fill:var(--ink)}svg.chart .soft{fill:var(--soft)}svg.chart .strong{font-weight:600}
 svg.chart .grid{stroke:var(--grid);stroke-width:1;fill:none}svg.chart .paper{fill:var(--paper)}
-svg.chart .track{fill:var(--grid);opacity:.5}
+svg.chart .cursor{stroke:var(--ink);stroke-width:1.5;pointer-events:none}
+svg.chart .tile{stroke:var(--paper);stroke-width:.5}svg.chart .inside{fill:#fff;font-size:11px;pointer-events:none}
+svg.chart .chosen{stroke:var(--ink);stroke-width:2}svg.chart .track{fill:var(--grid);opacity:.5}
 svg.chart .mark{stroke:var(--mark);stroke-width:1.5;fill:none}svg.chart text.mark{fill:var(--mark);stroke:none}
 svg.chart .dash{stroke-dasharray:5 4}svg.chart .halo{paint-order:stroke;stroke:var(--paper);stroke-width:4px}
 svg.chart .line0{stroke:var(--k1)}svg.chart .line1{stroke:var(--k8)}svg.chart .line2{stroke:var(--k6)}
@@ -29,14 +25,8 @@ svg.chart .dot0{fill:var(--k1)}svg.chart .dot1{fill:var(--k8)}svg.chart .dot2{fi
 """ + "".join(f"svg.chart .kind-{index}{{fill:var(--k{index})}}" for index in range(10))
 
 
-def _variables(colours: Mapping[str, str]) -> str:
-    return "svg.chart{" + "".join(f"--{name}:{colour};" for name, colour in colours.items()) + "}"
-
-
-# What a page with charts carries, once; it follows the reader's choice of light or dark.
-STYLE = f"{_variables(COLOURS)}@media(prefers-color-scheme:dark){{{_variables(DARK)}}}{RULES}"
 # What a picture of its own carries: light, and without variables, which some viewers do not know.
-PLAIN_STYLE = re.sub(r"var\(--(\w+)\)", lambda found: COLOURS[found[1]], RULES)
+PLAIN_STYLE = re.sub(r"var\(--(\w+)\)", lambda found: LIGHT[found[1]], RULES)
 
 
 def escape(text: str) -> str:
@@ -75,7 +65,7 @@ class Drawing:
     body: str
 
     def inline(self) -> str:
-        """The picture as part of a page that carries STYLE."""
+        """The picture as part of a page that carries RULES."""
         return self._element(style="")
 
     def standalone(self) -> str:
