@@ -62,9 +62,12 @@ class Frame:
         return self.bottom - (value - low) / ((high - low) or 1) * (self.bottom - self.top)
 
 
-def memory_over_step(line: Timeline, title: str, width: int = WIDE) -> Drawing:
-    """Bytes by kind over one training step, stacked; the peak is marked and its contributors are named."""
-    levels = ticks(0, line.reserved_bytes / MIB, 5)
+def memory_over_step(line: Timeline, title: str, width: int = WIDE, highest_bytes: int = 0) -> Drawing:
+    """Bytes by kind over one training step, stacked; the peak is marked and its contributors are named.
+
+    The scale reaches `highest_bytes` at least, so that several pictures may have the same.
+    """
+    levels = ticks(0, max(line.reserved_bytes, highest_bytes) / MIB, 5)
     frame = Frame(46, 34, width - 8, 274, (0, len(line.steps)), (0, levels[-1]))
     parts = [_grid(frame, levels, lambda level: f"{level:g}"), label("MiB", 40, 18, "soft", "end")]
     parts += kind_areas(line, frame, MIB)

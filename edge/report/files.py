@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge.report.charts import memory_over_step
+from edge.report.comparison import PAGE, render_comparison
 from edge.report.moments import timeline
 from edge.report.page import render
 from edge.report.record import Record, write_record
@@ -12,6 +13,14 @@ from edge.report.snapshot import write_snapshot
 from edge.report.trace import write_trace
 
 FILES = ("record.json", "memory.svg", "report.html", "trace.json", "memory.pickle")
+
+
+def write_comparison(first: Record, second: Record, directory: Path) -> Path:
+    """Write the page of two records into a directory; return its path."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / PAGE
+    path.write_text(render_comparison(first, second), encoding="utf-8")
+    return path
 
 
 def write_report(record: Record, directory: Path) -> dict[str, Path]:

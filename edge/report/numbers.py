@@ -49,6 +49,15 @@ def score_writer(metric: Metric) -> Callable[[float], str]:
     return percent_text if metric.is_share else lambda value: f"{value:.4g}"
 
 
+def change_text(one: float | None, other: float | None, write: Callable[[float], str]) -> str:
+    """A difference with its sign, as "+1.2 MiB"; a dash where one of the two is missing."""
+    if one is None or other is None:
+        return "–"
+    if one == other:
+        return "no change"
+    return f"{'+' if other > one else '−'}{write(abs(other - one))}"
+
+
 def points_text(difference: float) -> str:
     """A difference of two shares as "+31.9 points"."""
     return f"{'+' if difference >= 0 else '−'}{abs(difference) * 100:.1f} points"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from edge.report import html
 from edge.report.charts import Bar, Segment, Series, bars, curves, memory_over_step, share_axis
@@ -285,14 +286,23 @@ def board(record: Record) -> str:
     facts = {name: value for name, value in record.board.items() if name != "schema"}
     if "emulated" in facts:
         facts["emulated"] = facts["emulated"] or "no"
-    limits = facts.get("limits")
-    if isinstance(limits, dict):
-        facts["limits"] = {name: bytes_text(x) if isinstance(x, int) else x or "none" for name, x in limits.items()}
+    limits = facts.pop("limits", None)
     rows = html.listing({**facts, "versions": record.versions})
     said = "What the system does not show is said to be so, and nothing is guessed in its place."
     return html.section(
         "The board",
         html.details("All facts of this machine", html.table(("Fact", "Value"), rows), html.paragraph(said)),
+        _limits(limits) if isinstance(limits, dict) else "",
+    )
+
+
+def _limits(limits: dict[str, Any]) -> str:
+    """What limited the process: no fact of the machine, for the run sets limits too."""
+    held = {name: bytes_text(x) if isinstance(x, int) else x or "none" for name, x in limits.items()}
+    return html.details(
+        "The limits of this process",
+        html.table(("Limit", "Value"), html.listing(held)),
+        html.paragraph("Read at the end of the run, with the limits that the run set itself for its budget."),
     )
 
 

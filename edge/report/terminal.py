@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import wrap
 
 from edge.report.facts import facts
 from edge.report.moments import Timeline, timeline
-from edge.report.numbers import bytes_text, limit_text, percent_text, reading_text, time_text
+from edge.report.numbers import bytes_text, change_text, limit_text, percent_text, reading_text, time_text
 from edge.report.record import Profile, Reading, Record
 
 WIDTH = 100
@@ -25,6 +25,18 @@ def render(record: Record) -> str:
     if record.profile is not None:
         parts += ["", *_operators(record.profile)]
     return "\n".join(_plain(part) for part in parts)
+
+
+def comparison(found: Mapping[str, Mapping[str, float | None]]) -> str:
+    """The figures of two records and their differences, as `edge.report.comparison.differences` gives them."""
+    writers = {"bytes": bytes_text, "median": time_text}
+    rows: list[tuple[str, ...]] = [("", "first", "second", "difference")]
+    for name, figure in found.items():
+        write = writers.get(name.rsplit("_", 1)[-1], "{:.4g}".format)
+        one, other = figure["first"], figure["second"]
+        numbers = ("–" if value is None else write(value) for value in (one, other))
+        rows.append((name.replace("_bytes", "").replace("_", " "), *numbers, change_text(one, other, write)))
+    return "\n".join(table(rows, "<>>>"))
 
 
 def _kinds(line: Timeline) -> list[str]:

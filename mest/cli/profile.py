@@ -21,13 +21,15 @@ class Command(Base):
     """Peak memory and time by operator and by kind: a table here, and in --out a page, pictures and files for viewers.
 
     Runs a few training steps of an artifact or of a state, which stay as they are. Given the record.json that any run
-    left, it runs nothing and draws the same table, picture and page from it.
+    left, it runs nothing and draws the same table, picture and page from it; given two of them, it draws what changed
+    from the first to the second, as comparison.html.
     """
 
     name = "profile"
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("artifact", type=Path, metavar="ART|STATE|RECORD", help="what to profile, or a record.json")
+        parser.add_argument("other", type=Path, nargs="?", metavar="RECORD", help="another record.json to compare with")
         parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the directory to write into")
         parser.add_argument("--data", help="images to train on (default: noise, which takes the same time and memory)")
         parser.add_argument("--steps", type=int, default=10, help="steps to time (default 10)")
@@ -35,6 +37,8 @@ class Command(Base):
         within_budget.add_pins(parser)
 
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
+        if args.other is not None:
+            return self._compare(args)
         if args.artifact.is_file():
             drawn = tuple(name for name in given(args) if name not in DRAWN_WITH)
             over = f"{args.artifact} is the record of a run that is over; leave it out"
@@ -47,6 +51,23 @@ class Command(Base):
             raise Stopped(f"stopped early; {args.out} holds the report of the steps so far")
         result = {**summary(record), "files": {name: str(path) for name, path in paths.items()}}
         return result if args.artifact.is_file() else within_budget.judged(result, context)
+
+    def _compare(self, args: argparse.Namespace) -> dict[str, Any]:
+        from edge.errors import InputError
+        from edge.report.comparison import differences
+        from edge.report.files import write_comparison
+        from edge.report.record import read_record
+
+        for path in (args.artifact, args.other):
+            if path.is_dir():
+                raise InputError(f"{path}: a folder; two runs are compared by their record.json files")
+        drawn = tuple(name for name in given(args) if name not in DRAWN_WITH)
+        refuse_idle(
+            args, (Effect(drawn, lambda args: False, "two records are compared and nothing runs; leave it out"),)
+        )
+        first, second = read_record(args.artifact), read_record(args.other)
+        page = write_comparison(first, second, args.out)
+        return {"compared": differences(first, second), "files": {page.name: str(page)}}
 
     def _record(self, args: argparse.Namespace, context: Context) -> Record:
         from edge.report.record import read_record
@@ -70,6 +91,10 @@ class Command(Base):
         return profile(job, context.stop)
 
     def show(self, result: dict[str, Any]) -> str:
+        if "compared" in result:
+            from edge.report.terminal import comparison
+
+            return f"{comparison(result['compared'])}\n\nReport: {result['files']['comparison.html']}"
         from edge.report import terminal
         from edge.report.record import read_record
 

@@ -166,6 +166,15 @@ def test_a_record_is_drawn_again_without_running_anything(
     for name in FILES:
         assert (first / name).read_bytes() == (second / name).read_bytes()
     assert "Where did the memory go?" in capsys.readouterr().out
+    pair = [str(folder / "record.json") for folder in (first, second)]
+    assert main(["profile", *pair, "--out", str(tmp_path / "both"), "--json"]) == 0
+    compared = json.loads(capsys.readouterr().out)
+    assert compared["compared"]["planned_peak_bytes"]["difference"] == 0
+    assert [path.name for path in (tmp_path / "both").iterdir()] == ["comparison.html"]
+    assert main(["profile", str(first), pair[1], "--out", str(tmp_path / "both")]) == 2
+    assert "a folder; two runs are compared by their record.json files" in capsys.readouterr().err
+    assert main(["profile", *pair, "--out", str(tmp_path / "both"), "--steps", "3"]) == 2
+    assert "--steps: two records are compared and nothing runs" in capsys.readouterr().err
 
 
 @needs_native
