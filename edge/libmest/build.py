@@ -106,6 +106,26 @@ def build_runner(target: Path, library: Path | None = None, command: Sequence[st
         target.chmod(0o755)
 
 
+def build_for_apps(folder: Path, command: Sequence[str], archiver: Sequence[str]) -> list[Path]:
+    """Write libmest.a, libmest.so and libmest.h to a folder; the files. Raises BuildError with the compiler's words."""
+    flags, strip = _flags(())
+    command = [*command, "-g0"]  # zig describes every object to debuggers unless told otherwise
+    with tempfile.TemporaryDirectory(prefix="mest-build-") as made:
+        work = Path(made)
+        objects = _library_objects(command, flags, work)[1]
+        for source in sorted((HERE / "src" / CORE).glob("*.c")):
+            out = str(work / f"{CORE}-{source.stem}.o")
+            _run([*command, *FLAGS_RUNNER, "-fvisibility=hidden", "-c", str(source), "-o", out])
+            objects.append(out)
+        _run([*archiver, "rcs", str(work / "libmest.a"), *objects])
+        # An app that asks for the library finds it by this name beside its other ones.
+        _run([*command, *objects, *LINK, *strip, "-Wl,-soname,libmest.so", "-o", str(work / "libmest.so")])
+        built = [work / "libmest.a", work / "libmest.so", HERE / "include" / "libmest.h"]
+        for file in built:
+            _put(file, folder / file.name)
+    return [folder / file.name for file in built]
+
+
 def build_core(target: Path, library: Path) -> None:
     """Compile and link what lies behind include/libmest.h to a shared library over the engine's, for tests here.
 

@@ -8,12 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-from edge.libmest import build
+from edge.libmest import build, library
 
 HEADER = build.HERE / "include" / "libmest.h"
 KINDS = {"size_t": ctypes.c_size_t, "double": ctypes.c_double, "int32_t": ctypes.c_int32, "int64_t": ctypes.c_int64}
 NUMBERS = {"uint8": 0, "int16": 1, "float32": 2}
+
+
+@pytest.fixture(scope="session")
+def core(tmp_path_factory) -> Path:
+    """The library, over the engine that Python has."""
+    target: Path = tmp_path_factory.mktemp("core") / "libmest-core.so"
+    try:
+        build.build_core(target, library.PATH)
+    except build.BuildError as error:
+        pytest.skip(f"needs a C compiler: {error}")
+    return target
 
 
 def struct(name: str) -> type[ctypes.Structure]:

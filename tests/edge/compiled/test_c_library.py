@@ -8,27 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from c_library import Callback, Model, Progress, settings
+from c_library import Callback, Model, Progress, core, settings  # noqa: F401 - a fixture
 from compiled_example import Compiled, compiled, mest_run, run  # noqa: F401 - a fixture
 from native_artifact import write_artifact, write_images
 from native_networks import resnet
 
-from edge.libmest import build, library
+from edge.libmest import library
 from edge.plan.search import Request
 
 pytestmark = pytest.mark.skipif(not library.available()[0], reason=f"needs the library: {library.available()[1]}")
 BATCH, SAMPLES = 8, 29
-
-
-@pytest.fixture(scope="module")
-def core(tmp_path_factory) -> Path:
-    """The library, over the engine that Python has."""
-    target = tmp_path_factory.mktemp("core") / "libmest-core.so"
-    try:
-        build.build_core(target, library.PATH)
-    except build.BuildError as error:
-        pytest.skip(f"needs a C compiler: {error}")
-    return target
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +32,7 @@ def example(tmp_path_factory) -> Compiled:
 
 
 @pytest.fixture
-def opened(core: Path, example: Compiled) -> Iterator[Callable[[], Model]]:
+def opened(core: Path, example: Compiled) -> Iterator[Callable[[], Model]]:  # noqa: F811
     """Opens the plan from its bytes."""
     models: list[Model] = []
 
@@ -137,7 +126,7 @@ def test_steps_of_any_size_outside_of_a_run(opened, arrays) -> None:
     assert model.state() == kept  # a refusal changes nothing
 
 
-def test_every_fault_is_returned(core: Path, example: Compiled, opened, arrays, tmp_path: Path) -> None:
+def test_every_fault_is_returned(core: Path, example: Compiled, opened, arrays, tmp_path: Path) -> None:  # noqa: F811
     """With the exit code of the commands and one line; nothing ends the process."""
     images, labels = arrays
     rate, none = ctypes.c_double(0.1), ctypes.c_int64(0)
