@@ -135,8 +135,11 @@ def _layers(
         return layers_of_masks(copied, masks_of(module) if masks is None else masks, scheme)
     if masks is not None:
         raise InputError("give either a sparsifier or masks")
-    if sparsifier.model is not module:
-        raise InputError("the sparsifier holds another model than this one; give the model that it was made with")
+    if not sparsifier.holds(module):
+        raise InputError(
+            "the sparsifier holds another model than this one; give the model that it was made with, or an average of"
+            " it that was given to attach_average"
+        )
     described = ((layer.name, layer.scheme, layer.target_sparsity) for layer in sparsifier.layers())
     return checked_layers(copied, described, sparsifier.masks)
 

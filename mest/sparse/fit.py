@@ -8,16 +8,19 @@ import torch
 from torch import nn
 
 from mest.errors import InputError
+from mest.sparse.averages import Averages
 from mest.sparse.held import HeldLayers
 from mest.sparse.inner_optimizers import optimizers_in
+from mest.sparse.parameters import sharding
 
 
 class Fit:
     """Looks at names, parameters and weights. What does not fit is refused until it does."""
 
-    def __init__(self, model: nn.Module, held: HeldLayers) -> None:
+    def __init__(self, model: nn.Module, held: HeldLayers, averages: Averages) -> None:
         self._model = model
         self._held = held
+        self._averages = averages
         #: nonzeros of the weights that a restored state was saved with, until a model with them was seen
         self.expected: dict[str, int] = {}
 
@@ -32,7 +35,13 @@ class Fit:
 
     def problem(self) -> str | None:
         """The first thing that does not fit, in one line; None if all does, and then a restored state is settled."""
-        problem = self._of_names() or self._of_weights() or self._of_restored()
+        problem = (
+            sharding(self._model)
+            or self._of_names()
+            or self._of_weights()
+            or self._of_restored()
+            or self._averages.problem()
+        )
         if problem is None:
             self.expected = {}
         return problem

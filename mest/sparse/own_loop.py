@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -44,13 +45,15 @@ def sparsify(
     score: str | Score | None = None,
     growth: str | Growth | None = None,
     seed: int = 0,
+    state: Mapping[str, Any] | None = None,
 ) -> Sparsifier:
     """The sparsifier that holds `model` sparse in every step of `optimizer`; call its `start_epoch` and `finish`.
 
     Give `sparsity` or `profile`, as `select_targets` reads them, with scheme block by default, and `classifier` and
     `dense` where its guesses are wrong; or `masks` by weight name, such as `masks_of(model)`, which it starts with as
     they are: they say which layers are sparse and how much, and are of scheme irregular unless another is given. The
-    other options are those of `make_schedule`.
+    other options are those of `make_schedule`. To resume with a model whose weights are loaded already, give the
+    sparsifier's `state` of that checkpoint; then no weight is touched.
     Raises InputError, all problems with the layers at once, and has then changed nothing.
     """
     taken = {"a sparsity": sparsity is not None, "a profile": profile is not None, "method dense": method == "dense"}
@@ -88,12 +91,15 @@ def sparsify(
             dense=dense,
         )
         _check_optimizer(optimizer, model, targets, schedule)
-        return Sparsifier(model, targets, schedule, score=score, growth=growth, seed=seed).attach(optimizer)
+        sparsifier = Sparsifier(model, targets, schedule, score=score, growth=growth, seed=seed, state=state)
+        return sparsifier.attach(optimizer)
     with made_permanent(model):
         first = check_masks(model, masks)
         targets = targets_of(model, first, scheme or "irregular")
         _check_optimizer(optimizer, model, targets, schedule)
-        sparsifier = Sparsifier(model, targets, schedule, score=score, growth=growth, seed=seed, masks=first)
+        sparsifier = Sparsifier(
+            model, targets, schedule, score=score, growth=growth, seed=seed, masks=first, state=state
+        )
         return sparsifier.attach(optimizer)
 
 

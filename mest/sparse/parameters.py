@@ -7,24 +7,40 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.optim.swa_utils import AveragedModel
 
 from mest.errors import InputError
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _CONVOLUTIONS = {nn.Conv1d: 3, nn.Conv2d: 4, nn.Conv3d: 5} | dict(zip(_TRANSPOSED, (3, 4, 5), strict=True))
+_SHARDING = ("FullyShardedDataParallel", "FSDPModule")
 _RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 def bare(model: nn.Module) -> nn.Module:
-    """The model itself, out of DistributedDataParallel, DataParallel and torch.compile."""
+    """The model itself, out of DistributedDataParallel, DataParallel, AveragedModel and torch.compile."""
     while True:
-        if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
+        if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel | AveragedModel):
             model = model.module
         elif "_orig_mod" in model._modules:
             model = model.get_submodule("_orig_mod")
         else:
             return model
+
+
+def sharding(model: nn.Module) -> str | None:
+    """Why a model whose parameters are cut up over processes cannot be sparse; None if they are whole.
+
+    FSDP is known by its classes' names: importing them would cost every program that has none of it.
+    """
+    kinds = {f"{kind.__module__}.{kind.__name__}" for module in model.modules() for kind in type(module).__mro__}
+    if not any(kind.startswith("torch.distributed.") and kind.rpartition(".")[2] in _SHARDING for kind in kinds):
+        return None
+    return (
+        "the model is sharded by FSDP, and a mask needs the whole weight: part of a layer can be neither ranked nor"
+        " counted; use DistributedDataParallel, where every process holds whole weights"
+    )
 
 
 def weight_dimensions(module: nn.Module) -> int:
@@ -42,8 +58,11 @@ def is_transposed(module: nn.Module) -> bool:
 def owned_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, nn.Parameter]]:
     """Every parameter where a module holds it, in module order: full name, module, name in it, the parameter.
 
-    A parameter that several modules share comes once for each. Raises InputError for one without a shape as yet.
+    A parameter that several modules share comes once for each. Raises InputError for one without a shape as yet, and
+    for a sharded model.
     """
+    if problem := sharding(model):
+        raise InputError(problem)
     for prefix, module in bare(model).named_modules():
         for own, parameter in module._parameters.items():
             if parameter is None:

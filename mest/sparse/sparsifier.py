@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mest.errors import InputError
+from mest.sparse.averages import Averages
 from mest.sparse.decimals import whole_number
 from mest.sparse.fit import Fit, not_finite, optimizers_of
 from mest.sparse.gradients import Gradients
@@ -25,6 +26,7 @@ from mest.sparse.schedule import Schedule
 from mest.sparse.schemes.scheme import Scheme
 from mest.sparse.score import Score, parse_score
 from mest.sparse.sparsifier_state import SparsifierState, read_state
+from mest.sparse.state_in_optimizer import StateInOptimizer
 from mest.sparse.upkeep import Upkeep
 
 
@@ -61,9 +63,11 @@ class Sparsifier:
         growth: str | Growth | None = None,
         seed: int = 0,
         masks: Mapping[str, Tensor] | None = None,
+        state: Mapping[str, Any] | None = None,
     ) -> None:
         """`score` and `growth` default to what the schedule's method prescribes; layers in `masks` begin with those.
 
+        With a `state` the model has the weights of its checkpoint already, and the run continues from there.
         Raises InputError: all problems.
         """
         self.model = bare(model)
@@ -83,9 +87,15 @@ class Sparsifier:
         self._held = HeldLayers({name: self.model.get_parameter(name) for name in self.targets})
         self.masks: dict[str, Tensor] = self._held.masks
         self._gradients = Gradients(self._held)
-        self._fit = Fit(self.model, self._held)
+        self._averages = Averages(self._held)
+        self._fit = Fit(self.model, self._held, self._averages)
         self._upkeeps: list[Upkeep] = []
+        self._saved_with: list[StateInOptimizer] = []
         self._generator = torch.Generator().manual_seed(int(seed))
+        if state is not None:
+            self._take(read_state(state, self._identity(), self._held.weights))
+            self._fit.check()
+            return
         # Everything that can be refused comes before the first weight is touched.
         first = {
             name: masks[name].to(self._held.weights[name].device, torch.bool, copy=True)
@@ -110,11 +120,34 @@ class Sparsifier:
         self._listen()
         return self
 
+    def attach_average(self, average: nn.Module) -> Sparsifier:
+        """This sparsifier, which from now on keeps a copy of averaged weights as sparse as the model.
+
+        Give what holds it (`torch.optim.swa_utils.AveragedModel`, timm's `ModelEmaV3`) or the copy itself. Without
+        this, an average keeps a share of every weight that mutations remove. Raises InputError if it is of another
+        model.
+        """
+        self._averages.add(average, self.model)
+        return self
+
+    def save_with(self, optimizer: torch.optim.Optimizer) -> Sparsifier:
+        """This sparsifier, whose state from now on is part of `optimizer.state_dict()` and loaded with it.
+
+        For programs whose checkpoints hold a model and an optimizer and nothing else. Raises InputError if this
+        optimizer's state can carry nothing else.
+        """
+        self._saved_with.append(StateInOptimizer(optimizer, self.state_dict, self.load_state_dict))
+        return self
+
     def detach(self) -> None:
-        """Lets go of all optimizers and gradients."""
+        """Lets go of all optimizers, averages and gradients."""
         for upkeep in self._upkeeps:
             upkeep.detach()
+        for saved_with in self._saved_with:
+            saved_with.detach()
         self._upkeeps.clear()
+        self._saved_with.clear()
+        self._averages.models.clear()
         self._gradients.release()
 
     def start_epoch(self, epoch: int) -> Mutation | None:
@@ -144,6 +177,10 @@ class Sparsifier:
         return mutation
 
     # --- what it holds ---
+
+    def holds(self, model: nn.Module) -> bool:
+        """True for the model that it was made with, wrapped or not, and for averages of it that it keeps sparse."""
+        return any(bare(model) is one for one in (self.model, *self._averages.models))
 
     @property
     def at_target(self) -> bool:
@@ -201,14 +238,16 @@ class Sparsifier:
 
         Raises InputError if the state is of other layers, another schedule or other rules, DamagedError if it is none.
         """
-        read = read_state(state, self._identity(), self._held.weights)
-        self._held.take(read.masks)
-        self._gradients.restore(read.gradients)
-        self._generator.set_state(read.generator)
-        self.epoch, self.finished = read.epoch, read.finished
-        self._fit.expect(read.nonzeros)
-        self._held.forget_versions()
+        self._take(read_state(state, self._identity(), self._held.weights))
         self._listen()
+
+    def _take(self, state: SparsifierState) -> None:
+        self._held.take(state.masks)
+        self._gradients.restore(state.gradients)
+        self._generator.set_state(state.generator)
+        self.epoch, self.finished = state.epoch, state.finished
+        self._fit.expect(state.nonzeros)
+        self._held.forget_versions()
 
     def _identity(self) -> dict[str, Any]:
         """What must be equal for a state to be continued."""
@@ -280,6 +319,8 @@ class Sparsifier:
         self._held.take(masks)
         self._held.zero_removed(list(masks), [self._held.weights[name].data for name in masks])
         self._held.remember_versions(masks)
+        self._averages.clear(masks)
+        torch.clear_autocast_cache()  # it has copies of the weights as they were, for the rest of a region
         if not self.growth.needs_dense_gradient:
             self._gradients.clear()
         for upkeep in self._upkeeps:
@@ -312,6 +353,8 @@ class Sparsifier:
         """Raises InputError unless names, parameters, weights and optimizers belong together, in every process."""
         for upkeep in self._upkeeps:
             upkeep.refresh()
+        for saved_with in self._saved_with:
+            saved_with.refresh()
         trained = [name for upkeep in self._upkeeps for name in upkeep.layers]
         problem = (self._fit.loose(trained) if attached else None) or self._fit.problem()
         if problem is None and self._gradients.unapplied and self._held.touched(trained):
