@@ -17,6 +17,7 @@ import base64
 import json
 import re
 import time
+import tracemalloc
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ from typing import Any
 
 from bench.browser import browser
 from bench.circumstances import circumstances
+from edge.report.files import write_report
+from edge.report.record import read_record
 
 QUERIES = {  # what Perfetto's own trace processor makes of the file
     "errors": "select coalesce(sum(value), 0) as n from stats where severity in ('error', 'data_loss')",
@@ -65,12 +68,27 @@ def main() -> None:
     args = parser.parse_args()
     out = args.out or args.report
     out.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"drawing": drawing(args.report / "record.json")}
     if args.perfetto:
         found["perfetto"] = in_perfetto(args.perfetto, args.report / "trace.json", out)
     if args.memory_viz and args.d3:
         found["memory_viz"] = in_memory_viz(args.memory_viz, args.d3, args.report / "memory.pickle", out)
     print(json.dumps({**circumstances(), **found}, indent=1))
+
+
+def drawing(path: Path) -> dict[str, Any]:
+    """What the files of a report take to draw: bytes, processor time, and the most that Python held meanwhile."""
+    record = read_record(path)
+    with TemporaryDirectory() as folder:
+        started = time.process_time()
+        paths = write_report(record, Path(folder))
+        seconds = time.process_time() - started
+        sizes = {name: made.stat().st_size for name, made in paths.items()}
+        tracemalloc.start()
+        write_report(record, Path(folder))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return {"bytes": sizes, "processor_ms": round(1000 * seconds, 1), "python_peak_bytes": peak}
 
 
 def in_perfetto(wheel: Path, trace: Path, out: Path) -> dict[str, Any]:

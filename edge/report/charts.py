@@ -34,10 +34,11 @@ class Bar:
 
 @dataclass(frozen=True)
 class Series:
-    """A named curve of (x, y) points in ascending x."""
+    """A named curve of (x, y) points in ascending x; dots alone where nothing is known between them."""
 
     name: str
     points: tuple[tuple[float, float], ...]
+    joined: bool = True
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,8 @@ def curves(
         path = "".join(
             f"{'L' if place else 'M'}{frame.x(x):.1f} {frame.y(y):.1f}" for place, (x, y) in enumerate(one.points)
         )
-        parts.append(tag("path", d=path, class_=f"line{index}", stroke_linejoin="round"))
+        if one.joined:
+            parts.append(tag("path", d=path, class_=f"line{index}", stroke_linejoin="round"))
         for x, y in one.points if len(one.points) <= 40 else one.points[-1:]:
             parts.append(tag("circle", cx=frame.x(x), cy=frame.y(y), r=3, class_=f"dot{index}"))
         parts.append(tag("path", d=f"M{at:.1f} 18h18", class_=f"line{index}"))

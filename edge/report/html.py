@@ -56,7 +56,7 @@ dt{font-weight:600;margin-top:.7rem}dd{margin:0}
 .pairs img{width:100%;display:block;image-rendering:pixelated;border-radius:6px;border:1px solid var(--grid)}
 code,pre{font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:.88em}
 pre{background:var(--card);padding:12px 14px;border-radius:10px;white-space:pre-wrap}
-pre code{display:block;user-select:all;padding:3px 0}
+pre code{display:block;user-select:all;padding:3px 0}pre span{white-space:nowrap}
 blockquote{margin:.5rem 0 1rem;padding:10px 16px;border-left:5px solid var(--mark);background:var(--card);
 border-radius:10px}
 :focus-visible{outline:3px solid var(--plain);outline-offset:2px}
@@ -118,7 +118,13 @@ def quote(text: str) -> str:
 
 def commands(lines: Iterable[str]) -> str:
     """Lines for a shell, each selected whole by a click; long ones wrap."""
-    return f"<pre>{''.join(f'<code>{escape(line)}</code>' for line in lines)}</pre>"
+    return f"<pre>{''.join(f'<code>{_words(line)}</code>' for line in lines)}</pre>"
+
+
+def _words(line: str) -> str:
+    """A command whose options are never broken behind their hyphens."""
+    words = line.split(" ")
+    return " ".join(f"<span>{escape(word)}</span>" if word.startswith("-") else escape(word) for word in words)
 
 
 def cards(found: Iterable[Fact]) -> str:

@@ -159,11 +159,14 @@ def learning(training: Training) -> str:
         parts.append(html.figure(draw, "Mean loss of each batch before its update; lower is better."))
     held_out = tuple((float(p.epoch), p.accuracy) for p in training.epochs if p.accuracy is not None)
     fitted = tuple((float(p.epoch), p.train_accuracy) for p in training.epochs if p.train_accuracy is not None)
-    lines = [Series(name, points) for name, points in (("Held-out", held_out), ("Training", fitted)) if points]
+    ends = _ends(training)
+    lines = [Series("Held-out", held_out or ends, joined=bool(held_out)), Series("Training", fitted)]
+    lines = [line for line in lines if line.points]
     if any(len(line.points) > 1 for line in lines):
         axis = share_axis if metric.is_share else write
         draw = partial(curves, lines, f"{metric.title} over the epochs", "epoch", axis)
-        parts.append(html.figure(draw, metric.meaning))
+        dots = " Held-out samples were judged before the first epoch and after the last one." if not held_out else ""
+        parts.append(html.figure(draw, metric.meaning + dots * bool(ends)))
     rows = [
         ("Steps", f"{training.step_count:,}"),
         ("Time per step (median)", reading_text(training.step_ms_median, time_text)),
@@ -182,6 +185,14 @@ def learning(training: Training) -> str:
     if training.stopped_early is not None:
         rows.append(("Stopped early", training.stopped_early))
     return html.section("Training", *parts, html.table(("", "Value"), rows, numbers=1))
+
+
+def _ends(training: Training) -> tuple[tuple[float, float], ...]:
+    """The score on held-out samples before the first epoch and after the last, where both were taken."""
+    before, after = training.accuracy_before.value, training.accuracy_after.value
+    if before is None or after is None or not training.epochs:
+        return ()
+    return ((0.0, float(before)), (float(training.epochs[-1].epoch), float(after)))
 
 
 def _further(training: Training) -> list[tuple[str, str]]:

@@ -167,7 +167,9 @@ def _at_rest(one: Contender) -> str:
     if one.peak_bytes is None or one.baseline_bytes is None:
         return f"{one.name}{build}: not measured."
     added = bytes_text(one.peak_bytes - one.baseline_bytes)
-    return f"{one.name}{build} holds {bytes_text(one.baseline_bytes)} at rest, and fine-tuning adds {added}."
+    share = percent_text(one.baseline_bytes / one.peak_bytes) if build and one.peak_bytes else ""
+    own = f": {share} of its peak is this build before any work" if share else ""
+    return f"{one.name}{build} holds {bytes_text(one.baseline_bytes)} at rest, and fine-tuning adds {added}{own}."
 
 
 def _refused(road: Road) -> str:

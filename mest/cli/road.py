@@ -61,7 +61,10 @@ def won(walked: Walk) -> str:
     before, after = tuned["accuracy_before"], walked.result("eval")["accuracy"]
     faster = pytorch["step_ms_median"] / tuned["step_ms_median"]
     peak, theirs = tuned["measured_peak_bytes"], pytorch["measured_peak_bytes"]
-    memory = f"{theirs / peak:.0f} times less memory ({bytes_text(peak)})" if peak else "memory that was not measured"
+    rest = pytorch["baseline_bytes"]
+    resting = f"; of PyTorch's {bytes_text(theirs)}, its build for CUDA holds {bytes_text(rest)} at rest"
+    size = f"{bytes_text(peak)}{resting if pytorch['torch_cuda'] and rest else ''}"
+    memory = f"{theirs / peak:.0f} times less memory ({size})" if peak else "memory that was not measured"
     return (
         f"Fine-tuned with {memory} and {faster:.1f} times faster than PyTorch on the same processor; "
         f"accuracy on {walked.settings.scenario.new} went from {percent_text(before)} to {percent_text(after)}."
@@ -85,14 +88,18 @@ def _manifest(walked: Walk) -> dict[str, Any]:
 
 
 def _record(walked: Walk) -> Record:
-    """The record of fine-tuning with the times by operator of the profile.
+    """The record of fine-tuning with the times by operator of the profile, and what it says of the same plan.
 
     Its peak is the one that the command printed as its last act: writing the record takes memory too.
     """
     from edge.report.record import Reading, read_record
 
     record = read_record(walked.path(script.STATE) / "record.json")
-    record = replace(record, profile=read_record(walked.path(script.PROFILE) / "record.json").profile)
+    profiled = read_record(walked.path(script.PROFILE) / "record.json")
+    record = replace(record, profile=profiled.profile)
+    if profiled.plan.buffers == record.plan.buffers:  # the same plan, of which a profile says more
+        more = {name: getattr(profiled.plan, name) for name in ("uses", "alternatives")}
+        record = replace(record, plan=replace(record.plan, **more))
     peak = walked.result("finetune")["measured_peak_bytes"]
     if peak is None:
         return record

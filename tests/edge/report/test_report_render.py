@@ -22,8 +22,8 @@ from edge.report.files import write_report
 from edge.report.linked import script
 from edge.report.moments import timeline
 from edge.report.numbers import bytes_text, time_text
-from edge.report.page import render
-from edge.report.record import Plan, Profile, Reading, Record
+from edge.report.page import learning, render
+from edge.report.record import EpochPoint, Plan, Profile, Reading, Record
 from edge.report.svg import Drawing, ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -122,6 +122,20 @@ def test_a_record_without_training_and_profile_still_makes_a_page() -> None:
     bare = replace(RECORD, training=None, profile=None, budget_bytes=None, versions={}, board={})
     assert "<h2>Training</h2>" not in render(bare)
     assert "How much memory did it take?" in terminal.render(bare)
+
+
+def test_held_out_samples_have_their_place_beside_the_curve_of_training() -> None:
+    """Judged before and after alone, they are two dots without a line between them; judged each epoch, a curve."""
+    assert RECORD.training is not None
+    epochs = tuple(EpochPoint(epoch, 1.0, None, 0.6 + epoch / 10) for epoch in (1, 2))
+    found = learning(replace(RECORD.training, epochs=epochs)).replace("\u00a0", " ")
+    wide = found[found.rindex('<div class="wide">') : found.rindex('<div class="narrow">')]
+    assert "Held-out: 75 %" in wide
+    assert wide.count('class="dot0"') == wide.count('class="dot1"') == 2
+    assert len(re.findall(r'<path d="[^"]*" class="line0"', wide)) == 1  # that of the legend
+    assert len(re.findall(r'<path d="[^"]*" class="line1"', wide)) == 2
+    assert "before the first epoch and after the last one" in found
+    assert "before the first epoch" not in learning(RECORD.training)
 
 
 def test_an_empty_plan_and_strange_board_facts_still_make_a_page() -> None:
