@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define LIBMEST_VERSION_MAJOR 1
-#define LIBMEST_VERSION_MINOR 0
+#define LIBMEST_VERSION_MINOR 1
 #define LIBMEST_VERSION_PATCH 0
 
 #define LIBMEST_API __attribute__((visibility("default")))
@@ -135,6 +135,10 @@ LIBMEST_API int libmest_use_samples(LibmestModel *model, const LibmestSamples *s
 /* How many are in use, how many of them are marked as test (0 before libmest_prepare), and whether the file ends within a
  * sample, which is left out. Each may be NULL. */
 LIBMEST_API int libmest_used(const LibmestModel *model, int64_t *samples, int64_t *test, int *cut);
+
+/* Adds samples with labels to the end of a data file, which is begun if there is none; `in_all`: how many it then holds, may be
+ * NULL. Each is on the disk before the next; where power is lost, one that is not whole is left out by whoever reads. */
+LIBMEST_API int libmest_collect_path(LibmestModel *model, const char *path, const LibmestSamples *samples, int64_t *in_all);
 
 /* Asks for all memory, reads the weights and checks every step. `most_samples`: of what may come into use later. */
 LIBMEST_API int libmest_prepare(LibmestModel *model, int purpose, int64_t most_samples);

@@ -10,7 +10,7 @@ enum { HOLD_OUT_KEY = 1, AUGMENT_KEY = 3, CROP_PADDING = 4 }; /* edge/data/batch
 
 static const int64_t number_bytes[MEST_NUMBERS] = {1, 2, 4};
 
-int mest_data_open(Data *data, const Plan *plan) {
+int mest_data_head(Data *data, const Plan *plan) {
     const MestPlan *p = &plan->head;
     MestData *h = &data->head;
     Fault *f = data->fault;
@@ -28,11 +28,16 @@ int mest_data_open(Data *data, const Plan *plan) {
     if (h->record_bytes != (int64_t)sizeof(MestSample) + (data->sample_bytes + 7) / 8 * 8)
         return mest_fault(f, DAMAGED, "%s: has records of another size than its samples; pack the data again", name);
     data->samples = (nbytes - (int64_t)sizeof *h) / h->record_bytes;
-    if (data->samples < 1) return mest_fault(f, BAD_INPUT, "%s: holds no whole sample", name);
     if (data->samples > INT32_MAX)
         return mest_fault(f, BAD_INPUT, "%s: holds %lld samples; allowed are %d", name, (long long)data->samples, INT32_MAX);
     data->cut = (nbytes - (int64_t)sizeof *h) % h->record_bytes != 0;
     return DONE;
+}
+
+int mest_data_open(Data *data, const Plan *plan) {
+    const int wrong = mest_data_head(data, plan);
+    if (wrong || data->samples) return wrong;
+    return mest_fault(data->fault, BAD_INPUT, "%s: holds no whole sample", data->source.name);
 }
 
 int mest_data_of_samples(Data *data, const Plan *plan, const LibmestSamples *samples) {

@@ -14,7 +14,10 @@ typedef struct {
     int cut;                /* the file ends within a sample, which is left out */
 } Data;
 
-/* Reads the head of `data->source`; a fault where it is damaged, or of samples that the plan does not take. */
+/* Reads the head of `data->source` and counts its whole samples, if any; a fault where it is damaged, or of samples that the
+ * plan does not take. */
+int mest_data_head(Data *data, const Plan *plan);
+/* The same; without a sample it is a fault. */
 int mest_data_open(Data *data, const Plan *plan);
 /* The same of samples in memory, whose labels are looked at too: a plan for images takes pixels of uint8. */
 int mest_data_of_samples(Data *data, const Plan *plan, const LibmestSamples *samples);

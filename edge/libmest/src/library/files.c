@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -56,6 +57,28 @@ static void flush_folder(const char *path) {
     if (folder < 0) return;
     fsync(folder);
     close(folder);
+}
+
+int mest_file_extend(const char *path, LibmestSource *source) {
+    struct stat found;
+    const int fresh = !mest_file_exists(path), fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (fd < 0) return -1;
+    if (flock(fd, LOCK_EX) || fstat(fd, &found)) {
+        close(fd);
+        return -1;
+    }
+    if (fresh) flush_folder(path);
+    *source = (LibmestSource){read_file, (void *)(intptr_t)fd, found.st_size, path};
+    return fd;
+}
+
+int mest_file_append(int fd, const void *bytes, size_t count, int64_t offset) {
+    const char *from = bytes;
+    if (lseek(fd, (off_t)offset, SEEK_SET) >= 0 && write_all(fd, from, count - 1) && !fsync(fd) && write_all(fd, from + count - 1, 1) &&
+        !fsync(fd))
+        return 0;
+    const int wrong = errno;
+    return ftruncate(fd, (off_t)offset) ? errno : wrong;
 }
 
 int mest_file_replace(const char *path, const void *head, size_t head_bytes, const void *body, size_t body_bytes) {

@@ -24,6 +24,7 @@ LibmestModel *mest_handle(void);
 void mest_give(void *into, const void *found, size_t found_bytes);
 /* A fault unless all memory was asked for, for training if it `trains`. Empties the message. */
 int mest_need(LibmestModel *model, int trains);
+int mest_need_open(LibmestModel *model);
 /* The same, and that samples are in use. */
 int mest_need_samples(LibmestModel *model, int trains);
 /* The head of the state, sealed, of weights that are finite. */

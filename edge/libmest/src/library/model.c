@@ -42,13 +42,13 @@ void libmest_close(LibmestModel *m) {
 
 const char *libmest_message(const LibmestModel *m) { return m ? m->fault.line : "no memory for a handle"; }
 
-static int need_open(LibmestModel *m) {
+int mest_need_open(LibmestModel *m) {
     m->fault.line[0] = 0;
     return m->opened ? DONE : mest_fault(&m->fault, BAD_INPUT, "no plan is open; open one");
 }
 
 int mest_need(LibmestModel *m, int trains) {
-    const int wrong = need_open(m);
+    const int wrong = mest_need_open(m);
     if (wrong || (m->prepared && m->trains >= trains)) return wrong;
     return mest_fault(&m->fault, BAD_INPUT, "not prepared for %s; call libmest_prepare first", trains ? "training" : "predicting");
 }
@@ -118,7 +118,7 @@ static void forget_samples(LibmestModel *m) {
 }
 
 int mest_use_source(LibmestModel *m, const LibmestSource *data, void (*release)(void *)) {
-    int wrong = need_open(m);
+    int wrong = mest_need_open(m);
     if (wrong) {
         if (release) release(data->context);
         return wrong;
@@ -133,7 +133,7 @@ int mest_use_source(LibmestModel *m, const LibmestSource *data, void (*release)(
 int libmest_use(LibmestModel *m, const LibmestSource *data) { return mest_use_source(m, data, NULL); }
 
 int libmest_use_samples(LibmestModel *m, const LibmestSamples *samples) {
-    int wrong = need_open(m);
+    int wrong = mest_need_open(m);
     if (wrong) return wrong;
     forget_samples(m);
     if (!samples->labels) return mest_fault(&m->fault, BAD_INPUT, "samples: have no labels");
@@ -153,7 +153,7 @@ int libmest_used(const LibmestModel *m, int64_t *samples, int64_t *test, int *cu
 }
 
 int libmest_prepare(LibmestModel *m, int purpose, int64_t most_samples) {
-    int wrong = need_open(m);
+    int wrong = mest_need_open(m);
     if (wrong) return wrong;
     if (m->prepared) return mest_fault(&m->fault, BAD_INPUT, "is prepared already; close it and open it again");
     if ((purpose != LIBMEST_FOR_TRAINING && purpose != LIBMEST_FOR_PREDICTING) || most_samples < 0 || most_samples > INT32_MAX)

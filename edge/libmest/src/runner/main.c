@@ -14,6 +14,7 @@ static const struct {
     {"train", "train on a data file, and keep the run in a state", command_train},
     {"eval", "accuracy on a data file", command_eval},
     {"predict", "classes and scores for the samples of a data file", command_predict},
+    {"collect", "add samples to a data file, raw from standard input", command_collect},
     {"info", "what a compiled plan is", command_info},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -38,7 +39,7 @@ static void on_signal(int number) {
 static int help(FILE *out) {
     fputs("usage: mest-run COMMAND FILE.mest [--data FILE] [--state FILE] [OPTIONS] [--json]\n\n", out);
     for (int i = 0; i < COMMANDS; i++) fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].does);
-    fputs("\ntrain: --resume, --epochs N, --lr RATE, --seed N, --save-every STEPS, --quiet; predict: --top N\n", out);
+    fputs("\ntrain: --resume, --epochs N, --lr RATE, --seed N, --save-every STEPS, --quiet; predict: --top N;\ncollect: --label N, --test, --numbers KIND\n", out);
     return out == stdout ? DONE : BAD_INPUT;
 }
 
@@ -54,5 +55,5 @@ int main(int count, char **words) {
             const int code = commands[i].run(count - 2, words + 2);
             return fflush(stdout) && code == DONE ? BAD_INPUT : code;
         }
-    die(BAD_INPUT, "%s: no such command; allowed are train, eval, predict and info", words[1]);
+    die(BAD_INPUT, "%s: no such command; allowed are train, eval, predict, collect and info", words[1]);
 }

@@ -24,7 +24,14 @@ static double positive(const char *option, const char *text) {
 }
 
 static int is_switch(const char *option) {
-    return !strcmp(option, "--resume") || !strcmp(option, "--json") || !strcmp(option, "--quiet");
+    return !strcmp(option, "--resume") || !strcmp(option, "--json") || !strcmp(option, "--quiet") || !strcmp(option, "--test");
+}
+
+static int kind_of(const char *option, const char *text) {
+    static const char *const names[] = {"uint8", "int16", "float32"};
+    for (int i = 0; i < 3; i++)
+        if (!strcmp(text, names[i])) return i;
+    die(BAD_INPUT, "%s %s: must be uint8, int16 or float32", option, text);
 }
 
 static int takes_it(const char *takes, const char *option) {
@@ -37,12 +44,15 @@ static void set_switch(Options *o, const char *option) {
     o->resume |= !strcmp(option, "--resume");
     o->json |= !strcmp(option, "--json");
     o->quiet |= !strcmp(option, "--quiet");
+    o->test |= !strcmp(option, "--test");
 }
 
 static void set_value(Options *o, const char *option, const char *value) {
     if (!strcmp(option, "--data")) o->data = value;
     else if (!strcmp(option, "--state")) o->state = value;
     else if (!strcmp(option, "--top")) o->top = integer(option, value, 1, 1 << 16);
+    else if (!strcmp(option, "--label")) o->label = integer(option, value, 0, INT32_MAX);
+    else if (!strcmp(option, "--numbers")) o->numbers = kind_of(option, value);
     else if (!strcmp(option, "--epochs")) o->epochs = integer(option, value, 1, 1000000), o->has_epochs = 1;
     else if (!strcmp(option, "--seed")) o->seed = integer(option, value, INT64_MIN, INT64_MAX), o->has_seed = 1;
     else if (!strcmp(option, "--save-every")) o->save_every = integer(option, value, 1, INT32_MAX), o->has_save_every = 1;
@@ -50,7 +60,7 @@ static void set_value(Options *o, const char *option, const char *value) {
 }
 
 Options options_read(int count, char **words, const char *takes) {
-    Options o = {.top = 5};
+    Options o = {.top = 5, .label = -1};
     for (int i = 0; i < count; i++) {
         const char *word = words[i];
         if (*word != '-') {

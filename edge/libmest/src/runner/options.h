@@ -7,7 +7,8 @@
 typedef struct {
     const char *plan, *data, *state;
     int resume, json, quiet;
-    int64_t top;
+    int64_t top, label;
+    int test, numbers; /* of samples that are collected */
     /* Settings that were given, and whether. */
     int64_t epochs, seed, save_every;
     double learning_rate;
