@@ -165,7 +165,7 @@ OTHER = {  # another value for every option of a run; those that may change at -
     "--augment": "flip",
     "--hold-out": 0.3,
     "--mutate": "em",
-    "--mutate-every": 7,
+    "--mutate-every-steps": 7,
     "--gradient-weight": 0.5,
     "--patience": 3,
     "--drop-after": 1,
