@@ -23,6 +23,7 @@ from types import FrameType
 from typing import Any
 
 from mest.cli.command import Command, Context, Stopped
+from mest.cli.completion import ASKED, answer
 from mest.cli.siblings import stranger
 from mest.cli.spelling import option, setting
 from mest.cli.strict_json import strict_json
@@ -46,6 +47,7 @@ SUMMARIES = {
     "bundle": "one file that installs and runs offline on a board",
     "deploy": "install on boards over ssh, fine-tune there, bring the result home",
     "boards": "what the boards of a list are, have installed and are doing",
+    "completion": "what a shell reads to complete commands and options",
 }
 
 EXIT_INPUT = 2
@@ -141,6 +143,8 @@ def load(name: str) -> Command:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    if ASKED in os.environ:
+        answer()
     arguments = list(sys.argv[1:] if argv is None else argv)
     only = next((word for word in arguments if not word.startswith("-")), None)
     parser, words = build_parser(only), []
@@ -251,6 +255,7 @@ def _extra_for(module: str | None) -> str | None:
         "onnxscript": "export",
         "onnxruntime": "ort",
         "matplotlib": "plots",
+        "argcomplete": "completion",
         "PIL": "",
         "tqdm": "",
         "numpy": "",

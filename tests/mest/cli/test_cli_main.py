@@ -34,13 +34,13 @@ def run_with(monkeypatch: pytest.MonkeyPatch, work: Any, *flags: str) -> int:
 
 
 def test_help_lists_every_command() -> None:
-    """`mest --help` names all ten commands and costs no import of torch."""
+    """`mest --help` names all commands and costs no import of torch."""
     code = (
         "import sys; from mest.cli import main\ntry:\n main(['--help'])\nfinally:\n assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0
-    assert all(f"    {name} " in done.stdout for name in cli.SUMMARIES)
+    assert {*cli.SUMMARIES} <= {line.split()[0] for line in done.stdout.splitlines() if line.startswith("    ")}
 
 
 @pytest.mark.parametrize("name", sorted(cli.SUMMARIES))
