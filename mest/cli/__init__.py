@@ -144,7 +144,7 @@ def load(name: str) -> Command:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     if ASKED in os.environ:
-        answer()
+        answer(build_parser)
     arguments = list(sys.argv[1:] if argv is None else argv)
     only = next((word for word in arguments if not word.startswith("-")), None)
     parser, words = build_parser(only), []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from typing import Any
 
 from mest.cli.command import Command as Base
@@ -32,11 +33,9 @@ class Command(Base):
         return str(result["code"])
 
 
-def answer() -> None:
-    """Answer the shell with what may stand at the cursor, and end."""
+def answer(build_parser: Callable[[str | None], argparse.ArgumentParser]) -> None:
+    """Answer the shell with what may stand at the cursor, by the parser of the command typed so far, and end."""
     from argcomplete import autocomplete
-
-    from mest.cli import build_parser
 
     typed = os.environ.get("COMP_LINE", "").split()[1:]
     autocomplete(build_parser(next((word for word in typed if not word.startswith("-")), None)))
