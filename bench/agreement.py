@@ -33,11 +33,13 @@ from bench.circumstances import circumstances
 from edge.engines.native.engine import NativeEngine
 from edge.network import Network
 from edge.plan.choices import Choices, OptimizerChoice
+from edge.tasks.registry import CLASSIFICATION, TASKS
 from edge.weight.formats import decode
 from edge.weight.parameter import Parameter
 from export.artifact import Built, build, judge, write_ort
 from export.capture import capture
 from export.checks.observe import native_missing
+from export.graph import shapes
 from export.kept import cut
 from export.options import Options
 from export.ort.represent import OrtFiles
@@ -49,6 +51,7 @@ from mest.errors import InputError
 from mest.models import ModelSpec, build_model
 from mest.sparse import parse_scheme, select_targets
 from mest.sparse.counts import kept_units
+from mest.tasks.registry import TASKS as MODEL_TASKS
 
 INPUT, CLASSES = (3, 32, 32), 10
 MODELS = ("resnet32", "vgg19", "torchvision:mobilenet_v2")
@@ -86,10 +89,16 @@ CASES = (
 
 
 def make_source(
-    name: str, scheme: str, sparsity: float, input: tuple[int, int, int] = INPUT, classes: int = CLASSES
+    name: str,
+    scheme: str,
+    sparsity: float,
+    input: tuple[int, ...] = INPUT,
+    classes: int = CLASSES,
+    task: str = CLASSIFICATION.name,
 ) -> Source | None:
     """A model with fresh weights, sparse as `mest train --sparsity` would have it; None if the scheme fits no layer."""
-    model, form = build_model(ModelSpec(name, classes, input), seed=0).eval(), parse_scheme(scheme)
+    model = build_model(ModelSpec(name, classes, input, MODEL_TASKS[task]), seed=0).eval()
+    form = parse_scheme(scheme)
     layers = {}
     try:
         targets = select_targets(model, form, sparsity=sparsity).targets
@@ -105,7 +114,7 @@ def make_source(
             weight.mul_(mask)
         layers[path] = SparseLayer(path, form.name, 4 if form.name == "block" else None, sparsity, mask.numpy())
     names = tuple(str(number) for number in range(classes))
-    return Source(model, layers, input, names, {})
+    return Source(model, layers, input, names, {}, task=TASKS[task])
 
 
 def compare(name: str, case: Case, batch: int = 16, referee: Referee | None = None) -> dict[str, Any] | None:
@@ -136,7 +145,9 @@ def one_step(source: Source, built: Built, case: Case, files: OrtFiles, folder: 
     found = {}
     for seen in observed:
         weights = [
-            float(np.abs(value - cut(expected.updated[name], built.kept.get(name))).max(initial=0.0))
+            float(
+                np.abs(value - cut(expected.updated[name], built.kept.get(name)).reshape(value.shape)).max(initial=0.0)
+            )
             for name, value in seen.updated.items()
             if name in built.trained
         ]
@@ -193,8 +204,11 @@ class Referee:
         return self._taken[key]
 
 
-def _batches(batch: int, network: Network) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Ten batches of coarse patterns, one per class, under noise: pooled white noise alone is nearly constant."""
+def _batches(batch: int, network: Network, input: tuple[int, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Ten batches of coarse patterns, one per class, under noise: pooled white noise alone is nearly constant.
+
+    Samples are of the shape `input`; targets are the patterns' numbers, or noise of another task.
+    """
     generator = np.random.default_rng(7)
     channels, height, width = network.input
     patterns = generator.standard_normal((network.classes, channels, 4, 4))
@@ -202,7 +216,8 @@ def _batches(batch: int, network: Network) -> Iterator[tuple[np.ndarray, np.ndar
     for _ in range(STEPS):
         labels = generator.integers(0, network.classes, batch)
         images = patterns[labels] + 0.5 * generator.standard_normal((batch, *network.input))
-        yield images.astype(np.float32), labels
+        targets = labels if network.task.of_classes else network.task.noise(batch, network.output, generator)
+        yield images.astype(np.float32).reshape(batch, *input), targets
 
 
 def _torch_steps(source: Source, built: Built, masked: bool, batch: int, dtype: torch.dtype) -> Taken:
@@ -213,14 +228,18 @@ def _torch_steps(source: Source, built: Built, masked: bool, batch: int, dtype: 
     for path, module in model.named_modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.p = 0.0
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             biased[f"{path}.running_var"] = module.running_var.numpy().copy()
             module.register_forward_hook(_biased(biased, f"{path}.running_var"))
     trained = [parameters[name] for name in built.trained]
     optimizer = torch.optim.SGD(trained, RATE, OPTIMIZER.momentum, weight_decay=OPTIMIZER.weight_decay)
-    losses = []
-    for images, labels in _batches(batch, built.network):
-        loss = nn.functional.cross_entropy(model(torch.from_numpy(images).to(dtype)), torch.from_numpy(labels))
+    losses, task = [], MODEL_TASKS[built.network.task.name]
+    for images, labels in _batches(batch, built.network, source.input):
+        samples = torch.from_numpy(images).to(dtype)
+        wanted = task.against(samples, torch.from_numpy(labels))
+        outputs = model(samples)
+        answers = outputs if isinstance(outputs, torch.Tensor) else outputs[0]
+        loss = task.loss_sum(answers, wanted) / task.terms(wanted, batch, lambda counted: counted)
         optimizer.zero_grad()
         loss.backward()
         for path, mask in masks.items():
@@ -237,15 +256,17 @@ def _biased(kept: dict[str, np.ndarray], name: str) -> Any:
     """A hook that follows the running variance as onnxruntime has it, over n samples and not n − 1."""
 
     def hook(module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        variance = inputs[0].detach().var((0, 2, 3), unbiased=False).numpy()
+        others = [axis for axis in range(inputs[0].ndim) if axis != 1]
+        variance = inputs[0].detach().var(others, unbiased=False).numpy()
         kept[name] = (1 - module.momentum) * kept[name] + module.momentum * variance
 
     return hook
 
 
 def _ort_steps(built: Built, files: OrtFiles, folder: Path, batch: int) -> Taken:
-    session = Session(folder)
-    losses = [session.train_step(images, labels, RATE)[0] for images, labels in _batches(batch, built.network)]
+    session, (_, *input) = Session(folder), shapes(built.forward)[built.forward.graph.input[0].name]
+    batches = _batches(batch, built.network, tuple(int(size or 0) for size in input))
+    losses = [session.train_step(images, labels, RATE)[0] for images, labels in batches]
     parts = {name: written.as_json() for name, written in (files.represented or {}).items()}
     return Taken(losses, _dense(from_ort(built.network, parts, session.parameters())), {}, unbiased=False)
 
@@ -253,7 +274,8 @@ def _ort_steps(built: Built, files: OrtFiles, folder: Path, batch: int) -> Taken
 def _native_steps(built: Built, batch: int) -> Taken:
     engine = NativeEngine.of(built.network, Choices(batch_size=batch, micro_batch=batch, optimizer=OPTIMIZER))
     try:
-        losses = [engine.train_step(images, labels, RATE).loss for images, labels in _batches(batch, built.network)]
+        batches = _batches(batch, built.network, built.network.input)
+        losses = [engine.train_step(images, labels, RATE).loss for images, labels in batches]
         return Taken(losses, _dense(from_native(built.network, engine.snapshot())), {})
     finally:
         engine.close()
@@ -274,7 +296,8 @@ def _differences(taken: Taken, exact: Taken, built: Built) -> dict[str, float]:
         distance = size = 0.0
         for name in names:
             wanted = exact.values[name] if taken.unbiased else exact.biased_variance.get(name, exact.values[name])
-            wanted = cut(wanted, built.kept.get(name)) if taken.values[name].shape != wanted.shape else wanted
+            wanted = cut(wanted, built.kept.get(name)) if taken.values[name].size != wanted.size else wanted
+            wanted = wanted.reshape(taken.values[name].shape)  # native kernels over windows have a row
             distance += float(np.sum((taken.values[name] - wanted) ** 2))
             size += float(np.sum(wanted**2))
         found[kind] = (distance / size) ** 0.5 if size else 0.0

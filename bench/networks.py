@@ -1,13 +1,16 @@
 """Networks that people carry to a board: which engine trains them, how near to PyTorch, how fast, in how much memory.
 
 Each model has fresh weights, irregular at `--sparsity` in all layers that `mest train` would prune. It is exported for
-both engines; ten steps of each are held against PyTorch in float64 (`bench.agreement`), then one training step is timed
-in a process of its own per engine, the engines in turn, so that a busy machine slows all: float32, SGD with momentum,
-`--threads` threads. PyTorch trains masked dense weights and stands with the better of contiguous and channels_last.
-Memory is the kernel's peak of the whole process (VmHWM), runtime included.
+both engines; one step and ten of each are held against PyTorch in float64 (`bench.agreement`), then one training step
+is timed in a process of its own per engine, the engines in turn: float32, SGD with momentum, `--threads` threads. The
+time is the processor's (median of a round's steps, then of the rounds), which other work on the machine disturbs less
+than it does the clock; the record has both. PyTorch trains masked dense weights and stands with the better of
+contiguous and channels_last. Memory is the kernel's peak of the whole process (VmHWM), runtime included.
 
-    python -m bench.networks --json bench/records/networks.json     (all models; hours on a small machine)
-    python -m bench.networks --models torchvision:resnet18 bench.networks_own:gated
+A model is added to the record as soon as it is measured, so that an interrupted run goes on where it stopped.
+
+    python -m bench.networks --json bench/records/networks.json     (what the record lacks; hours on a small machine)
+    python -m bench.networks --models torchvision:resnet18 bench.networks_own:silu
     python -m bench.networks --json bench/records/networks.json --table       (its table, nothing is run)
 """
 
@@ -25,7 +28,17 @@ from typing import Any
 
 from bench.circumstances import circumstances, spread
 
-OWN = ("sigmoid_gates", "silu", "hardswish", "depthwise", "group_norm", "layer_norm", "keyword_spotting")
+OWN = (
+    "sigmoid_gates",
+    "silu",
+    "hardswish",
+    "depthwise",
+    "group_norm",
+    "layer_norm",
+    "keyword_spotting",
+    "autoencoder",
+    "unet",
+)
 TORCHVISION = (
     "mobilenet_v2",
     "mobilenet_v3_small",
@@ -43,12 +56,34 @@ TORCHVISION = (
     "resnet50",
     "vgg11",
     "convnext_tiny",
-    "vit_b_16",
     "swin_t",
+    "swin_v2_t",
+    "vit_b_16",
 )
-MODELS = (*(f"bench.networks_own:{name}" for name in OWN), *(f"torchvision:{name}" for name in TORCHVISION))
-INPUTS = {"keyword_spotting": (1, 40, 32), "vit_b_16": (3, 224, 224)}  # channels, height, width; the others take --side
+TIMM = (  # where it is installed
+    "mobilenetv4_conv_small",
+    "fastvit_t8",
+    "edgenext_xx_small",
+    "efficientformer_l1",
+    "repvit_m0_9",
+    "mobilevitv2_050",
+    "convnextv2_atto",
+    "levit_128s",
+)
+MODELS = (
+    *(f"bench.networks_own:{name}" for name in OWN),
+    "windows",
+    *(f"torchvision:{name}" for name in TORCHVISION),
+    *(f"timm.models:{name}" for name in TIMM),
+)
 CLASSES = 10
+SIDES = {"vit_b_16": 224, "efficientformer_l1": 224, "levit_128s": 224}  # height and width; the others take --side
+OTHERS: dict[str, dict[str, Any]] = {  # what a model has instead of images of three channels and CLASSES classes
+    "keyword_spotting": {"image": (1, 40, 32)},
+    "windows": {"image": (6, 128)},
+    "autoencoder": {"image": (6, 128), "classes": 6, "task": "reconstruction"},
+    "unet": {"task": "segmentation"},
+}
 CELLS = {
     "native": "bench.step_native",
     "ort": "bench.step_ort",
@@ -63,19 +98,25 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=64, help="height and width of the images")
     parser.add_argument("--sparsity", type=float, default=0.8)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3, help="times that every engine's step is measured")
     parser.add_argument("--steps", type=int, default=0, help="timed steps of a round (default: about two seconds)")
-    parser.add_argument("--json", type=Path, help="the record; models that it has already are measured again")
+    parser.add_argument("--limit", type=int, default=1800, help="seconds that one process may take")
+    parser.add_argument("--again", action="store_true", help="models that the record has already too")
+    parser.add_argument("--json", type=Path, help="the record")
     parser.add_argument("--table", action="store_true", help="print the table of --json and stop")
     options = parser.parse_args()
     records = json.loads(options.json.read_text()) if options.json and options.json.is_file() else []
+    have = set() if options.again else {record["model"] for record in records}
     for name in () if options.table else options.models:
-        shape = INPUTS.get(short(name), (3, options.side, options.side))
-        asked = {"model": name, "image": shape, "classes": CLASSES, "sparsity": options.sparsity}
-        asked |= {"batch": options.batch, "threads": options.threads}
-        record = {**asked, **measure(asked, options.rounds, options.steps)}
-        record["circumstances"] = circumstances(("numpy", "torch", "torchvision", "onnxruntime-training-cpu"))
+        if name in have:
+            continue
+        side = SIDES.get(short(name), options.side)
+        asked = {"model": name, "image": (3, side, side), "classes": CLASSES, "task": "classification"}
+        asked |= {"sparsity": options.sparsity, "batch": options.batch, "threads": options.threads}
+        asked |= OTHERS.get(short(name), {})
+        record = {**asked, **measure(asked, options.rounds, options.steps, options.limit)}
+        record["circumstances"] = circumstances(("numpy", "torch", "torchvision", "timm", "onnxruntime-training-cpu"))
         records = [old for old in records if old["model"] != name] + [record]
         print(markdown([record]).splitlines()[-1], flush=True)
         if options.json:
@@ -88,26 +129,31 @@ def short(name: str) -> str:
     return name.rpartition(":")[2]
 
 
-def measure(asked: dict[str, Any], rounds: int, steps: int) -> dict[str, Any]:
+def measure(asked: dict[str, Any], rounds: int, steps: int, limit: int) -> dict[str, Any]:
     """Which engines train the model, their agreement with PyTorch, and the steps of all."""
     with tempfile.TemporaryDirectory() as folder:
-        prepared = child("bench.networks_prepare", {**asked, "folder": folder}, asked["threads"])
+        prepared = child("bench.networks_prepare", {**asked, "folder": folder}, asked["threads"], limit)
         if "failed" in prepared:
             return prepared
         engines = [engine for engine in CELLS if engine not in prepared["missing"]]
+        if len(asked["image"]) != 3:
+            engines.remove("torch-last")  # there is one way only to store windows
         runs: dict[str, list[dict[str, Any]]] = {engine: [] for engine in engines}
         for _ in range(rounds):
             for engine in engines:
                 cell = {**asked, "engine": engine, "network": folder, "steps": steps, "recompute": "none"}
-                runs[engine].append(child(CELLS[engine], cell, asked["threads"]))
+                runs[engine].append(child(CELLS[engine], cell, asked["threads"], limit))
     return {**prepared, "runs": runs}
 
 
-def child(module: str, asked: dict[str, Any], threads: int) -> dict[str, Any]:
+def child(module: str, asked: dict[str, Any], threads: int, limit: int) -> dict[str, Any]:
     """What a process of its own printed, or the last line of why it failed."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-m", module, json.dumps(asked)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=limit)
+    except subprocess.TimeoutExpired:
+        return {"failed": f"not done after {limit} s"}
     if done.returncode:
         return {"failed": done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit {done.returncode}"}
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -115,18 +161,18 @@ def child(module: str, asked: dict[str, Any], threads: int) -> dict[str, Any]:
 
 
 def best(runs: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The run of the fastest median step, with the medians of all rounds; None where none ran."""
+    """The medians of all rounds, by processor and clock, and the largest peak; None where none ran."""
     good = [run for run in runs if "failed" not in run]
     if not good:
         return None
-    fastest = min(good, key=lambda run: run["step_ms"]["median"])
-    return {**fastest, "rounds_ms": spread([run["step_ms"]["median"] for run in good])}
+    times = {kind: spread([run[kind]["median"] for run in good])["median"] for kind in ("cpu_ms", "step_ms")}
+    return {**times, "peak_bytes": max(run["peak_bytes"] for run in good)}
 
 
 def markdown(records: Sequence[dict[str, Any]]) -> str:
-    """One line a model: agreement, step and peak by engine, and what the better of ours is of PyTorch's."""
-    head = ["model (input)", "native: ten steps", "ms", "MiB", "ort: ten steps", "ms", "MiB", "PyTorch ms", "MiB"]
-    head += ["native: times faster", "of its memory"]
+    """One line a model: agreement, step and peak by engine, and what the native one is of PyTorch's."""
+    head = ["model (input)", "native: one step", "ten", "ms", "MiB", "ort: one step", "ten", "ms", "MiB"]
+    head += ["PyTorch ms", "MiB", "native: times faster", "of its memory"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for record in sorted(records, key=lambda one: [*MODELS, one["model"]].index(one["model"])):
         cells = [f"{short(record['model'])} ({'×'.join(map(str, record['image']))})"]
@@ -135,13 +181,13 @@ def markdown(records: Sequence[dict[str, Any]]) -> str:
             continue
         found = {engine: best(runs) for engine, runs in record["runs"].items()}
         for engine in ("native", "ort"):
-            cells += [agreement(record, engine), *figures(found.get(engine))]
+            cells += [*agreement(record, engine), *figures(found.get(engine))]
         rivals = [run for engine in ("torch", "torch-last") if (run := found.get(engine))]
-        torch = min(rivals, key=lambda run: run["step_ms"]["median"], default=None)
+        torch = min(rivals, key=lambda run: run["cpu_ms"], default=None)
         cells += figures(torch)
         native = found.get("native")
         if native and torch:
-            cells.append(f"{torch['step_ms']['median'] / native['step_ms']['median']:.1f}")
+            cells.append(f"{torch['cpu_ms'] / native['cpu_ms']:.1f}")
             cells.append(f"{native['peak_bytes'] / min(run['peak_bytes'] for run in rivals):.2f}")
         else:
             cells += ["", ""]
@@ -149,17 +195,22 @@ def markdown(records: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def agreement(record: dict[str, Any], engine: str) -> str:
-    """The largest relative difference from PyTorch in float64 after ten steps, beside its float32's; or why none."""
+def agreement(record: dict[str, Any], engine: str) -> list[str]:
+    """How far an engine is from PyTorch in float64, or why it does not train the model.
+
+    After one step the share of what an export allows; after ten the largest relative difference, and in brackets that
+    of PyTorch's own float32.
+    """
     if engine in record["missing"]:
-        return record["missing"][engine].split(":")[0][:60]
-    taken = record["ten_steps"]
-    return f"{max(taken[engine].values()):.0e} ({max(taken['torch float32'].values()):.0e})"
+        return [record["missing"][engine].split(":")[0][:60], ""]
+    first, taken = record.get("one_step", {}).get(engine), record["ten_steps"]
+    one = f"{first['share']:.2f}" if first else "apart"
+    return [one, f"{max(taken[engine].values()):.0e} ({max(taken['torch float32'].values()):.0e})"]
 
 
 def figures(run: dict[str, Any] | None) -> list[str]:
-    """Milliseconds of a step and MiB at the peak."""
-    return [f"{run['step_ms']['median']:.1f}", f"{run['peak_bytes'] / 2**20:.0f}"] if run else ["", ""]
+    """Milliseconds of a step by the processor and MiB at the peak."""
+    return [f"{run['cpu_ms']:.1f}", f"{run['peak_bytes'] / 2**20:.0f}"] if run else ["", ""]
 
 
 if __name__ == "__main__":

@@ -112,3 +112,48 @@ def keyword_spotting(num_classes: int) -> nn.Module:
     """A depthwise-separable network over spectrograms of one channel (Zhang et al., "Hello Edge", section 3.4)."""
     first = nn.Sequential(nn.Conv2d(1, 64, (10, 4), 2, (5, 1), bias=False), nn.BatchNorm2d(64), nn.ReLU6())
     return classifier(nn.Sequential(first, *(Separable(64) for _ in range(4))), 64, num_classes)
+
+
+def unit(inner: int, outer: int) -> nn.Sequential:
+    """A convolution that keeps the size, with batch norm and ReLU."""
+    return nn.Sequential(convolution(inner, outer), nn.BatchNorm2d(outer), nn.ReLU())
+
+
+class UNet(nn.Module):
+    """Three levels down by pooling and up by transposed convolutions, each joined with what it came from."""
+
+    def __init__(self, classes: int, width: int = 16) -> None:
+        super().__init__()
+        sizes = [width, 2 * width, 4 * width]
+        self.down = nn.ModuleList([unit(inner, outer) for inner, outer in zip([3, *sizes], sizes, strict=False)])
+        self.bottom = unit(sizes[-1], sizes[-1])
+        self.up = nn.ModuleList([nn.ConvTranspose2d(sizes[-1], size, 2, 2) for size in sizes[:1:-1]])
+        self.up.extend(nn.ConvTranspose2d(2 * size, size, 2, 2) for size in sizes[1::-1])
+        self.join = nn.ModuleList([unit(2 * size, size) for size in sizes[::-1]])
+        self.head = nn.Conv2d(width, classes, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Images `(n, 3, h, w)` to logits `(n, classes, h, w)`; height and width divide by 8."""
+        kept: list[torch.Tensor] = []
+        for down in self.down:
+            kept.append(down(x))
+            x = nn.functional.max_pool2d(kept[-1], 2)
+        x = self.bottom(x)
+        for up, join in zip(self.up, self.join, strict=True):
+            x = join(torch.cat([kept.pop(), up(x)], 1))
+        return self.head(x)
+
+
+def unet(num_classes: int) -> nn.Module:
+    """A small U-Net."""
+    return UNet(num_classes)
+
+
+def autoencoder(num_classes: int) -> nn.Module:
+    """Windows of six signals, a quarter as long in the middle, and back; trained on its own input."""
+    return nn.Sequential(
+        *(nn.Conv1d(num_classes, 16, 5, 2, 2), nn.BatchNorm1d(16), nn.ReLU()),
+        *(nn.Conv1d(16, 32, 5, 2, 2), nn.BatchNorm1d(32), nn.ReLU()),
+        *(nn.ConvTranspose1d(32, 16, 4, 2, 1), nn.BatchNorm1d(16), nn.ReLU()),
+        nn.ConvTranspose1d(16, num_classes, 4, 2, 1),
+    )

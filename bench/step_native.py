@@ -22,6 +22,8 @@ def main() -> None:
     engine = NativeEngine.of(network, choices)
     network.release()
     images, labels = samples(batch, network.input, network.classes)
+    if not network.task.of_classes:
+        labels = network.task.noise(batch, network.output)
     times = timed(lambda: engine.train_step(images, labels, 0.01), asked["steps"], 10, 2.0)
     result = {
         **times,

@@ -13,6 +13,7 @@ from typing import Any
 from bench.step_cell import samples, timed
 from edge.engines.ort.bindings import load_bindings
 from edge.host.counters import read_counters
+from edge.tasks.registry import CLASSIFICATION, TASKS
 
 IMAGE, CLASSES = (3, 32, 32), 10
 
@@ -41,10 +42,15 @@ def measure(asked: dict[str, Any]) -> dict[str, Any]:
     module = bindings.Module(f"{folder}/training_model.onnx", state, f"{folder}/eval_model.onnx", device, options)
     optimizer = bindings.Optimizer(f"{folder}/optimizer_model.onnx", state, device, options)
     optimizer.set_learning_rate(0.01)
-    images, labels = samples(asked["batch"], asked.get("image", IMAGE), asked.get("classes", CLASSES))
+    shape, classes = tuple(asked.get("image", IMAGE)), asked.get("classes", CLASSES)
+    images, labels = samples(asked["batch"], shape, classes)
+    task = TASKS[asked.get("task", CLASSIFICATION.name)]
+    if not task.of_classes:
+        labels = task.noise(asked["batch"], task.output(classes, shape))
+    fed = [images, labels] if labels.size else [images]
 
     def step() -> None:
-        module.train_step([images, labels], bindings.OrtValueVector())
+        module.train_step(fed, bindings.OrtValueVector())
         optimizer.optimizer_step()
         module.lazy_reset_grad()
 

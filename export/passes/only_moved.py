@@ -107,4 +107,6 @@ def cut(self: Rewriting, node: onnx.NodeProto) -> None:
     kept = np.arange(length)[first : None if by < 0 and end < -length else end : by]
     if not len(kept):
         raise LayoutError("nothing is left")
+    if len(layout.axes[axis]) > 1 and layout.all_of(axis, FEATURES):  # shuffled: in their order they are one stretch
+        layout = self.whole(layout, node, f"{node.output[0]}.input")
     self.moved(node, layout.taken(axis, int(kept[0]), len(kept), by))
