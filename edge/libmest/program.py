@@ -163,6 +163,21 @@ _RESAMPLE = Struct(
         Field("int32_t", "height width", "of what is written"),
     ),
 )
+_PRODUCT = Struct(
+    "Product",
+    "Products of matrices, one a channel: rows x inner times inner x columns.",
+    (
+        Field("int32_t", "matrices rows inner columns"),
+        Field("int32_t", "first_turned second_turned", "stored as its transpose"),
+        Field("int32_t", "gradient_first", "MATMUL_GRAD: the gradient is the first matrix, not the second"),
+        Field("int32_t", "unused"),
+    ),
+)
+_EXCHANGE = Struct(
+    "Exchange",
+    "Numbers [outer][first][second][inner] that are written as [outer][second][first][inner].",
+    (Field("int32_t", "outer first second inner"),),
+)
 _PARAM = Struct(
     "Param",
     "One trained tensor for the update.",
@@ -211,6 +226,8 @@ _STEP = Struct(
         Field("@Attention", "attention"),
         Field("@Tokens", "tokens"),
         Field("@Resample", "resample"),
+        Field("@Product", "product"),
+        Field("@Exchange", "exchange"),
         Field("*const int32_t", "channel_list", "SELECT: channels; SELECT_POSITIONS: positions"),
         Field("*float", "scratch", "threads x scratch_floats"),
         Field("*float", "partial_grads", "threads x conv values (+ rows for the bias)"),
@@ -251,13 +268,15 @@ _PROGRAM = Struct(
         Field("&const Attention", "attentions"),
         Field("&const Tokens", "tokenss"),
         Field("&const Resample", "resamples"),
+        Field("&const Product", "products"),
+        Field("&const Exchange", "exchanges"),
         Field("&const Param", "params"),
         Field("int32_t", "count", "of steps"),
         Field(
             "int32_t",
             "operand_count conv_count norm_count pool_count arithmetic_count update_count samplenorm_count param_count",
         ),
-        Field("int32_t", "attention_count tokens_count resample_count"),
+        Field("int32_t", "attention_count tokens_count resample_count product_count exchange_count"),
         Field("int32_t", "groups samples", "of the micro-batch"),
         Field("int32_t", "in_channels in_h in_w"),
     ),
@@ -283,8 +302,8 @@ _CALL = Struct(
     ),
 )
 STRUCTS = (
-    _OPERAND, _VIEW, _GRAD, _NORM, _CONV, _POOL, _ARITHMETIC, _SAMPLE_NORM, _ATTENTION, _TOKENS, _RESAMPLE, _PARAM,
-    _UPDATE, _STEP, _PROGRAM, _CALL,
+    _OPERAND, _VIEW, _GRAD, _NORM, _CONV, _POOL, _ARITHMETIC, _SAMPLE_NORM, _ATTENTION, _TOKENS, _RESAMPLE, _PRODUCT,
+    _EXCHANGE, _PARAM, _UPDATE, _STEP, _PROGRAM, _CALL,
 )  # fmt: skip
 
 
@@ -356,6 +375,20 @@ class Resample(Structure):
     """How rows and columns are made of others."""
 
     _fields_ = _made(_RESAMPLE)
+
+
+@_known
+class Product(Structure):
+    """Products of matrices."""
+
+    _fields_ = _made(_PRODUCT)
+
+
+@_known
+class Exchange(Structure):
+    """Numbers put into another order."""
+
+    _fields_ = _made(_EXCHANGE)
 
 
 @_known

@@ -10,7 +10,8 @@ OPS = (
     "max_pool_grad", "avg_pool", "avg_pool_grad", "select", "select_grad", "concat", "concat_grad", "loss",
     "loss_marks", "loss_values", "loss_pixels", "zero", "update", "output", "attention", "attention_grad", "prepend",
     "prepend_grad", "positions", "positions_grad", "select_positions", "select_positions_grad", "narrow", "widen",
-    "resample", "resample_grad", "conv_transpose", "conv_transpose_grad",
+    "resample", "resample_grad", "conv_transpose", "conv_transpose_grad", "matmul", "matmul_grad", "softmax",
+    "softmax_grad", "transpose", "transpose_grad",
 )  # fmt: skip
 # Steps that read stored tensors in any of SAVED; all others find float32.
 READS_SAVED = (
@@ -26,7 +27,7 @@ SAVED_GROUP = 64
 FUSED_ACTS = ("none", "relu", "relu6", "hard_swish")
 FUNCTIONS = (
     "sigmoid", "hard_sigmoid", "silu", "tanh", "gelu", "gelu_tanh", "leaky_relu", "elu", "softplus", "clip", "mish",
-    "celu",
+    "celu", "exp", "sqrt",
 )  # fmt: skip
 ACTS = (*FUSED_ACTS, *FUNCTIONS)
 KINDS = ("add", "sub", "mul", "div", "prelu")  # of arithmetic between two operands

@@ -26,6 +26,21 @@ class ReluRule(Rule):
         return CHANNELWISE
 
 
+class FunctionRule(Rule):
+    """A function of one number that has none of its own."""
+
+    def __init__(self, kind: type[Operator]) -> None:
+        self.kind = kind
+
+    def lower(self, node: onnx.NodeProto, shape: tuple[int, ...], lowering: Lowering) -> Operator:
+        """The operator of that kind."""
+        return self.kind(node.output[0], lowering.inputs(node), shape)
+
+    def relation(self, node: onnx.NodeProto, graph: Channels) -> Relation:
+        """Each channel by itself."""
+        return CHANNELWISE
+
+
 class ClipRule(Rule):
     """Clip between stored bounds."""
 

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from edge.network import Arithmetic, Div, Mul, Operator
+from edge.network.operators.activation_functions import Sqrt
 from export.graph import attributes
 from export.operators.lowering import Lowering
 from export.operators.relation import CHANNELWISE, UNKNOWN, Channels, Relation
@@ -73,10 +74,13 @@ class PowRule(Rule):
     """Pow with a stored exponent."""
 
     def lower(self, node: onnx.NodeProto, shape: tuple[int, ...], lowering: Lowering) -> Operator:
-        """x · x."""
+        """x · x, or √x."""
         exponent = lowering.constants.get(node.input[1])
-        if exponent is None or exponent.size != 1 or float(exponent.reshape(-1)[0]) != 2:
-            raise lowering.refused(node, "only squares are supported")
+        number = float(exponent.reshape(-1)[0]) if exponent is not None and exponent.size == 1 else None
+        if number == 0.5:
+            return Sqrt(node.output[0], lowering.inputs(node), shape)
+        if number != 2:
+            raise lowering.refused(node, "only squares and square roots are supported")
         return Mul(node.output[0], lowering.inputs(node) * 2, shape)
 
     def relation(self, node: onnx.NodeProto, graph: Channels) -> Relation:

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from edge.network import Flatten, Operator, Select
-from edge.network.operators.arrangement import Reshape
+from edge.network.operators.arrangement import Reshape, Transpose
 from edge.network.operators.concatenation import Concat
 from export.graph import attributes
 from export.operators.lowering import Lowering
@@ -25,7 +25,7 @@ from export.operators.relation import (
 )
 from export.operators.rule import Rule
 
-RESHAPE = "PositionsReshape"  # a node in lowering's graph
+RESHAPE, EXCHANGE = "PositionsReshape", "ExchangeAxes"  # nodes in lowering's graph
 
 
 class FlattenRule(Rule):
@@ -47,7 +47,18 @@ class ReshapeRule(Rule):
 
     def lower(self, node: onnx.NodeProto, shape: tuple[int, ...], lowering: Lowering) -> Operator:
         """The same numbers."""
-        return Reshape(node.output[0], lowering.inputs(node), shape, height=int(attributes(node)["height"]))
+        values = attributes(node)
+        height, channels = int(values["height"]), int(values.get("channels", 0))
+        return Reshape(node.output[0], lowering.inputs(node), shape, height=height, channels=channels)
+
+
+class ExchangeRule(Rule):
+    """Two axes that change places, as `passes/rewriting.py` writes it."""
+
+    def lower(self, node: onnx.NodeProto, shape: tuple[int, ...], lowering: Lowering) -> Operator:
+        """The numbers in their new order."""
+        view = tuple(int(size) for size in attributes(node)["view"])
+        return Transpose(node.output[0], lowering.inputs(node), shape, view=view)
 
 
 class UnsqueezeRule(Rule):

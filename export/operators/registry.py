@@ -8,12 +8,15 @@ from types import MappingProxyType
 import onnx
 
 from edge.network import Add, Div, Mul, Sub
+from edge.network.operators.activation_functions import Exp, Sqrt
 from edge.network.operators.arithmetic import PRelu
-from export.operators.activation import ClipRule, ReluRule
+from export.operators.activation import ClipRule, FunctionRule, ReluRule
 from export.operators.arithmetic import ArithmeticRule, NegRule, PowRule, ReciprocalRule
 from export.operators.arrangement import (
+    EXCHANGE,
     RESHAPE,
     ConcatRule,
+    ExchangeRule,
     FlattenRule,
     GatherRule,
     ReshapeRule,
@@ -24,6 +27,7 @@ from export.operators.attention import ATTENTION, AttentionRule
 from export.operators.convolution import ConvRule, ConvTransposeRule, GemmRule
 from export.operators.norm import BatchNormRule
 from export.operators.pooling import AveragePoolRule, GlobalAveragePoolRule, MaxPoolRule
+from export.operators.products import PRODUCT, SOFTMAX, ProductRule, SoftmaxRule
 from export.operators.resampling import ResampleRule
 from export.operators.rule import Rule
 from export.operators.sample_norm import ChannelNormRule, GroupNormRule, InstanceNormRule, LayerNormRule
@@ -56,11 +60,16 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "Neg": NegRule(),
         "Reciprocal": ReciprocalRule(),
         "Pow": PowRule(),
+        "Sqrt": FunctionRule(Sqrt),
+        "Exp": FunctionRule(Exp),
         "MaxPool": MaxPoolRule(),
         "AveragePool": AveragePoolRule(),
         "GlobalAveragePool": GlobalAveragePoolRule(),
         "Flatten": FlattenRule(),
         RESHAPE: ReshapeRule(),
+        EXCHANGE: ExchangeRule(),
+        PRODUCT: ProductRule(),
+        SOFTMAX: SoftmaxRule(),
         ATTENTION: AttentionRule(),
         PREPEND: PrependRule(),
         POSITIONS_PICKED: PositionsRule(),

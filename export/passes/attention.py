@@ -17,7 +17,7 @@ from export.graph import attributes, set_tensor
 from export.operators.attention import ATTENTION
 from export.passes.beside_scores import added
 from export.passes.layout import FEATURES, KEYS, POSITIONS, QUERIES, Atom, Axis, Layout, LayoutError, merged
-from export.passes.rewriting import Rewriting, Scores
+from export.passes.rewriting import NoAttentionError, Rewriting, Scores
 
 
 def scored(self: Rewriting, node: onnx.NodeProto) -> None:
@@ -26,7 +26,10 @@ def scored(self: Rewriting, node: onnx.NodeProto) -> None:
     found = next((self.scores[name] for name in node.input if name in self.scores), None)
     if found is None:
         query, key = self.layout(first), self.layout(node.input[1])
-        self.scores[output] = Scores(query, key, _between(query, key))
+        try:
+            self.scores[output] = Scores(query, key, _between(query, key), product=output)
+        except LayoutError as unfit:
+            raise NoAttentionError(output) from unfit
     elif node.op_type == "MatMul" and first in self.scores and found.softened and node.input[1] in self.layouts:
         _attend(self, node, found, self.layout(node.input[1]))
     elif found.softened:

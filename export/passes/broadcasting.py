@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 from math import prod
 
 import numpy as np
 import onnx
 
-from export.graph import attributes
+from export.graph import attributes, set_tensor
 from export.operators.arithmetic import ARITHMETIC, FEATURES_LAST
-from export.passes.layout import FEATURES, POSITIONS, Atom, Layout, LayoutError
+from export.operators.elementwise import is_elementwise
+from export.passes.layout import FEATURES, IMAGES, POSITIONS, Atom, Axis, Layout, LayoutError, merged
 from export.passes.rewriting import Rewriting, Shape, plainly
 
 
@@ -25,7 +27,14 @@ def elementwise(self: Rewriting, node: onnx.NodeProto) -> None:
         return
     made = [f"{node.output[0]}.input{number or ''}" for number in range(len(names))]
     found = [self.whole(self.layout(name), node, own) for name, own in zip(names, made, strict=True)]
-    result = broadcast(found)
+    try:
+        result = broadcast(found)
+    except LayoutError:
+        _in_order(self, node, dict(zip(names, found, strict=True)))
+        return
+    if len(result.axes_of(POSITIONS)) > 2 and len({layout.count(POSITIONS) for layout in found}) > 1:
+        _in_order(self, node, dict(zip(names, found, strict=True)))
+        return
     sources = {
         name: spread(self, layout, result, node, f"{own}.positions")
         for name, layout, own in zip(names, found, made, strict=True)
@@ -40,6 +49,63 @@ def elementwise(self: Rewriting, node: onnx.NodeProto) -> None:
         shape = _with_stored(shape, max(stored, key=np.size).shape)
     self.emit(node.op_type, inputs, output, shape, node, **{**attributes(node), **extra})
     self.layouts[output] = result.over(output)
+
+
+def expand(self: Rewriting, node: onnx.NodeProto) -> None:
+    """Numbers that are repeated for operators that repeat them anyway."""
+    readers = self.readers.get(node.output[0], [])
+    layout, size = self.layout(node.input[0]), self.size(node)
+    if len(size) != len(layout.axes) or not all(is_elementwise(one) or one.op_type == "MatMul" for one in readers):
+        raise LayoutError("what it repeats is read by something else than arithmetic")
+    self.moved(node, layout)
+
+
+def _in_order(self: Rewriting, node: onnx.NodeProto, found: dict[str, Layout]) -> None:
+    """Put every operand into the order of its axes, of which those that are repeated for the same ones become one."""
+    rank = max(len(layout.axes) for layout in found.values())
+    sizes: dict[str, list[int]] = {}
+    images: list[Axis] = [()] * rank
+    for name, layout in found.items():
+        axes = [(), *[()] * (rank - len(layout.axes) - 1), *layout.axes][-rank:]
+        sizes[name] = [prod(atom.size or 1 for atom in axis if atom.kind != IMAGES) for axis in axes]
+        for number, axis in enumerate(axes):
+            own = tuple(atom for atom in axis if atom.kind == IMAGES)
+            if own and axis[0] != own[0]:
+                raise LayoutError("its operands have images behind other numbers in an axis")
+            images[number] = images[number] or own
+    for name in node.input:
+        if name not in sizes and name not in self.constants:
+            raise LayoutError("its operand is computed from parameters")
+        if name in self.constants:
+            sizes[name] = ([1] * rank + list(self.constants[name].shape))[-rank:]
+    whole = [max(column) for column in zip(*sizes.values(), strict=True)]
+    kinds = [tuple(own[number] == 1 for own in sizes.values()) for number in range(rank)]
+    parts = [list(part) for _, part in groupby((n for n in range(rank) if whole[n] > 1), key=lambda n: kinds[n])]
+    if len(parts) > 3:
+        raise LayoutError("its operands are repeated along too many axes")
+    inputs = []
+    for number, name in enumerate(node.input):
+        shape = tuple([*(prod(sizes[name][axis] for axis in part) for part in parts), 1, 1, 1][:3])
+        label = f"{node.output[0]}.operand{number}"
+        if name in found:
+            source = self.ordered(found[name], range(len(found[name].axes)), node, label)
+            inputs.append(self.seen_as(source, (shape[0], shape[1], shape[2]), node, f"{label}.in_order"))
+        elif name in self.trained and self.constants[name].size > 1 and self.constants[name].shape != shape:
+            raise LayoutError(f"its parameter of shape {list(self.constants[name].shape)} is along several of its axes")
+        elif name in self.trained:
+            inputs.append(name)
+        else:
+            set_tensor(self.graph, label, self.constants[name].reshape(shape))
+            inputs.append(label)
+    output = node.output[0]
+    channels, rows, columns = [*(prod(whole[axis] for axis in part) for part in parts), 1, 1, 1][:3]
+    self.emit(node.op_type, inputs, output, (channels, rows, columns), node, **attributes(node))
+    first = parts[0] if parts else []
+    axes = [
+        merged([*images[number], Atom(FEATURES if number in first else POSITIONS, whole[number])])
+        for number in range(rank)
+    ]
+    self.layouts[output] = Layout(output, tuple(axes)).over(output)
 
 
 def _times_a_number(self: Rewriting, node: onnx.NodeProto, name: str) -> bool:

@@ -16,11 +16,12 @@ import onnx
 from export.graph import attributes
 from export.operators.elementwise import is_elementwise
 from export.passes.attention import scored
-from export.passes.broadcasting import elementwise
+from export.passes.broadcasting import elementwise, expand
 from export.passes.joined import concat
-from export.passes.layout import FEATURES, POSITIONS, Atom, Layout, LayoutError, merged
+from export.passes.layout import FEATURES, Atom, Layout, LayoutError, merged
 from export.passes.only_moved import cut, gather, reshape, squeeze, transpose
-from export.passes.rewriting import Handler, Rewriting, plainly
+from export.passes.products import REDUCTIONS, multiply, normalise, pad, reduce, soften
+from export.passes.rewriting import Handler, NoAttentionError, Rewriting, plainly
 from export.passes.sample_norm import CHANNEL_NORM
 
 
@@ -30,7 +31,16 @@ def put_channels_first(model: onnx.ModelProto, trained: Collection[str]) -> int:
     Requires a normalised graph. Ensures that every value with images in it has its channels behind them, and that a
     value that some node computed keeps its name. Raises InputError naming the first operator for which that cannot be.
     """
-    return Rewriting(model, trained, HANDLERS, _otherwise, scored).run()
+    written_out: set[str] = set()
+    nodes, sizes = list(model.graph.node), list(model.graph.value_info)
+    while True:
+        try:
+            return Rewriting(model, trained, HANDLERS, _otherwise, scored, written_out).run()
+        except NoAttentionError as found:
+            written_out.add(found.product)
+            del model.graph.node[:], model.graph.value_info[:]
+            model.graph.node.extend(nodes)
+            model.graph.value_info.extend(sizes)
 
 
 def _otherwise(self: Rewriting, node: onnx.NodeProto) -> None:
@@ -43,7 +53,7 @@ def _otherwise(self: Rewriting, node: onnx.NodeProto) -> None:
 def _linear(self: Rewriting, node: onnx.NodeProto) -> None:
     """A Gemm with the weight as a layer has it, or a MatMul with that weight transposed, and its bias."""
     if node.op_type == "MatMul" and node.input[1] in self.layouts:
-        scored(self, node)
+        (multiply if node.output[0] in self.written_out else scored)(self, node)
         return
     values, bias = attributes(node), list(node.input[2:])
     if node.op_type == "Gemm":
@@ -60,8 +70,9 @@ def _linear(self: Rewriting, node: onnx.NodeProto) -> None:
         weight = turn.input[0]
     layout, stored = self.layout(node.input[0]), self.constants.get(weight)
     last, output = len(layout.axes) - 1, node.output[0]
-    if stored is None or stored.ndim != 2 or not layout.all_of(last, FEATURES):
-        raise LayoutError("its input's last axis is not that of the features")
+    if stored is None or stored.ndim != 2:
+        raise LayoutError("its weight is no stored matrix")
+    layout = self.arranged(layout, [last], node, f"{output}.input")
     if node.op_type == "MatMul" and (join := _bias(self, output, len(stored))):
         bias, output = [join[0]], join[1]
         self.joined.add(output)
@@ -90,21 +101,13 @@ def _layer_norm(self: Rewriting, node: onnx.NodeProto) -> None:
     if self.all_plain(node) and not (over_last and last > 1):
         plainly(self, node)
         return
-    if not over_last or not layout.all_of(last, FEATURES):
+    if not over_last:
         raise LayoutError("it is not over all features of each position")
-    found, output = self.whole(layout, node, f"{node.output[0]}.input"), node.output[0]
+    found, output = self.arranged(layout, [last], node, f"{node.output[0]}.input"), node.output[0]
     epsilon = attributes(node).get("epsilon", 1e-5)
     shape = self.natives[found.source]
     self.emit(CHANNEL_NORM, [found.source, *node.input[1:]], output, shape, node, epsilon=epsilon)
     self.layouts[output] = found.over(output)
-
-
-def _mean(self: Rewriting, node: onnx.NodeProto) -> None:
-    """A mean over listed axes."""
-    layout, values = self.layout(node.input[0]), attributes(node)
-    listed = self.constants.get(node.input[1]) if len(node.input) > 1 else values.get("axes")
-    axes = [] if listed is None else sorted(int(axis) % len(layout.axes) for axis in listed)
-    _mean_over(self, node, layout, axes, bool(values.get("keepdims", 1)))
 
 
 def _pool(self: Rewriting, node: onnx.NodeProto) -> None:
@@ -113,17 +116,18 @@ def _pool(self: Rewriting, node: onnx.NodeProto) -> None:
     if len(layout.axes) != 3:
         plainly(self, node)
         return
-    _mean_over(self, node, layout, list(range(2, len(layout.axes))), True)
-
-
-def _mean_over(self: Rewriting, node: onnx.NodeProto, layout: Layout, axes: list[int], keep: bool) -> None:
-    """A mean over axes that have to be those of all positions."""
-    if not axes or axes != layout.axes_of(POSITIONS) or not all(layout.all_of(a, POSITIONS) for a in axes[:1]):
-        raise LayoutError("it is not over all positions")
-    found, output = self.whole(layout, node, f"{node.output[0]}.input"), node.output[0]
+    found, output = self.arranged(layout, [0, 1], node, f"{node.output[0]}.input"), node.output[0]
     self.emit("GlobalAveragePool", [found.source], output, (self.natives[found.source][0], 1, 1), node)
-    kept = [() if number in axes else axis for number, axis in enumerate(found.axes) if number not in axes or keep]
-    self.layouts[output] = Layout(output, tuple(kept)).over(output)
+    self.layouts[output] = Layout(output, (*found.axes[:2], ())).over(output)
+
+
+def _batch_norm(self: Rewriting, node: onnx.NodeProto) -> None:
+    layout = self.layout(node.input[0])
+    (plainly if layout.batch_first and len(layout.axes) in (2, 4) else normalise)(self, node)
+
+
+def _pad(self: Rewriting, node: onnx.NodeProto) -> None:
+    (plainly if self.all_plain(node) else pad)(self, node)
 
 
 HANDLERS: dict[str, Handler] = {
@@ -137,7 +141,11 @@ HANDLERS: dict[str, Handler] = {
     "Gemm": _linear,
     "MatMul": _linear,
     "LayerNormalization": _layer_norm,
-    "ReduceMean": _mean,
+    **dict.fromkeys(REDUCTIONS, reduce),
+    "Softmax": soften,
+    "Expand": expand,
+    "BatchNormalization": _batch_norm,
+    "Pad": _pad,
     "GlobalAveragePool": _pool,
     "Concat": concat,
 }

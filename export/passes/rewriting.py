@@ -12,9 +12,11 @@ import onnx
 from onnx import helper
 
 from export.graph import consumers, module_of, producers, remove_unused, set_tensor, shapes, tensors
-from export.operators.arrangement import RESHAPE
+from export.operators.arrangement import EXCHANGE, RESHAPE
 from export.operators.tokens import POSITIONS_LISTED, POSITIONS_PICKED
-from export.passes.layout import FEATURES, IMAGES, POSITIONS, Layout, LayoutError, Size, plain
+from export.passes.exchanges import View, exchanges
+from export.passes.layout import BATCH, FEATURES, IMAGES, POSITIONS, Atom, Layout, LayoutError, Size, merged, plain
+from export.passes.windows import window_over_row, with_row
 from mest.errors import InputError
 
 Shape = tuple[int, ...]
@@ -36,13 +38,22 @@ class Scores:
     softened: bool = False
     bias: tuple[str, np.ndarray] | None = None
     mask: np.ndarray | None = None
+    product: str = ""  # what the node that multiplies queries and keys writes
+
+
+class NoAttentionError(Exception):
+    """Scores end in something else than one attention; `product` is what multiplies queries and keys."""
+
+    def __init__(self, product: str) -> None:
+        super().__init__(product)
+        self.product = product
 
 
 class Rewriting:
     """A graph being rewritten: where each value's numbers lie, and the nodes so far.
 
     `trained` are the parameters, `handlers` what becomes of a node by its operator, `otherwise` of any other, and
-    `scored` of one that reads scores.
+    `scored` of one that reads scores. `written_out`: the products of two values that begin no attention of one step.
     """
 
     def __init__(
@@ -52,7 +63,9 @@ class Rewriting:
         handlers: Mapping[str, Handler],
         otherwise: Handler,
         scored: Handler,
+        written_out: Collection[str] = (),
     ) -> None:
+        self.written_out = written_out
         self.graph, self.trained = model.graph, set(trained)
         self.handlers, self.otherwise, self.scored = handlers, otherwise, scored
         self.sizes = shapes(model)
@@ -96,6 +109,9 @@ class Rewriting:
             handler = self.scored if among else self.handlers.get(node.op_type, self.otherwise)
             handler(self, node)
         except LayoutError as refused:
+            product = next((self.scores[name].product for name in node.input if name in self.scores), None)
+            if product is not None:
+                raise NoAttentionError(product) from refused
             module = module_of(node) or "the model"
             raise InputError(
                 f"operator {node.op_type} in module {module} ({node.output[0]}): the native engine cannot compute it "
@@ -174,20 +190,53 @@ class Rewriting:
 
     def shaped(self, source: str, rows: int, columns: int, node: onnx.NodeProto, name: str) -> str:
         """A value with its positions in so many rows."""
-        channels = self.natives[source][0]
-        if self.natives[source] == (channels, rows, columns):
+        return self.seen_as(source, (self.natives[source][0], rows, columns), node, name)
+
+    def seen_as(self, source: str, shape: tuple[int, int, int], node: onnx.NodeProto, name: str) -> str:
+        """A value's numbers, in the order in which they lie, in another shape."""
+        if self.natives[source] == shape:
             return source
-        return self.emit(RESHAPE, [source], name, (channels, rows, columns), node, height=rows)
+        channels = {} if self.natives[source][0] == shape[0] else {"channels": shape[0]}
+        return self.emit(RESHAPE, [source], name, shape, node, height=shape[1], **channels)
+
+    def moves(self, layout: Layout, order: Sequence[int]) -> list[View]:
+        """What brings a layout over all of its source into the order of its axes, those listed first to last."""
+        plane = prod(self.natives[layout.source][1:])
+        atoms = [atom for number in order for atom in layout.axes[number] if atom.kind != IMAGES]
+        strides = [atom.stride * (plane if atom.kind == FEATURES else 1) for atom in atoms]
+        return exchanges([atom.size or 1 for atom in atoms], strides)
+
+    def ordered(self, layout: Layout, order: Sequence[int], node: onnx.NodeProto, name: str) -> str:
+        """A value with a layout's numbers in the order of its axes, those listed first to last."""
+        source = layout.source
+        for number, view in enumerate(self.moves(layout, order)):
+            front, first, second, behind = view
+            output, shape = f"{name}.order{number or ''}", (front * second, first, behind)
+            source = self.emit(EXCHANGE, [source], output, shape, node, view=list(view))
+        return source
+
+    def arranged(self, layout: Layout, features: Sequence[int], node: onnx.NodeProto, name: str) -> Layout:
+        """The layout over a value whose channels are the listed axes, and its positions all others."""
+        found = self.whole(layout, node, name)
+        kinds = [FEATURES if number in features else POSITIONS for number in range(len(found.axes))]
+        pairs = list(zip(found.axes, kinds, strict=True))
+        if all(atom.kind in (kind, IMAGES) for axis, kind in pairs for atom in axis):
+            return found
+        others = [number for number in range(len(found.axes)) if number not in features]
+        source = self.ordered(found, [*sorted(features), *others], node, name)
+        axes = tuple(
+            tuple(atom if atom.kind == IMAGES else Atom(kind, atom.size) for atom in axis) for axis, kind in pairs
+        )
+        result = Layout(source, axes)
+        channels, positions = result.count(FEATURES), result.count(POSITIONS)
+        return result.over(self.seen_as(source, (channels, 1, positions), node, f"{name}.arranged"))
 
     def channels_first(self, layout: Layout, node: onnx.NodeProto, name: str) -> str:
         """The value as (n, c) or (n, c, h, w), where those are its axes; raises LayoutError."""
-        found = self.whole(layout, node, name)
-        rank, kinds = len(found.axes), (FEATURES, POSITIONS, POSITIONS)
-        fits = found.batch_first and all(
-            atom.kind == kind for axis, kind in zip(found.axes[1:], kinds, strict=False) for atom in axis
-        )
-        if rank not in (2, 4) or not fits:
+        rank = len(layout.axes)
+        if rank not in (2, 4) or not layout.batch_first:
             raise LayoutError("its input is not (images, channels, height, width) or (images, channels)")
+        found = self.arranged(layout, [1], node, name)
         if rank == 4:
             rows, columns = (prod(atom.size or 1 for atom in axis) for axis in found.axes[2:])
             return self.shaped(found.source, rows, columns, node, f"{name}.image")
@@ -228,8 +277,14 @@ class Rewriting:
         return 1 / found if divided and found else None if divided else found
 
 
+WINDOWED = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool"})
+
+
 def plainly(self: Rewriting, node: onnx.NodeProto) -> None:
     """Any operator that takes and writes values with their channels first."""
+    if node.op_type in WINDOWED and len(self.layout(node.input[0]).axes) == 3:
+        _over_window(self, node)
+        return
     sources = {
         name: self.channels_first(self.layout(name), node, f"{node.output[0]}.input{number or ''}")
         for number, name in enumerate(dict.fromkeys(node.input))
@@ -238,3 +293,24 @@ def plainly(self: Rewriting, node: onnx.NodeProto) -> None:
     for number, name in enumerate(node.input):
         node.input[number] = sources.get(name, name)
     self.keep(node, True)
+
+
+def _over_window(self: Rewriting, node: onnx.NodeProto) -> None:
+    """A convolution or pooling of (n, c, l), as one of images of height 1."""
+    found = self.arranged(self.layout(node.input[0]), [1], node, f"{node.output[0]}.input")
+    size = self.size(node)
+    if not found.batch_first or None in size[1:]:
+        raise LayoutError("its input is not (images, channels, length)")
+    node.input[0] = self.shaped(found.source, 1, found.count(POSITIONS), node, f"{node.output[0]}.window")
+    window_over_row(node)
+    for name in node.input[1:2]:
+        if self.constants[name].ndim == 3:
+            self.constants[name] = with_row(self.constants[name])
+            set_tensor(self.graph, name, self.constants[name])
+    output, (channels, length) = node.output[0], (int(size[1] or 0), int(size[2] or 0))
+    self.made.append(node)
+    self.natives[output] = (channels, 1, length)
+    self.layouts[output] = Layout(
+        output, (BATCH, merged([Atom(FEATURES, channels)]), merged([Atom(POSITIONS, length)]))
+    )
+    self.changed += 1

@@ -13,6 +13,7 @@ from edge.network.operators.activation_functions import (
     Celu,
     Clip,
     Elu,
+    Exp,
     Gelu,
     GeluTanh,
     HardSigmoid,
@@ -21,6 +22,7 @@ from edge.network.operators.activation_functions import (
     Sigmoid,
     Silu,
     Softplus,
+    Sqrt,
     Tanh,
 )
 from edge.network.operators.hard_swish import HardSwish
@@ -32,6 +34,7 @@ class ActivationCase:
 
     torch: Callable[[torch.Tensor], torch.Tensor]
     bends: tuple[float, ...] = ()
+    clear: float = 1e-4
 
 
 ACTIVATIONS: dict[type[Operator], ActivationCase] = {
@@ -52,4 +55,6 @@ ACTIVATIONS: dict[type[Operator], ActivationCase] = {
     Softplus: ActivationCase(lambda x: F.softplus(x, 1.5, 3.0), bends=(2.0,)),
     Clip: ActivationCase(lambda x: F.hardtanh(x, -0.5, 1.5), bends=(-0.5, 1.5)),
     Mish: ActivationCase(F.mish),
+    Exp: ActivationCase(torch.exp),
+    Sqrt: ActivationCase(lambda x: F.relu(x).sqrt(), bends=(0.0,), clear=0.1),
 }

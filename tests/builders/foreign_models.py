@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over (n, tokens, width), written out, whose scores are bent before they are weighed."""
+    """Multi-head self-attention over (n, tokens, width), written out, of waves of what it is given."""
 
     def __init__(self, width: int, heads: int, tokens: int) -> None:
         super().__init__()
@@ -19,9 +19,10 @@ class Attention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         count, tokens, width = x.shape
+        x = torch.sin(x)
         parts = self.qkv(x).reshape(count, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         query, key, value = parts[0], parts[1], parts[2]
-        scores = torch.tanh(query @ key.transpose(-2, -1) * (width // self.heads) ** -0.5)
+        scores = query @ key.transpose(-2, -1) * (width // self.heads) ** -0.5
         weights = (scores + self.bias).softmax(-1)
         return self.out((weights @ value).transpose(1, 2).reshape(count, tokens, width))
 
@@ -62,7 +63,7 @@ class TinyVit(nn.Module):
 
 
 class Inverted(nn.Module):
-    """Expansion, depthwise convolution, an exponential squeeze-and-excite gate, projection; SiLU throughout."""
+    """Expansion, depthwise convolution, a gate made of the error function, projection; SiLU throughout."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -78,7 +79,7 @@ class Inverted(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         inner = functional.silu(self.bn1(self.expand(x)))
         inner = functional.silu(self.bn2(self.depthwise(inner)))
-        inner = inner * torch.exp(self.gate(functional.adaptive_avg_pool2d(inner, 1)))
+        inner = inner * (1 + torch.erf(self.gate(functional.adaptive_avg_pool2d(inner, 1))))
         return x + self.bn3(self.project(inner))
 
 

@@ -23,10 +23,11 @@ from edge.network.operators import (
     Select,
 )
 from edge.network.operators.activation_functions import Gelu
-from edge.network.operators.arrangement import Reshape
+from edge.network.operators.arrangement import Reshape, Transpose
 from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
 from edge.network.operators.convolution import ConvTranspose
+from edge.network.operators.products import MatMul, Softmax
 from edge.network.operators.resampling import Pad, ResizeLinear, ResizeNearest
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
 from edge.network.operators.tokens import Positions, Prepend, SelectPositions
@@ -221,6 +222,25 @@ class Builder:
     def reshape(self, value: str, height: int) -> str:
         """The positions in another number of rows."""
         return self._add(Reshape, (value,), height=height)
+
+    def seen_as(self, value: str, channels: int, height: int) -> str:
+        """The same numbers in another shape."""
+        return self._add(Reshape, (value,), channels=channels, height=height)
+
+    def transpose(self, value: str, view: tuple[int, int, int, int], shape: tuple[int, int, int]) -> str:
+        """The numbers seen as four axes, the middle two in the other order."""
+        name = f"o{len(self.operators)}"
+        self.operators.append(Transpose(name, (value,), shape, view=view))
+        self.shapes[name] = shape
+        return name
+
+    def matmul(self, first: str, second: str, turned: tuple[bool, bool] = (False, False)) -> str:
+        """A product of matrices for each channel."""
+        return self._add(MatMul, (first, second), first_turned=turned[0], second_turned=turned[1])
+
+    def softmax(self, value: str) -> str:
+        """Along the width."""
+        return self._add(Softmax, (value,))
 
     def attention(
         self, value: str, heads: int, scale: float = 1.0, windows: int = 1, bias: int = 0, masks: int = 0

@@ -34,10 +34,11 @@ from edge.network import (
     Select,
     ShapeError,
 )
-from edge.network.operators.arrangement import Reshape
+from edge.network.operators.arrangement import Reshape, Transpose
 from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
 from edge.network.operators.convolution import ConvTranspose
+from edge.network.operators.products import MatMul, Softmax
 from edge.network.operators.resampling import Pad, ResizeLinear, ResizeNearest
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
 from edge.network.operators.tokens import Positions, Prepend, SelectPositions
@@ -171,6 +172,7 @@ def activation(kind: type[Operator]) -> Callable[[Draw, np.random.Generator], Ca
             (shape,),
             lambda x, t: case.torch(x[0]),
             bends=case.bends,
+            clear=case.clear,
         )
 
     return described
@@ -241,6 +243,46 @@ def reshape(draw: Draw, rng: np.random.Generator) -> Case:
         (shape,),
         lambda x, t: x[0].reshape(len(x[0]), shape[0], height, -1),
     )
+
+
+def reshape_channels(draw: Draw, rng: np.random.Generator) -> Case:
+    shape = image(draw, size(draw))
+    channels = draw(st.sampled_from([1, shape[0], shape[1] * shape[2]]))
+    return Case(
+        lambda found: Reshape("y", ("x",), found, 1, channels),
+        {},
+        (shape,),
+        lambda x, t: x[0].reshape(len(x[0]), channels, 1, -1),
+    )
+
+
+def transpose(draw: Draw, rng: np.random.Generator) -> Case:
+    outer, first, second, inner = (size(draw) for _ in range(4))
+    found = (outer * second, first, inner)
+    return Case(
+        lambda _: Transpose("y", ("x",), found, (outer, first, second, inner)),
+        {},
+        ((outer * first, second, inner),),
+        lambda x, t: x[0].reshape(-1, outer, first, second, inner).transpose(2, 3).reshape(-1, *found),
+    )
+
+
+def matmul(draw: Draw, rng: np.random.Generator) -> Case:
+    channels, rows, inner, columns = (size(draw) for _ in range(4))
+    turned = draw(st.booleans()), draw(st.booleans())
+    shapes = [(rows, inner), (inner, columns)]
+    stored = tuple((channels, *(shape[::-1] if turn else shape)) for shape, turn in zip(shapes, turned, strict=True))
+
+    def run(x: list[torch.Tensor], t: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        first, second = (value.mT if turn else value for value, turn in zip(x, turned, strict=True))
+        return first @ second
+
+    return Case(lambda found: MatMul("y", ("x", "z"), found, *turned), {}, stored, run)
+
+
+def softmax(draw: Draw, rng: np.random.Generator) -> Case:
+    shape = image(draw, size(draw))
+    return Case(lambda found: Softmax("y", ("x",), found), {}, (shape,), lambda x, t: x[0].softmax(-1))
 
 
 def select(draw: Draw, rng: np.random.Generator) -> Case:
@@ -360,10 +402,13 @@ DESCRIPTIONS: dict[type[Operator], Callable[[Draw, np.random.Generator], Case]] 
     AvgPool: avg_pool,
     GlobalAvgPool: global_avg_pool,
     Flatten: flatten,
-    Reshape: reshape,
+    Reshape: lambda draw, rng: draw(st.sampled_from([reshape, reshape_channels]))(draw, rng),
+    Transpose: transpose,
     Select: select,
     Concat: concat,
     Attention: attention,
+    MatMul: matmul,
+    Softmax: softmax,
     Prepend: prepend,
     Positions: positions,
     SelectPositions: select_positions,

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MEST_DIGEST "7bd955342f946b3b"
+#define MEST_DIGEST "635b529e3e540782"
 
 enum {
     MEST_SEGMENT_ARENA, MEST_SEGMENT_HERE, MEST_SEGMENT_TENSORS, MEST_SEGMENT_LISTS, MEST_SEGMENTS
@@ -14,7 +14,7 @@ enum {
 enum {
     MEST_ACT_NONE, MEST_ACT_RELU, MEST_ACT_RELU6, MEST_ACT_HARD_SWISH, MEST_ACT_SIGMOID, MEST_ACT_HARD_SIGMOID,
     MEST_ACT_SILU, MEST_ACT_TANH, MEST_ACT_GELU, MEST_ACT_GELU_TANH, MEST_ACT_LEAKY_RELU, MEST_ACT_ELU,
-    MEST_ACT_SOFTPLUS, MEST_ACT_CLIP, MEST_ACT_MISH, MEST_ACT_CELU, MEST_ACTS
+    MEST_ACT_SOFTPLUS, MEST_ACT_CLIP, MEST_ACT_MISH, MEST_ACT_CELU, MEST_ACT_EXP, MEST_ACT_SQRT, MEST_ACTS
 };
 
 enum {
@@ -42,7 +42,8 @@ enum {
     MEST_OP_UPDATE, MEST_OP_OUTPUT, MEST_OP_ATTENTION, MEST_OP_ATTENTION_GRAD, MEST_OP_PREPEND, MEST_OP_PREPEND_GRAD,
     MEST_OP_POSITIONS, MEST_OP_POSITIONS_GRAD, MEST_OP_SELECT_POSITIONS, MEST_OP_SELECT_POSITIONS_GRAD, MEST_OP_NARROW,
     MEST_OP_WIDEN, MEST_OP_RESAMPLE, MEST_OP_RESAMPLE_GRAD, MEST_OP_CONV_TRANSPOSE, MEST_OP_CONV_TRANSPOSE_GRAD,
-    MEST_OP_COUNT
+    MEST_OP_MATMUL, MEST_OP_MATMUL_GRAD, MEST_OP_SOFTMAX, MEST_OP_SOFTMAX_GRAD, MEST_OP_TRANSPOSE,
+    MEST_OP_TRANSPOSE_GRAD, MEST_OP_COUNT
 };
 
 enum {
@@ -301,6 +302,19 @@ typedef struct {
     int32_t height, width;         /* of what is written */
 } MestResample;
 
+/* Products of matrices, one a channel: rows x inner times inner x columns. */
+typedef struct {
+    int32_t matrices, rows, inner, columns;
+    int32_t first_turned, second_turned; /* stored as its transpose */
+    int32_t gradient_first;        /* MATMUL_GRAD: the gradient is the first matrix, not the second */
+    int32_t unused;
+} MestProduct;
+
+/* Numbers [outer][first][second][inner] that are written as [outer][second][first][inner]. */
+typedef struct {
+    int32_t outer, first, second, inner;
+} MestExchange;
+
 /* One trained tensor for the update. */
 typedef struct {
     int32_t values;
@@ -349,6 +363,8 @@ typedef struct {
     int32_t attention;
     int32_t tokens;
     int32_t resample;
+    int32_t product;
+    int32_t exchange;
     int32_t channel_list;
     int32_t scratch;
     int32_t partial_grads;
@@ -379,6 +395,8 @@ typedef struct {
     const MestAttention *attention;
     const MestTokens *tokens;
     const MestResample *resample;
+    const MestProduct *product;
+    const MestExchange *exchange;
     const int32_t *channel_list;   /* SELECT: channels; SELECT_POSITIONS: positions */
     float *scratch;                /* threads x scratch_floats */
     float *partial_grads;          /* threads x conv values (+ rows for the bias) */
@@ -405,10 +423,12 @@ typedef struct {
     const MestPlannedAttention *attentions;
     const MestPlannedTokens *tokenss;
     const MestPlannedResample *resamples;
+    const MestProduct *products;
+    const MestExchange *exchanges;
     const MestPlannedParam *params;
     int32_t count;                 /* of steps */
     int32_t operand_count, conv_count, norm_count, pool_count, arithmetic_count, update_count, samplenorm_count, param_count;
-    int32_t attention_count, tokens_count, resample_count;
+    int32_t attention_count, tokens_count, resample_count, product_count, exchange_count;
     int32_t groups, samples;       /* of the micro-batch */
     int32_t in_channels, in_h, in_w;
 } MestProgram;
@@ -757,6 +777,8 @@ static inline int mest_step_named(const MestProgram *p, const MestPlannedStep *s
            mest_listed(s->attention, p->attention_count) &&
            mest_listed(s->tokens, p->tokens_count) &&
            mest_listed(s->resample, p->resample_count) &&
+           mest_listed(s->product, p->product_count) &&
+           mest_listed(s->exchange, p->exchange_count) &&
            mest_listed(s->channel_list, p->operand_count) &&
            mest_listed(s->scratch, p->operand_count) &&
            mest_listed(s->partial_grads, p->operand_count);
@@ -786,6 +808,8 @@ static inline int mest_tables_named(const MestProgram *p) {
     if (p->resample_count < 0) return 0;
     for (int32_t i = 0; i < p->resample_count; i++)
         if (!mest_resample_named(p, p->resamples + i)) return 0;
+    if (p->product_count < 0) return 0;
+    if (p->exchange_count < 0) return 0;
     if (p->param_count < 0) return 0;
     for (int32_t i = 0; i < p->param_count; i++)
         if (!mest_param_named(p, p->params + i)) return 0;
@@ -841,6 +865,8 @@ static inline const MestStep *mest_place_step(const MestProgram *p, const MestPl
         placed->resample = mest_resample(p, p->resamples + s->resample - 1);
         placed->step.resample = &placed->resample;
     }
+    if (s->product) placed->step.product = p->products + s->product - 1;
+    if (s->exchange) placed->step.exchange = p->exchanges + s->exchange - 1;
     return &placed->step;
 }
 
@@ -1001,6 +1027,20 @@ _Static_assert(offsetof(MestPlannedResample, column_entries) == 28, "MestPlanned
 _Static_assert(offsetof(MestPlannedResample, height) == 32, "MestPlannedResample");
 _Static_assert(offsetof(MestPlannedResample, width) == 36, "MestPlannedResample");
 _Static_assert(sizeof(MestPlannedResample) == 40, "MestPlannedResample");
+_Static_assert(offsetof(MestProduct, matrices) == 0, "MestProduct");
+_Static_assert(offsetof(MestProduct, rows) == 4, "MestProduct");
+_Static_assert(offsetof(MestProduct, inner) == 8, "MestProduct");
+_Static_assert(offsetof(MestProduct, columns) == 12, "MestProduct");
+_Static_assert(offsetof(MestProduct, first_turned) == 16, "MestProduct");
+_Static_assert(offsetof(MestProduct, second_turned) == 20, "MestProduct");
+_Static_assert(offsetof(MestProduct, gradient_first) == 24, "MestProduct");
+_Static_assert(offsetof(MestProduct, unused) == 28, "MestProduct");
+_Static_assert(sizeof(MestProduct) == 32, "MestProduct");
+_Static_assert(offsetof(MestExchange, outer) == 0, "MestExchange");
+_Static_assert(offsetof(MestExchange, first) == 4, "MestExchange");
+_Static_assert(offsetof(MestExchange, second) == 8, "MestExchange");
+_Static_assert(offsetof(MestExchange, inner) == 12, "MestExchange");
+_Static_assert(sizeof(MestExchange) == 16, "MestExchange");
 _Static_assert(offsetof(MestPlannedParam, values) == 0, "MestPlannedParam");
 _Static_assert(offsetof(MestPlannedParam, grads) == 4, "MestPlannedParam");
 _Static_assert(offsetof(MestPlannedParam, first) == 8, "MestPlannedParam");
@@ -1041,12 +1081,14 @@ _Static_assert(offsetof(MestPlannedStep, samplenorm) == 284, "MestPlannedStep");
 _Static_assert(offsetof(MestPlannedStep, attention) == 288, "MestPlannedStep");
 _Static_assert(offsetof(MestPlannedStep, tokens) == 292, "MestPlannedStep");
 _Static_assert(offsetof(MestPlannedStep, resample) == 296, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, channel_list) == 300, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, scratch) == 304, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, partial_grads) == 308, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, scratch_floats) == 312, "MestPlannedStep");
-_Static_assert(offsetof(MestPlannedStep, out_count) == 320, "MestPlannedStep");
-_Static_assert(sizeof(MestPlannedStep) == 328, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, product) == 300, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, exchange) == 304, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, channel_list) == 308, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, scratch) == 312, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, partial_grads) == 316, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, scratch_floats) == 320, "MestPlannedStep");
+_Static_assert(offsetof(MestPlannedStep, out_count) == 328, "MestPlannedStep");
+_Static_assert(sizeof(MestPlannedStep) == 336, "MestPlannedStep");
 
 #if __SIZEOF_POINTER__ == 8
 _Static_assert(offsetof(MestProgram, arena) == 0, "MestProgram");
@@ -1066,25 +1108,29 @@ _Static_assert(offsetof(MestProgram, samplenorms) == 104, "MestProgram");
 _Static_assert(offsetof(MestProgram, attentions) == 112, "MestProgram");
 _Static_assert(offsetof(MestProgram, tokenss) == 120, "MestProgram");
 _Static_assert(offsetof(MestProgram, resamples) == 128, "MestProgram");
-_Static_assert(offsetof(MestProgram, params) == 136, "MestProgram");
-_Static_assert(offsetof(MestProgram, count) == 144, "MestProgram");
-_Static_assert(offsetof(MestProgram, operand_count) == 148, "MestProgram");
-_Static_assert(offsetof(MestProgram, conv_count) == 152, "MestProgram");
-_Static_assert(offsetof(MestProgram, norm_count) == 156, "MestProgram");
-_Static_assert(offsetof(MestProgram, pool_count) == 160, "MestProgram");
-_Static_assert(offsetof(MestProgram, arithmetic_count) == 164, "MestProgram");
-_Static_assert(offsetof(MestProgram, update_count) == 168, "MestProgram");
-_Static_assert(offsetof(MestProgram, samplenorm_count) == 172, "MestProgram");
-_Static_assert(offsetof(MestProgram, param_count) == 176, "MestProgram");
-_Static_assert(offsetof(MestProgram, attention_count) == 180, "MestProgram");
-_Static_assert(offsetof(MestProgram, tokens_count) == 184, "MestProgram");
-_Static_assert(offsetof(MestProgram, resample_count) == 188, "MestProgram");
-_Static_assert(offsetof(MestProgram, groups) == 192, "MestProgram");
-_Static_assert(offsetof(MestProgram, samples) == 196, "MestProgram");
-_Static_assert(offsetof(MestProgram, in_channels) == 200, "MestProgram");
-_Static_assert(offsetof(MestProgram, in_h) == 204, "MestProgram");
-_Static_assert(offsetof(MestProgram, in_w) == 208, "MestProgram");
-_Static_assert(sizeof(MestProgram) == 216, "MestProgram");
+_Static_assert(offsetof(MestProgram, products) == 136, "MestProgram");
+_Static_assert(offsetof(MestProgram, exchanges) == 144, "MestProgram");
+_Static_assert(offsetof(MestProgram, params) == 152, "MestProgram");
+_Static_assert(offsetof(MestProgram, count) == 160, "MestProgram");
+_Static_assert(offsetof(MestProgram, operand_count) == 164, "MestProgram");
+_Static_assert(offsetof(MestProgram, conv_count) == 168, "MestProgram");
+_Static_assert(offsetof(MestProgram, norm_count) == 172, "MestProgram");
+_Static_assert(offsetof(MestProgram, pool_count) == 176, "MestProgram");
+_Static_assert(offsetof(MestProgram, arithmetic_count) == 180, "MestProgram");
+_Static_assert(offsetof(MestProgram, update_count) == 184, "MestProgram");
+_Static_assert(offsetof(MestProgram, samplenorm_count) == 188, "MestProgram");
+_Static_assert(offsetof(MestProgram, param_count) == 192, "MestProgram");
+_Static_assert(offsetof(MestProgram, attention_count) == 196, "MestProgram");
+_Static_assert(offsetof(MestProgram, tokens_count) == 200, "MestProgram");
+_Static_assert(offsetof(MestProgram, resample_count) == 204, "MestProgram");
+_Static_assert(offsetof(MestProgram, product_count) == 208, "MestProgram");
+_Static_assert(offsetof(MestProgram, exchange_count) == 212, "MestProgram");
+_Static_assert(offsetof(MestProgram, groups) == 216, "MestProgram");
+_Static_assert(offsetof(MestProgram, samples) == 220, "MestProgram");
+_Static_assert(offsetof(MestProgram, in_channels) == 224, "MestProgram");
+_Static_assert(offsetof(MestProgram, in_h) == 228, "MestProgram");
+_Static_assert(offsetof(MestProgram, in_w) == 232, "MestProgram");
+_Static_assert(sizeof(MestProgram) == 240, "MestProgram");
 _Static_assert(offsetof(MestCall, images) == 0, "MestCall");
 _Static_assert(offsetof(MestCall, labels) == 8, "MestCall");
 _Static_assert(offsetof(MestCall, marks) == 16, "MestCall");

@@ -99,6 +99,20 @@ class Clip(Operator):
 
 
 @dataclass(frozen=True)
+class Exp(Operator):
+    """The exponential function."""
+
+    op = "exp"
+
+
+@dataclass(frozen=True)
+class Sqrt(Operator):
+    """√x from 0 on, 0 below; its gradient at 0 is 0, as that of a length is in PyTorch."""
+
+    op = "sqrt"
+
+
+@dataclass(frozen=True)
 class Mish(Operator):
     """x · tanh(softplus(x)) (Misra, "Mish: A Self Regularized Non-Monotonic Activation Function")."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import prod
 
-from edge.network.operators.fields import Integer, holds
+from edge.network.operators.fields import Integer, Integers, holds
 from edge.network.operators.operator import Operator
 from edge.network.operators.roles import ChannelList
 from edge.network.operators.shapes import Shape, ShapeError
@@ -30,18 +30,43 @@ class Flatten(Operator):
 
 @dataclass(frozen=True)
 class Reshape(Operator):
-    """The same positions, row by row, in `height` rows: `(c, height, h·w / height)`."""
+    """The same numbers, in the order in which they lie, in so many channels of `height` rows.
+
+    Without `channels` there are as many as before, and only their positions are arranged otherwise.
+    """
 
     op = "reshape"
     is_view = True
     height: int = field(metadata=holds(Integer(1)))
+    channels: int = field(default=0, metadata=holds(Integer(1, default=0)))
 
     def output_shape(self, *inputs: Shape, **parameters: Shape) -> Shape:
-        """`(c, height, width)`, of a vector `(c, 1, 1)`."""
-        channels, *positions = inputs[0]
-        if prod(positions) % self.height:
-            raise ShapeError(f"{prod(positions)} positions do not fill {self.height} rows")
-        return (channels, self.height, prod(positions) // self.height)
+        """`(channels, height, width)`, of a vector `(c, 1, 1)`."""
+        count, channels = prod(inputs[0]), self.channels or inputs[0][0]
+        if count % channels:
+            raise ShapeError(f"{count} numbers do not fill {channels} channels")
+        if count // channels % self.height:
+            raise ShapeError(f"{count // channels} positions do not fill {self.height} rows")
+        return (channels, self.height, count // channels // self.height)
+
+    @property
+    def gradient_reads(self) -> None:
+        """Nothing."""
+        return None
+
+
+@dataclass(frozen=True)
+class Transpose(Operator):
+    """The numbers seen as four axes, `view`, of which the middle two change places; in any shape that they fill."""
+
+    op = "transpose"
+    view: tuple[int, ...] = field(metadata=holds(Integers(1, count=4)))
+
+    def output_shape(self, *inputs: Shape, **parameters: Shape) -> Shape:
+        """The shape that the operator states."""
+        if len(self.view) != 4 or not prod(inputs[0]) == prod(self.view) == prod(self.shape):
+            raise ShapeError(f"numbers of {list(inputs[0])} cannot be seen as {list(self.view)} or {list(self.shape)}")
+        return self.shape
 
     @property
     def gradient_reads(self) -> None:

@@ -9,6 +9,7 @@ from edge.network.operators.activation_functions import (
     Celu,
     Clip,
     Elu,
+    Exp,
     Gelu,
     GeluTanh,
     HardSigmoid,
@@ -17,10 +18,11 @@ from edge.network.operators.activation_functions import (
     Sigmoid,
     Silu,
     Softplus,
+    Sqrt,
     Tanh,
 )
 from edge.network.operators.arithmetic import Add, Div, Mul, PRelu, Sub
-from edge.network.operators.arrangement import Flatten, Reshape, Select
+from edge.network.operators.arrangement import Flatten, Reshape, Select, Transpose
 from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
 from edge.network.operators.convolution import Conv, ConvTranspose, Linear
@@ -29,6 +31,7 @@ from edge.network.operators.hard_swish import HardSwish
 from edge.network.operators.norm import BatchNorm
 from edge.network.operators.operator import Operator
 from edge.network.operators.pooling import AvgPool, GlobalAvgPool, MaxPool
+from edge.network.operators.products import MatMul, Softmax
 from edge.network.operators.resampling import Pad, ResizeLinear, ResizeNearest
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
 from edge.network.operators.tokens import Positions, Prepend, SelectPositions
@@ -55,6 +58,8 @@ _KINDS: tuple[type[Operator], ...] = (
     Softplus,
     Clip,
     Mish,
+    Exp,
+    Sqrt,
     Add,
     Sub,
     Mul,
@@ -65,9 +70,12 @@ _KINDS: tuple[type[Operator], ...] = (
     GlobalAvgPool,
     Flatten,
     Reshape,
+    Transpose,
     Select,
     Concat,
     Attention,
+    MatMul,
+    Softmax,
     Prepend,
     Positions,
     SelectPositions,

@@ -32,6 +32,7 @@ def every_format() -> Network:
     x = b.reshape(b.positions(b.transformer(tokens, 2, "csr"), 1, 25), 5)
     x = b.reshape(b.select_positions(x, np.arange(24, 0, -1)), 4)
     x = b.add(x, b.attention(b.linear(x, 24), 2, 1.0, 4, 5, 4))
+    x = b.add(x, b.transpose(b.matmul(b.softmax(b.matmul(x, x, (False, True))), x), (2, 4, 6, 4), (8, 4, 6)))
     x = b.resize(
         b.pad(b.concat(b.select(x, [3, 1, 6, 2]), x), (1, 0, 2, -1), "zeros"), (5, 4), "half_pixel", scale=(0.7, 0.9)
     )

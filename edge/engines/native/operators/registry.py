@@ -7,13 +7,14 @@ from types import MappingProxyType
 from edge.engines.native.node import Node
 from edge.engines.native.operators.activation import Activation
 from edge.engines.native.operators.arithmetic import Addition
-from edge.engines.native.operators.arrangement import Flattening, Selection
+from edge.engines.native.operators.arrangement import Flattening, Selection, Transposition
 from edge.engines.native.operators.attention import Attending
 from edge.engines.native.operators.broadcast import Broadcasting
 from edge.engines.native.operators.concatenation import Concatenation
 from edge.engines.native.operators.convolution import Convolution
 from edge.engines.native.operators.norm import ReadNorm
 from edge.engines.native.operators.pooling import AveragePooling, GlobalPooling, MaxPooling
+from edge.engines.native.operators.products import Multiplying, Softening
 from edge.engines.native.operators.resampling import Resampling
 from edge.engines.native.operators.rule import Rule
 from edge.engines.native.operators.sample_norm import Normalisation
@@ -41,6 +42,7 @@ from edge.network.operators.activation_functions import (
     Celu,
     Clip,
     Elu,
+    Exp,
     Gelu,
     GeluTanh,
     HardSigmoid,
@@ -49,14 +51,16 @@ from edge.network.operators.activation_functions import (
     Sigmoid,
     Silu,
     Softplus,
+    Sqrt,
     Tanh,
 )
 from edge.network.operators.arithmetic import PRelu
-from edge.network.operators.arrangement import Reshape
+from edge.network.operators.arrangement import Reshape, Transpose
 from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
 from edge.network.operators.convolution import ConvTranspose
 from edge.network.operators.hard_swish import HardSwish
+from edge.network.operators.products import MatMul, Softmax
 from edge.network.operators.resampling import Pad, ResizeLinear, ResizeNearest
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
 from edge.network.operators.tokens import Positions, Prepend, SelectPositions
@@ -84,6 +88,8 @@ RULES: MappingProxyType[type[Operator], Rule] = MappingProxyType(
         Softplus: Activation("softplus", "beta", "threshold"),
         Clip: Activation("clip", "low", "high"),
         Mish: Activation("mish"),
+        Exp: Activation("exp"),
+        Sqrt: Activation("sqrt"),
         Add: Addition(),
         Sub: Broadcasting("sub"),
         Mul: Broadcasting("mul"),
@@ -94,9 +100,12 @@ RULES: MappingProxyType[type[Operator], Rule] = MappingProxyType(
         GlobalAvgPool: GlobalPooling(),
         Flatten: Flattening(),
         Reshape: Flattening(),
+        Transpose: Transposition(),
         Select: Selection(),
         Concat: Concatenation(),
         Attention: Attending(),
+        MatMul: Multiplying(),
+        Softmax: Softening(),
         Prepend: Prepending(),
         Positions: Picking(),
         SelectPositions: Listing(),

@@ -150,6 +150,21 @@ def clip_slope(x: np.ndarray, op: Clip) -> np.ndarray:
     return np.where((x > op.low) & (x < op.high), 1, 0)
 
 
+def exp(x: np.ndarray, op: object) -> np.ndarray:
+    """exp(x), its own derivative."""
+    return np.asarray(np.exp(x))
+
+
+def sqrt(x: np.ndarray, op: object) -> np.ndarray:
+    """√x, 0 below 0."""
+    return np.asarray(np.sqrt(np.maximum(x, 0)))
+
+
+def sqrt_slope(x: np.ndarray, op: object) -> np.ndarray:
+    """1 / (2 √x), 0 where the value is."""
+    return np.where(x > 0, 0.5 / np.sqrt(np.where(x > 0, x, 1)), 0)
+
+
 def mish(x: np.ndarray, op: object) -> np.ndarray:
     """x · tanh(softplus(x))."""
     return x * np.tanh(np.logaddexp(0, x))

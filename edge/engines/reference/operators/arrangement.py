@@ -8,6 +8,7 @@ import numpy as np
 
 from edge.engines.reference.operators.rule import Gradients, Rule, Tensors
 from edge.network import Operator, Select
+from edge.network.operators.arrangement import Transpose
 
 
 class ReshapeRule(Rule[Operator]):
@@ -24,6 +25,24 @@ class ReshapeRule(Rule[Operator]):
     ) -> Gradients:
         """The input's shape again."""
         return [grad.reshape(inputs[0].shape)], {}
+
+
+class TransposeRule(Rule[Transpose]):
+    """Two axes of a view of four."""
+
+    def forward(
+        self, op: Transpose, inputs: Sequence[np.ndarray], tensors: Tensors, batch_statistics: bool
+    ) -> np.ndarray:
+        """The numbers in their new order."""
+        x = inputs[0].reshape(-1, *op.view).swapaxes(2, 3)
+        return x.reshape(len(inputs[0]), *op.shape)
+
+    def backward(
+        self, op: Transpose, inputs: Sequence[np.ndarray], tensors: Tensors, batch_statistics: bool, grad: np.ndarray
+    ) -> Gradients:
+        """Back again."""
+        outer, first, second, inner = op.view
+        return [grad.reshape(-1, outer, second, first, inner).swapaxes(2, 3).reshape(inputs[0].shape)], {}
 
 
 class SelectRule(Rule[Select]):

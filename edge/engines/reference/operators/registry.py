@@ -10,13 +10,14 @@ from edge.engines.reference.operators import activation_functions as functions
 from edge.engines.reference.operators.activation import Relu6Rule, ReluRule
 from edge.engines.reference.operators.activation_functions import FunctionRule
 from edge.engines.reference.operators.arithmetic import AddRule, DivRule, MulRule, PReluRule, SubRule
-from edge.engines.reference.operators.arrangement import ReshapeRule, SelectRule
+from edge.engines.reference.operators.arrangement import ReshapeRule, SelectRule, TransposeRule
 from edge.engines.reference.operators.attention import AttentionRule
 from edge.engines.reference.operators.concatenation import ConcatRule
 from edge.engines.reference.operators.convolution import ConvRule, ConvTransposeRule, LinearRule
 from edge.engines.reference.operators.hard_swish import HardSwishRule
 from edge.engines.reference.operators.norm import BatchNormRule
 from edge.engines.reference.operators.pooling import AvgPoolRule, GlobalAvgPoolRule, MaxPoolRule
+from edge.engines.reference.operators.products import MatMulRule, SoftmaxRule
 from edge.engines.reference.operators.resampling import ResampleRule
 from edge.engines.reference.operators.rule import Rule
 from edge.engines.reference.operators.sample_norm import SampleNormRule
@@ -42,6 +43,7 @@ from edge.network.operators.activation_functions import (
     Celu,
     Clip,
     Elu,
+    Exp,
     Gelu,
     GeluTanh,
     HardSigmoid,
@@ -50,14 +52,16 @@ from edge.network.operators.activation_functions import (
     Sigmoid,
     Silu,
     Softplus,
+    Sqrt,
     Tanh,
 )
 from edge.network.operators.arithmetic import PRelu
-from edge.network.operators.arrangement import Reshape
+from edge.network.operators.arrangement import Reshape, Transpose
 from edge.network.operators.attention import Attention
 from edge.network.operators.concatenation import Concat
 from edge.network.operators.convolution import ConvTranspose
 from edge.network.operators.hard_swish import HardSwish
+from edge.network.operators.products import MatMul, Softmax
 from edge.network.operators.resampling import Pad, ResizeLinear, ResizeNearest
 from edge.network.operators.sample_norm import GroupNorm, LayerNorm
 from edge.network.operators.tokens import Positions, Prepend, SelectPositions
@@ -85,6 +89,8 @@ RULES: Mapping[type[Operator], Rule[Any]] = MappingProxyType(
         Softplus: FunctionRule(functions.softplus, functions.softplus_slope),
         Clip: FunctionRule(functions.clip, functions.clip_slope),
         Mish: FunctionRule(functions.mish, functions.mish_slope),
+        Exp: FunctionRule(functions.exp, functions.exp),
+        Sqrt: FunctionRule(functions.sqrt, functions.sqrt_slope),
         Add: AddRule(),
         Sub: SubRule(),
         Mul: MulRule(),
@@ -95,9 +101,12 @@ RULES: Mapping[type[Operator], Rule[Any]] = MappingProxyType(
         GlobalAvgPool: GlobalAvgPoolRule(),
         Flatten: ReshapeRule(),
         Reshape: ReshapeRule(),
+        Transpose: TransposeRule(),
         Select: SelectRule(),
         Concat: ConcatRule(),
         Attention: AttentionRule(),
+        MatMul: MatMulRule(),
+        Softmax: SoftmaxRule(),
         Prepend: PrependRule(),
         Positions: PositionsRule(),
         SelectPositions: SelectPositionsRule(),

@@ -52,6 +52,16 @@ MEST_INLINE real exponential(real x) {
     return (p * r * r + r + 1.0f) * real_of((bits_of(shifted) << 23) + 0x3f800000u);
 }
 
+MEST_INLINE real root(real x) {
+#if MEST_VL > 1
+    real found;
+    for (int i = 0; i < MEST_VL; i++) found[i] = sqrtf(x[i]);
+    return found;
+#else
+    return sqrtf(x);
+#endif
+}
+
 /* e^x - 1 for x up to 0, without the cancellation near it. */
 MEST_INLINE real exponential_less_one(real x) {
     real p = x * (1.0f / 362880) + 1.0f / 40320;

@@ -4,7 +4,7 @@
 
 #include "../program.h"
 
-#define MEST_FILES_DIGEST 104543683449827781LL
+#define MEST_FILES_DIGEST 365060324450981429LL
 #define MEST_PLAN_MAGIC 7953757647158863213LL
 #define MEST_DATA_MAGIC 7022344803055789421LL
 #define MEST_STATE_MAGIC 3561913489737082221LL
@@ -74,10 +74,12 @@ typedef struct {
     int64_t attentions;
     int64_t tokenss;
     int64_t resamples;
+    int64_t products;
+    int64_t exchanges;
     int64_t params;
     int32_t count;                 /* of steps */
     int32_t operand_count, conv_count, norm_count, pool_count, arithmetic_count, update_count, samplenorm_count, param_count;
-    int32_t attention_count, tokens_count, resample_count;
+    int32_t attention_count, tokens_count, resample_count, product_count, exchange_count;
     int32_t groups, samples;       /* of the micro-batch */
     int32_t in_channels, in_h, in_w;
     int32_t trains;                /* 0: it predicts */
@@ -151,6 +153,10 @@ static inline int mest_program_of(const char *part, const MestPlanProgram *s, Me
     if (!p->tokenss) return 0;
     p->resamples = mest_table(part, s->part_bytes, s->resamples, s->resample_count, sizeof *p->resamples);
     if (!p->resamples) return 0;
+    p->products = mest_table(part, s->part_bytes, s->products, s->product_count, sizeof *p->products);
+    if (!p->products) return 0;
+    p->exchanges = mest_table(part, s->part_bytes, s->exchanges, s->exchange_count, sizeof *p->exchanges);
+    if (!p->exchanges) return 0;
     p->params = mest_table(part, s->part_bytes, s->params, s->param_count, sizeof *p->params);
     if (!p->params) return 0;
     p->count = s->count;
@@ -165,6 +171,8 @@ static inline int mest_program_of(const char *part, const MestPlanProgram *s, Me
     p->attention_count = s->attention_count;
     p->tokens_count = s->tokens_count;
     p->resample_count = s->resample_count;
+    p->product_count = s->product_count;
+    p->exchange_count = s->exchange_count;
     p->groups = s->groups;
     p->samples = s->samples;
     p->in_channels = s->in_channels;
@@ -237,28 +245,32 @@ _Static_assert(offsetof(MestPlanProgram, samplenorms) == 120, "MestPlanProgram")
 _Static_assert(offsetof(MestPlanProgram, attentions) == 128, "MestPlanProgram");
 _Static_assert(offsetof(MestPlanProgram, tokenss) == 136, "MestPlanProgram");
 _Static_assert(offsetof(MestPlanProgram, resamples) == 144, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, params) == 152, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, count) == 160, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, operand_count) == 164, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, conv_count) == 168, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, norm_count) == 172, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, pool_count) == 176, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, arithmetic_count) == 180, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, update_count) == 184, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, samplenorm_count) == 188, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, param_count) == 192, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, attention_count) == 196, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, tokens_count) == 200, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, resample_count) == 204, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, groups) == 208, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, samples) == 212, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, in_channels) == 216, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, in_h) == 220, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, in_w) == 224, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, trains) == 228, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, start) == 232, "MestPlanProgram");
-_Static_assert(offsetof(MestPlanProgram, body) == 236, "MestPlanProgram");
-_Static_assert(sizeof(MestPlanProgram) == 240, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, products) == 152, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, exchanges) == 160, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, params) == 168, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, count) == 176, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, operand_count) == 180, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, conv_count) == 184, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, norm_count) == 188, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, pool_count) == 192, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, arithmetic_count) == 196, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, update_count) == 200, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, samplenorm_count) == 204, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, param_count) == 208, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, attention_count) == 212, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, tokens_count) == 216, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, resample_count) == 220, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, product_count) == 224, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, exchange_count) == 228, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, groups) == 232, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, samples) == 236, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, in_channels) == 240, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, in_h) == 244, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, in_w) == 248, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, trains) == 252, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, start) == 256, "MestPlanProgram");
+_Static_assert(offsetof(MestPlanProgram, body) == 260, "MestPlanProgram");
+_Static_assert(sizeof(MestPlanProgram) == 264, "MestPlanProgram");
 
 _Static_assert(offsetof(MestData, magic) == 0, "MestData");
 _Static_assert(offsetof(MestData, version) == 8, "MestData");

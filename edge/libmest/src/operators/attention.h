@@ -112,17 +112,17 @@ static void score(const Head *h, const MestAttention *r, long query, float *row)
     }
 }
 
-/* A row becomes e to its power over the sum of those of its sample. `two` is room for two numbers a sample. */
-static void soften(const Head *h, float *row, float *two) {
-    float *most_of = two, *sum = two + h->s;
-    memcpy(most_of, row, (size_t)h->s * 4);
-    for (long p = h->s; p < h->n; p += h->s) LANES(i, h->s) most_of[i] = row[p + i] > most_of[i] ? row[p + i] : most_of[i];
-    for (long p = 0; p < h->n; p += h->s) LANES(i, h->s) row[p + i] -= most_of[i];
-    exponentials(row, h->n);
-    memset(sum, 0, (size_t)h->s * 4);
-    for (long p = 0; p < h->n; p += h->s) LANES(i, h->s) sum[i] += row[p + i];
-    LANES(i, h->s) sum[i] = 1.0f / sum[i];
-    for (long p = 0; p < h->n; p += h->s) LANES(i, h->s) row[p + i] *= sum[i];
+/* A row of n floats becomes e to its power over the sum of those of its sample. `two` is room for two numbers a sample. */
+static void soften(float *row, long n, long s, float *two) {
+    float *most_of = two, *sum = two + s;
+    memcpy(most_of, row, (size_t)s * 4);
+    for (long p = s; p < n; p += s) LANES(i, s) most_of[i] = row[p + i] > most_of[i] ? row[p + i] : most_of[i];
+    for (long p = 0; p < n; p += s) LANES(i, s) row[p + i] -= most_of[i];
+    exponentials(row, n);
+    memset(sum, 0, (size_t)s * 4);
+    for (long p = 0; p < n; p += s) LANES(i, s) sum[i] += row[p + i];
+    LANES(i, s) sum[i] = 1.0f / sum[i];
+    for (long p = 0; p < n; p += s) LANES(i, s) row[p + i] *= sum[i];
 }
 
 /* weights[query][position, sample] of `count` queries from the first on: how much each takes of each position. */
@@ -136,7 +136,7 @@ static void weights_of(const Head *h, const MestAttention *r, const float *x, lo
                         x + h->key + d * h->plane + p, m, h->s);
     for (long q = 0; q < count; q++) {
         score(h, r, first + q, weights + q * h->n);
-        soften(h, weights + q * h->n, two);
+        soften(weights + q * h->n, h->n, h->s, two);
     }
 }
 

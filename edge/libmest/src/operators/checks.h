@@ -9,6 +9,7 @@
 #include "narrow_check.h"
 #include "norm_check.h"
 #include "pooling_check.h"
+#include "products_check.h"
 #include "resample_check.h"
 #include "sample_norm_check.h"
 #include "tokens_check.h"

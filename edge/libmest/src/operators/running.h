@@ -11,6 +11,7 @@
 #include "narrow.h"
 #include "norm.h"
 #include "pooling.h"
+#include "products.h"
 #include "resample.h"
 #include "sample_norm.h"
 #include "tokens.h"

@@ -48,7 +48,13 @@
     X(RESAMPLE, op_resample, check_resample)                         \
     X(RESAMPLE_GRAD, op_resample_grad, check_resample_grad)          \
     X(CONV_TRANSPOSE, op_conv_transpose, check_conv_transpose)       \
-    X(CONV_TRANSPOSE_GRAD, op_conv_transpose_grad, check_conv_transpose_grad)
+    X(CONV_TRANSPOSE_GRAD, op_conv_transpose_grad, check_conv_transpose_grad) \
+    X(MATMUL, op_matmul, check_matmul)                               \
+    X(MATMUL_GRAD, op_matmul_grad, check_matmul)                     \
+    X(SOFTMAX, op_softmax, check_softmax)                            \
+    X(SOFTMAX_GRAD, op_softmax_grad, check_softmax)                  \
+    X(TRANSPOSE, op_transpose, check_transpose)                      \
+    X(TRANSPOSE_GRAD, op_transpose_grad, check_transpose)
 
 #define MEST_OP_ROW(NAME, run, check) OP_ROW_##NAME,
 enum { MEST_OPERATORS(MEST_OP_ROW) OP_ROWS };
