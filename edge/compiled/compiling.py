@@ -95,6 +95,7 @@ def compile_plan(job: CompileJob) -> CompileResult:
         if state is not None:
             engine.restore_weights(stored_tensors(state).without(HARNESS))
         facts = Facts(
+            artifact.path.name,
             artifact.identity(ENGINE),
             artifact.class_names,
             artifact.preprocess,

@@ -26,6 +26,7 @@ from edge.files.fields import Fields, parse_json
 from edge.libmest import plan_file, program
 from edge.libmest.vocabulary import TENSORS
 from edge.plan.process import STACK_BYTES, MemoryPlan
+from edge.run.recording import planned
 from edge.run.settings import Settings
 
 _REMEDY = "copy the file again, or compile it again"
@@ -64,6 +65,8 @@ def write_plan(
     head.tensors_bytes, head.arena_bytes = places.tensors_bytes, engine.arena.size
     arrays = _arrays(file, engine, places)
     named = {"facts": _json({**facts.to_json(), **arrays, **_described(engine, plan, settings)})}
+    recorded = {"network": facts.network, "choices": asdict(plan.choices), "plan": planned(plan).to_json()}
+    named |= {"record": _json(recorded)[1:-1]}
     named |= {"chosen": _json(plan.chosen()), "names": b"".join(name.encode() + b"\0" for name in facts.class_names)}
     for name, content in named.items():
         setattr(head, f"{name}_at", file.add(content))
@@ -110,6 +113,8 @@ def read_plan(path: Path) -> Compiled:
 @dataclass(frozen=True)
 class Facts:
     """What a plan is compiled from: the artifact and what it says of its inputs and classes."""
+
+    network: str  # its name for a person, as a record has it
 
     artifact: Mapping[str, Any]  # as a state names it
     class_names: tuple[str, ...]

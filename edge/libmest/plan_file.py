@@ -58,6 +58,7 @@ PLAN = Struct(
         *_HEAD,
         Field("int64_t", "facts_at facts_bytes", "JSON: all that is for programs on the workstation"),
         Field("int64_t", "chosen_at chosen_bytes", "JSON: the choices, as finetune prints them"),
+        Field("int64_t", "record_at record_bytes", "JSON: what is planned, fields of a record without its braces"),
         Field("int64_t", "names_at names_bytes", "class names, each ended by a zero"),
         Field("int64_t", "normalise_at", "floats: means, then deviations, one each per channel"),
         Field("int64_t", "programs_at program_count"),

@@ -69,6 +69,11 @@ class Plan:
             if not 0 <= offset <= self.arena_bytes - buffer.nbytes:
                 raise ValueError(f"buffer {buffer.name!r}: {buffer.nbytes} bytes at {offset}, outside the arena")
 
+    def to_json(self) -> dict[str, Any]:
+        """The plan as a record has it, in plain JSON values."""
+        document: dict[str, Any] = _plain(self)
+        return document
+
 
 @dataclass(frozen=True)
 class Limit:

@@ -109,6 +109,37 @@ def test_the_json_has_every_key_of_python(mest_run: Path, tmp_path: Path) -> Non
     assert accuracy["samples"] == 43
 
 
+def test_the_record_is_drawn_as_that_of_python(mest_run: Path, tmp_path: Path) -> None:  # noqa: F811
+    """The same plan and curve; what was not measured says why; a run that was continued says where its curve begins."""
+    from edge.report.files import write_report
+    from edge.report.record import read_record
+
+    example, paths = made(tmp_path, REQUESTS["whole batches"], epochs=3), [tmp_path / name for name in ("a", "b")]
+    words = ("--state", tmp_path / "run.state", "--record")
+    example.run(mest_run, "train", *words, paths[0])
+    example.finetune(tmp_path / "state")
+    ours, python = read_record(paths[0]), read_record(tmp_path / "state" / "record.json")
+    assert (ours.network, ours.choices, ours.plan.buffers) == (python.network, python.choices, python.plan.buffers)
+    assert ours.plan.peak_bytes < python.plan.peak_bytes
+    training, wanted = ours.training, python.training
+    assert [(p.step, np.float32(p.loss)) for p in training.steps] == [
+        (p.step, np.float32(p.loss)) for p in wanted.steps
+    ]
+    np.testing.assert_allclose([p.loss for p in training.epochs], [p.loss for p in wanted.epochs], rtol=1e-6)
+    assert (training.accuracy_before, training.accuracy_after) == (wanted.accuracy_before, wanted.accuracy_after)
+    assert ours.measured.baseline_bytes.value is None
+    page = write_report(ours, tmp_path / "page")["report.html"].read_text()
+    assert "not measured: it is a part of the program" in page
+    example.run(mest_run, "train", *words, paths[1], "--resume", "--epochs", 5)
+    continued = read_record(paths[1])
+    assert "continued at step 15" in continued.engine_reason
+    assert (continued.training.step_count, continued.training.steps[0].step) == (25, 16)
+    example.run(mest_run, "train", "--state", tmp_path / "long.state", "--record", paths[0], "--epochs", 60)
+    thinned = read_record(paths[0]).training
+    assert 128 <= len(thinned.steps) < 256
+    assert len({after.step - before.step for before, after in zip(thinned.steps, thinned.steps[1:], strict=False)}) == 1
+
+
 def test_predictions_are_those_of_the_engine(mest_run: Path, tmp_path: Path) -> None:  # noqa: F811
     """Classes of the artifact's own weights, likeliest first; as many as were asked for."""
     from edge.run.model import load

@@ -35,7 +35,7 @@ static int sizes_good(const MestPlan *h) {
 
 static int parts_good(const MestPlan *h) {
     return lies_within(h, h->facts_at, h->facts_bytes, 1) && lies_within(h, h->chosen_at, h->chosen_bytes, 1) &&
-           lies_within(h, h->names_at, h->names_bytes, 1) && lies_within(h, h->normalise_at, 2 * (int64_t)h->channels, 4) &&
+           lies_within(h, h->record_at, h->record_bytes, 1) && lies_within(h, h->names_at, h->names_bytes, 1) && lies_within(h, h->normalise_at, 2 * (int64_t)h->channels, 4) &&
            lies_within(h, h->programs_at, h->program_count, sizeof(MestPlanProgram)) &&
            lies_within(h, h->tensors_at, h->tensors_stored, 1) && lies_within(h, h->lists_at, h->lists_bytes, 1);
 }

@@ -4,7 +4,7 @@
 
 #include "../program.h"
 
-#define MEST_FILES_DIGEST 365060324450981429LL
+#define MEST_FILES_DIGEST 1137171779680395528LL
 #define MEST_PLAN_MAGIC 7953757647158863213LL
 #define MEST_DATA_MAGIC 7022344803055789421LL
 #define MEST_STATE_MAGIC 3561913489737082221LL
@@ -37,6 +37,7 @@ typedef struct {
     int64_t sha256_a, sha256_b, sha256_c, sha256_d; /* of the file, these four zero */
     int64_t facts_at, facts_bytes; /* JSON: all that is for programs on the workstation */
     int64_t chosen_at, chosen_bytes; /* JSON: the choices, as finetune prints them */
+    int64_t record_at, record_bytes; /* JSON: what is planned, fields of a record without its braces */
     int64_t names_at, names_bytes; /* class names, each ended by a zero */
     int64_t normalise_at;          /* floats: means, then deviations, one each per channel */
     int64_t programs_at, program_count;
@@ -193,38 +194,40 @@ _Static_assert(offsetof(MestPlan, facts_at) == 64, "MestPlan");
 _Static_assert(offsetof(MestPlan, facts_bytes) == 72, "MestPlan");
 _Static_assert(offsetof(MestPlan, chosen_at) == 80, "MestPlan");
 _Static_assert(offsetof(MestPlan, chosen_bytes) == 88, "MestPlan");
-_Static_assert(offsetof(MestPlan, names_at) == 96, "MestPlan");
-_Static_assert(offsetof(MestPlan, names_bytes) == 104, "MestPlan");
-_Static_assert(offsetof(MestPlan, normalise_at) == 112, "MestPlan");
-_Static_assert(offsetof(MestPlan, programs_at) == 120, "MestPlan");
-_Static_assert(offsetof(MestPlan, program_count) == 128, "MestPlan");
-_Static_assert(offsetof(MestPlan, tensors_at) == 136, "MestPlan");
-_Static_assert(offsetof(MestPlan, tensors_stored) == 144, "MestPlan");
-_Static_assert(offsetof(MestPlan, tensors_bytes) == 152, "MestPlan");
-_Static_assert(offsetof(MestPlan, lists_at) == 160, "MestPlan");
-_Static_assert(offsetof(MestPlan, lists_bytes) == 168, "MestPlan");
-_Static_assert(offsetof(MestPlan, arena_bytes) == 176, "MestPlan");
-_Static_assert(offsetof(MestPlan, stack_bytes) == 184, "MestPlan");
-_Static_assert(offsetof(MestPlan, planned_peak_bytes) == 192, "MestPlan");
-_Static_assert(offsetof(MestPlan, budget_bytes) == 200, "MestPlan");
-_Static_assert(offsetof(MestPlan, seed) == 208, "MestPlan");
-_Static_assert(offsetof(MestPlan, learning_rate) == 216, "MestPlan");
-_Static_assert(offsetof(MestPlan, warmup) == 224, "MestPlan");
-_Static_assert(offsetof(MestPlan, hold_out) == 232, "MestPlan");
-_Static_assert(offsetof(MestPlan, epochs) == 240, "MestPlan");
-_Static_assert(offsetof(MestPlan, schedule) == 244, "MestPlan");
-_Static_assert(offsetof(MestPlan, save_every) == 248, "MestPlan");
-_Static_assert(offsetof(MestPlan, augment) == 252, "MestPlan");
-_Static_assert(offsetof(MestPlan, sparsity) == 256, "MestPlan");
-_Static_assert(offsetof(MestPlan, batch_size) == 264, "MestPlan");
-_Static_assert(offsetof(MestPlan, micro_batch) == 268, "MestPlan");
-_Static_assert(offsetof(MestPlan, threads) == 272, "MestPlan");
-_Static_assert(offsetof(MestPlan, classes) == 276, "MestPlan");
-_Static_assert(offsetof(MestPlan, channels) == 280, "MestPlan");
-_Static_assert(offsetof(MestPlan, height) == 284, "MestPlan");
-_Static_assert(offsetof(MestPlan, width) == 288, "MestPlan");
-_Static_assert(offsetof(MestPlan, images) == 292, "MestPlan");
-_Static_assert(sizeof(MestPlan) == 296, "MestPlan");
+_Static_assert(offsetof(MestPlan, record_at) == 96, "MestPlan");
+_Static_assert(offsetof(MestPlan, record_bytes) == 104, "MestPlan");
+_Static_assert(offsetof(MestPlan, names_at) == 112, "MestPlan");
+_Static_assert(offsetof(MestPlan, names_bytes) == 120, "MestPlan");
+_Static_assert(offsetof(MestPlan, normalise_at) == 128, "MestPlan");
+_Static_assert(offsetof(MestPlan, programs_at) == 136, "MestPlan");
+_Static_assert(offsetof(MestPlan, program_count) == 144, "MestPlan");
+_Static_assert(offsetof(MestPlan, tensors_at) == 152, "MestPlan");
+_Static_assert(offsetof(MestPlan, tensors_stored) == 160, "MestPlan");
+_Static_assert(offsetof(MestPlan, tensors_bytes) == 168, "MestPlan");
+_Static_assert(offsetof(MestPlan, lists_at) == 176, "MestPlan");
+_Static_assert(offsetof(MestPlan, lists_bytes) == 184, "MestPlan");
+_Static_assert(offsetof(MestPlan, arena_bytes) == 192, "MestPlan");
+_Static_assert(offsetof(MestPlan, stack_bytes) == 200, "MestPlan");
+_Static_assert(offsetof(MestPlan, planned_peak_bytes) == 208, "MestPlan");
+_Static_assert(offsetof(MestPlan, budget_bytes) == 216, "MestPlan");
+_Static_assert(offsetof(MestPlan, seed) == 224, "MestPlan");
+_Static_assert(offsetof(MestPlan, learning_rate) == 232, "MestPlan");
+_Static_assert(offsetof(MestPlan, warmup) == 240, "MestPlan");
+_Static_assert(offsetof(MestPlan, hold_out) == 248, "MestPlan");
+_Static_assert(offsetof(MestPlan, epochs) == 256, "MestPlan");
+_Static_assert(offsetof(MestPlan, schedule) == 260, "MestPlan");
+_Static_assert(offsetof(MestPlan, save_every) == 264, "MestPlan");
+_Static_assert(offsetof(MestPlan, augment) == 268, "MestPlan");
+_Static_assert(offsetof(MestPlan, sparsity) == 272, "MestPlan");
+_Static_assert(offsetof(MestPlan, batch_size) == 280, "MestPlan");
+_Static_assert(offsetof(MestPlan, micro_batch) == 284, "MestPlan");
+_Static_assert(offsetof(MestPlan, threads) == 288, "MestPlan");
+_Static_assert(offsetof(MestPlan, classes) == 292, "MestPlan");
+_Static_assert(offsetof(MestPlan, channels) == 296, "MestPlan");
+_Static_assert(offsetof(MestPlan, height) == 300, "MestPlan");
+_Static_assert(offsetof(MestPlan, width) == 304, "MestPlan");
+_Static_assert(offsetof(MestPlan, images) == 308, "MestPlan");
+_Static_assert(sizeof(MestPlan) == 312, "MestPlan");
 
 _Static_assert(offsetof(MestPlanProgram, part_at) == 0, "MestPlanProgram");
 _Static_assert(offsetof(MestPlanProgram, part_bytes) == 8, "MestPlanProgram");

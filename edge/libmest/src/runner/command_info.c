@@ -9,7 +9,7 @@ int command_info(int count, char **words) {
     LibmestModel *model = opened(&o);
     const LibmestFacts f = facts_of(model);
     if (o.json) {
-        print_facts(model);
+        print_facts(stdout, model);
         putchar('\n');
         libmest_close(model);
         return DONE;

@@ -4,12 +4,14 @@
 #include "commands.h"
 #include "limits.h"
 #include "opened.h"
+#include "record.h"
 #include "say.h"
 #include "times.h"
 
 /* What a run is told step by step, and what it is to be told at its end. */
 typedef struct {
     Times times;
+    Curve curve;
     int64_t budget_bytes;
     int quiet, saved, over_budget;
 } Watch;
@@ -17,6 +19,7 @@ typedef struct {
 static int watch(void *context, const LibmestProgress *p) {
     Watch *w = context;
     if (p->phase == LIBMEST_TRAINING && p->samples) times_add(&w->times, p->step_ms, p->read_ms);
+    if (p->phase == LIBMEST_TRAINING) curve_add(&w->curve, p);
     if (p->epoch_ended && !w->quiet)
         say("epoch %d of %d: loss %.4f, %.1f%% correct in training, step %lld", p->epoch, p->epochs, p->epoch_loss,
             100 * p->epoch_accuracy, (long long)p->step);
@@ -53,7 +56,7 @@ static void print_json(const Options *o, const LibmestModel *model, const Libmes
     printf(", \"samples_train\": %lld, \"samples_held_out\": %lld, ", (long long)p->trained, (long long)p->held_out);
     printf("\"samples_skipped\": 0, \"sparsity\": %.17g, \"zeros_kept\": true, \"mutations\": 0, ", f.sparsity);
     fputs("\"stopped\": false, \"saved\": true, \"stopped_early\": null, \"kept_epoch\": null, \"plan\": ", stdout);
-    print_choices(model);
+    print_choices(stdout, model);
     fputs("}\n", stdout);
 }
 
@@ -82,7 +85,7 @@ static void refuse_stopped(const Options *o, const Watch *w, const LibmestProgre
 int command_train(int count, char **words) {
     static Watch w; /* its times are more than a small stack should hold */
     const Options o =
-        options_read(count, words, " --data --state --resume --epochs --lr --seed --save-every --json --quiet ");
+        options_read(count, words, " --data --state --resume --epochs --lr --seed --save-every --record --json --quiet ");
     LibmestModel *model = opened(&o);
     if (!o.data || !o.state) die(BAD_INPUT, "needs --data and --state: the samples, and the file to keep the run in");
     const int exists = !access(o.state, F_OK);
@@ -93,9 +96,12 @@ int command_train(int count, char **words) {
     prepared(model, &o, LIBMEST_FOR_TRAINING);
     if (o.resume) must(model, libmest_load_path(model, o.state));
     must(model, o.resume ? libmest_continue(model, &settings) : libmest_begin(model, &settings));
-    w = (Watch){.budget_bytes = facts_of(model).budget_bytes, .quiet = o.quiet, .saved = o.resume};
+    w.budget_bytes = facts_of(model).budget_bytes;
+    w.quiet = o.quiet;
+    w.saved = o.resume;
     LibmestProgress p = {.bytes = sizeof p};
     must(model, libmest_run(model, o.state, watch, &w, &p));
+    if (o.record) record_write(o.record, model, &w.curve, &p, times_median(w.times.step_ms, w.times.count));
     refuse_stopped(&o, &w, &p);
     if (o.json) print_json(&o, model, &p, &w.times);
     else print_text(&o, model, &p);

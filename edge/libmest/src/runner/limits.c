@@ -82,6 +82,15 @@ int64_t limits_swap(void) { return limits_peak() < 0 ? -1 : most_swapped; }
 
 int limits_passed(int64_t budget_bytes) { return budget_bytes && limits_peak() > budget_bytes; }
 
+const char *limits_kind(void) { return limited ? "RLIMIT_DATA" : "none"; }
+
+const char *limits_guarantee(int64_t budget_bytes) {
+    if (!budget_bytes) return "none: no budget was given";
+    return limited ? "RLIMIT_DATA: all memory is asked for before the first step, and a request past the budget ends the "
+                     "run cleanly; the resident peak is checked after every step"
+                   : "only the planned arena was checked";
+}
+
 static void bytes_or_null(FILE *out, const char *name, int64_t nbytes) {
     if (nbytes < 0) fprintf(out, "\"%s\": null, ", name);
     else fprintf(out, "\"%s\": %lld, ", name, (long long)nbytes);
@@ -100,10 +109,7 @@ void limits_json(FILE *out, int64_t budget_bytes) {
     const int known = budget_bytes && peak >= 0;
     fprintf(out, "\"within_budget\": %s, ", !known ? "null" : peak <= budget_bytes && !most_swapped ? "true" : "false");
     fprintf(out, "\"limits\": [%s], \"guarantee\": ", limited ? "\"RLIMIT_DATA\"" : "");
-    json_text(out, !budget_bytes ? "none: no budget was given"
-                   : limited     ? "RLIMIT_DATA: all memory is asked for before the first step, and a request past the budget ends the "
-                                   "run cleanly; the resident peak is checked after every step"
-                                 : "only the planned arena was checked");
+    json_text(out, limits_guarantee(budget_bytes));
     fputs(", \"swap\": ", out);
     json_text(out, swap_stands);
 }

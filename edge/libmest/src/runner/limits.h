@@ -14,6 +14,9 @@ int64_t limits_peak(void);
 int64_t limits_swap(void);
 /* Ends nothing: 1 where more was ever resident than the budget allows. */
 int limits_passed(int64_t budget_bytes);
+/* What the system granted, by its name or "none", and what that promises. */
+const char *limits_kind(void);
+const char *limits_guarantee(int64_t budget_bytes);
 /* The JSON fields that say what holds. */
 void limits_json(FILE *out, int64_t budget_bytes);
 

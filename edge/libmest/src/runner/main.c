@@ -39,7 +39,7 @@ static void on_signal(int number) {
 static int help(FILE *out) {
     fputs("usage: mest-run COMMAND FILE.mest [--data FILE] [--state FILE] [OPTIONS] [--json]\n\n", out);
     for (int i = 0; i < COMMANDS; i++) fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].does);
-    fputs("\ntrain: --resume, --epochs N, --lr RATE, --seed N, --save-every STEPS, --quiet; predict: --top N;\ncollect: --label N, --test, --numbers KIND\n", out);
+    fputs("\ntrain: --resume, --epochs N, --lr RATE, --seed N, --save-every STEPS, --record FILE, --quiet; predict: --top N;\ncollect: --label N, --test, --numbers KIND\n", out);
     return out == stdout ? DONE : BAD_INPUT;
 }
 

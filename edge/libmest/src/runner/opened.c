@@ -33,17 +33,23 @@ LibmestFacts facts_of(const LibmestModel *model) {
 
 float *room_for_scores(const LibmestModel *model) { return model->machine.logits; }
 
-static void print_part(const LibmestModel *model, int64_t at, int64_t nbytes) {
+static void print_part(FILE *out, const LibmestModel *model, int64_t at, int64_t nbytes) {
     char piece[1024];
     while (nbytes) {
         const int64_t count = nbytes < (int64_t)sizeof piece ? nbytes : (int64_t)sizeof piece;
         must(model, mest_plan_read(&model->plan, at, count, piece));
-        fwrite(piece, 1, (size_t)count, stdout);
+        fwrite(piece, 1, (size_t)count, out);
         at += count;
         nbytes -= count;
     }
 }
 
-void print_choices(const LibmestModel *model) { print_part(model, model->plan.head.chosen_at, model->plan.head.chosen_bytes); }
+void print_choices(FILE *out, const LibmestModel *model) {
+    print_part(out, model, model->plan.head.chosen_at, model->plan.head.chosen_bytes);
+}
 
-void print_facts(const LibmestModel *model) { print_part(model, model->plan.head.facts_at, model->plan.head.facts_bytes); }
+void print_facts(FILE *out, const LibmestModel *model) { print_part(out, model, model->plan.head.facts_at, model->plan.head.facts_bytes); }
+
+void print_recorded(FILE *out, const LibmestModel *model) {
+    print_part(out, model, model->plan.head.record_at, model->plan.head.record_bytes);
+}

@@ -2,6 +2,8 @@
 #ifndef MEST_OPENED_H
 #define MEST_OPENED_H
 
+#include <stdio.h>
+
 #include "../../include/libmest.h"
 #include "options.h"
 
@@ -14,8 +16,9 @@ void prepared(LibmestModel *model, const Options *o, int purpose);
 LibmestFacts facts_of(const LibmestModel *model);
 /* For the scores of a piece: where the network's own answers lie, which become them. */
 float *room_for_scores(const LibmestModel *model);
-/* JSON of the plan, as it is: the choices that finetune prints, or all facts. */
-void print_choices(const LibmestModel *model);
-void print_facts(const LibmestModel *model);
+/* JSON of the plan, as it is: the choices that finetune prints, all facts, or the fields of a record. */
+void print_choices(FILE *out, const LibmestModel *model);
+void print_facts(FILE *out, const LibmestModel *model);
+void print_recorded(FILE *out, const LibmestModel *model);
 
 #endif

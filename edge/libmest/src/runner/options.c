@@ -50,6 +50,7 @@ static void set_switch(Options *o, const char *option) {
 static void set_value(Options *o, const char *option, const char *value) {
     if (!strcmp(option, "--data")) o->data = value;
     else if (!strcmp(option, "--state")) o->state = value;
+    else if (!strcmp(option, "--record")) o->record = value;
     else if (!strcmp(option, "--top")) o->top = integer(option, value, 1, 1 << 16);
     else if (!strcmp(option, "--label")) o->label = integer(option, value, 0, INT32_MAX);
     else if (!strcmp(option, "--numbers")) o->numbers = kind_of(option, value);

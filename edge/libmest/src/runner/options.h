@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 typedef struct {
-    const char *plan, *data, *state;
+    const char *plan, *data, *state, *record;
     int resume, json, quiet;
     int64_t top, label;
     int test, numbers; /* of samples that are collected */
