@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 LISTED = Path(__file__).with_name("public_surface.txt")
-PACKAGES = ("edge", "export", "mest", "mest.ranking", "mest.sparse")
+PACKAGES = ("edge", "export", "mest", "mest.loops", "mest.ranking", "mest.sparse")
 RETURNED = ("edge.MemoryPlan", "edge.Model")  # no program makes one, so what makes one is not promised
 ADDRESS = re.compile(r"<function .*? at 0x\w+>")
 IMPORT = re.compile(
