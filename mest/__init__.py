@@ -22,9 +22,12 @@ _HOMES = {
     **dict.fromkeys(("DamagedError", "InputError", "MestError"), "mest.errors"),
     **dict.fromkeys(("Sparsifier", "masks_of", "sparsify"), "mest.sparse"),
 }
+_ROOMS = ("loops", "ranking", "sparse")  # those with names for programs: `import mest` is enough for `mest.sparse.em`
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name in _ROOMS:
+        return import_module(f"mest.{name}")
     raise AttributeError(f"module 'mest' has no attribute {name!r}; it offers {', '.join(__all__)}")
