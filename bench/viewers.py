@@ -125,7 +125,8 @@ def in_perfetto(wheel: Path, trace: Path, out: Path) -> dict[str, Any]:
 def in_page(report: Path, out: Path) -> dict[str, Any]:
     """What the page says at the middle of a step when it is reached by keys.
 
-    It is kept as a picture for a screen and for a phone, light and dark. Also whether anything is wider than the window, and how many requests the browser was asked for beside the page.
+    It is kept as a picture for a screen and for a phone, light and dark. Also whether anything is wider than the
+    window, and how many requests the browser was asked for beside the page.
     """
     said: dict[str, Any] = {}
     with served(report.resolve().parent) as address:

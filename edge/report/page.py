@@ -202,19 +202,19 @@ def shrink(record: Record) -> str:
         return ""
     rows = []
     for other in plan.alternatives:
-        slower = "no more" if other.time_cost <= 1 else f"about {other.time_cost - 1:+.0%}".replace("%", " %")
-        change = f"--{other.choice.replace('_', '-')} {other.value}"
+        slower = "no more" if other.time_cost <= 1 else f"{other.time_cost - 1:+.0%}".replace("%", " %")
+        change = f"{other.choice.replace('_', '-')} {other.value}"
         result = "the same" if other.exact else "changes"
         peak, saved = plan.peak_bytes - other.saved_bytes, bytes_text(other.saved_bytes)
         rows.append((change, result, saved, bytes_text(peak), slower))
     bar = [
-        Bar(row[0], (Segment(other.saved_bytes, "kind-1", f"saves {row[2]}"),), row[2])
+        Bar(f"--{row[0]}", (Segment(other.saved_bytes, "kind-1", f"saves {row[2]}"),), row[2])
         for row, other in zip(rows, plan.alternatives, strict=True)
     ]
     said = (
         f"The planned peak is {bytes_text(plan.peak_bytes)}. Each row is the same work with one choice changed, worked "
-        "out by the planner and not run; times are planning figures. Given a memory budget, the planner takes what it "
-        "needs of these by itself, what leaves the result as it is first."
+        "out by the planner and not run; what a step takes longer is a planning figure. Given a memory budget, the "
+        "planner takes what it needs of these by itself, what leaves the result as it is first."
     )
     if sum(other.saved_bytes == plan.alternatives[0].saved_bytes for other in plan.alternatives) > 1:
         said += (
@@ -224,7 +224,7 @@ def shrink(record: Record) -> str:
         "What would shrink the peak",
         html.paragraph(said),
         html.figure(partial(bars, bar, "Bytes that a change saves"), "Bytes of the peak that each change saves."),
-        html.table(("Change", "Result", "Saves", "Peak", "Time of a step"), rows, numbers=3),
+        html.table(("Change", "Result", "Saves", "Peak", "Time"), rows, numbers=3),
     )
 
 
