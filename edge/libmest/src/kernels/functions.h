@@ -5,6 +5,8 @@
 #ifndef MEST_FUNCTIONS_H
 #define MEST_FUNCTIONS_H
 
+#include <math.h>
+
 #include "vector.h"
 
 #if MEST_VL > 1
