@@ -112,9 +112,9 @@ def over_line(row: Row) -> str:
 
 
 def plan_words(result: dict[str, Any]) -> str:
-    """A plan in a cell: pieces, recomputation, and batch norm where it is frozen."""
+    """A plan in a cell: micro-batches, recomputation, and batch norm where it is frozen."""
     plan = result["plan"]
-    words = [f"pieces of {plan['micro_batch']}" if plan["micro_batch"] < result["batch_size"] else "whole batch"]
+    words = [f"micro-batches of {plan['micro_batch']}" if plan["micro_batch"] < result["batch_size"] else "whole batch"]
     if plan["recompute"] != "none":
         words.append(f"{plan['recompute']} recomputed")
     if plan.get("saved", "float32") != "float32":  # records from before there was a choice lack it

@@ -171,5 +171,5 @@ def memory_errors(doing: str) -> Iterator[None]:
     except MemoryError as error:
         raise BudgetError(
             f"memory budget reached while {doing}: an allocation was refused; give a larger budget, or let the plan "
-            "choose smaller pieces"
+            "choose a smaller micro-batch"
         ) from error

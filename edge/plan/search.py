@@ -312,10 +312,9 @@ def _notes(candidate: _Candidate, planned: Planned[Prepared]) -> tuple[str, ...]
         notes.append(f"{choices.recompute} are recomputed in the backward pass: exact, about {slower:+.0%} time")
     if choices.micro_batch < choices.batch_size:
         slower = planned.time_cost(choices) / planned.time_cost(whole) - 1
-        effect = "changes the result: batch norm sees the smaller pieces" if candidate.change == _SPLIT else "exact"
-        notes.append(
-            f"pieces of {choices.micro_batch} of {choices.batch_size} samples: {effect}, about {slower:+.0%} time"
-        )
+        effect = "changes the result: batch norm sees fewer samples" if candidate.change == _SPLIT else "exact"
+        split = f"micro-batches of {choices.micro_batch} of {choices.batch_size} samples"
+        notes.append(f"{split}: {effect}, about {slower:+.0%} time")
     if choices.saved != "float32":
         slower = planned.time_cost(choices) / planned.time_cost(replace(choices, saved="float32")) - 1
         notes.append(

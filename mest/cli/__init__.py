@@ -30,24 +30,24 @@ from mest.cli.strict_json import strict_json
 from mest.version import __version__
 
 SUMMARIES = {
-    "demo": "walk the whole road on embedded data and end in a report",
+    "demo": "run every step on embedded data, ending in a report",
     "train": "train sparse from the first step (workstation)",
     "export": "turn a run into an artifact directory",
     "verify": "repeat the checks of an export",
     "plan": "say what fits a memory budget, before anything runs",
     "finetune": "fine-tune an artifact within a memory budget",
-    "predict": "classes and scores for images",
-    "eval": "accuracy of an artifact, a state or a run",
-    "compile": "a plan in one file, for a process without Python",
-    "runner": "the program that runs compiled plans",
-    "pack": "samples and labels for a compiled plan",
-    "unpack": "a state of a compiled plan as an ordinary one",
-    "profile": "peak memory and time by operator and by kind",
-    "board": "facts of this machine",
-    "bundle": "one file that installs and runs offline on a board",
+    "predict": "show classes and scores for images",
+    "eval": "measure the accuracy of an artifact, a state or a run",
+    "compile": "write a plan, weights included, as one file for mest-run",
+    "runner": "build mest-run, the program that runs compiled plans",
+    "pack": "write samples and labels as one file for mest-run",
+    "unpack": "turn a state of mest-run into an ordinary one",
+    "profile": "measure peak memory and time by operator and by kind",
+    "board": "show the facts of this machine",
+    "bundle": "write one file that installs and runs offline on a board",
     "deploy": "install on boards over ssh, fine-tune there, bring the result home",
-    "boards": "what the boards of a list are, have installed and are doing",
-    "completion": "what a shell reads to complete commands and options",
+    "boards": "show what each board of a list is, has installed and is doing",
+    "completion": "print the shell code that completes commands and options",
 }
 
 EXIT_INPUT = 2

@@ -58,7 +58,7 @@ class Command(Base):
         rows: list[tuple[str, Any]] = [
             ("file", f"{result['file']}, {size(result['bytes'])}"),
             ("planned peak", size(result["planned_peak_bytes"]) + (f" of {size(budget)}" if budget else "")),
-            ("batch", f"{result['batch_size']}, in pieces of {chosen['micro_batch']}"),
+            ("batch", f"{result['batch_size']}, in micro-batches of {chosen['micro_batch']}"),
             ("recompute", chosen["recompute"]),
             ("saved", f"{chosen['saved']} for the backward pass"),
             ("trained", f"{chosen['trainable']}, batch norm {chosen['batch_norm']}, {chosen['optimizer']}"),

@@ -19,7 +19,7 @@ FAILED = 1
 
 
 class Command(Base):
-    """Walk the whole road on embedded data, and end in a report that a person can look at.
+    """Run every step on embedded data and end in a report.
 
     Trains a small network sparse, exports it, fine-tunes it on what a board would meet, within the least budget that
     its plan names and a tenth, and compares with the same in other tools: handwritten digits as a new sensor would give

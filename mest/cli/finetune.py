@@ -140,7 +140,7 @@ class Command(Base):
             ("steps", f"{result['steps']} in {result['epochs']} epochs, batch {result['batch_size']}"),
             ("step time", f"{result['step_ms_median']:.1f} ms" if result["step_ms_median"] else None),
             (
-                "pieces",
+                "micro-batch",
                 f"{chosen['micro_batch']}, recompute {chosen['recompute']}, batch norm {chosen['batch_norm']}",
             ),
             ("saved", f"{chosen['saved']} for the backward pass"),

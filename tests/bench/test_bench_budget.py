@@ -168,5 +168,5 @@ def test_a_plan_reads_as_words() -> None:
     assert plan_words({"batch_size": 32, "plan": plan}) == "whole batch"
     changed = {**plan, "micro_batch": 8, "recompute": "blocks", "batch_norm": "frozen", "exact": False}
     assert plan_words({"batch_size": 32, "plan": changed}) == (
-        "pieces of 8, blocks recomputed, batch norm frozen (not exact)"
+        "micro-batches of 8, blocks recomputed, batch norm frozen (not exact)"
     )

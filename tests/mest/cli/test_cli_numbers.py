@@ -15,37 +15,32 @@ from edge.errors import InputError
 from edge.plan.choices import OptimizerChoice
 from edge.ranges import RANGES
 from edge.run.settings import Settings
-from mest.cli.spelling import setting
+from mest.cli.spelling import flag, setting
 from mest.cli.strict_json import strict_json
 
 
 def numbers(name: str) -> dict[str, argparse.Action]:
-    """The options of a command that take a number, by their name without dashes."""
+    """The options of a command that take a number, by the name that messages use, without dashes."""
     actions = cli.build_parser(name)._subparsers._group_actions[0].choices[name]._actions  # type: ignore[union-attr,index]
-    return {
-        flag.removeprefix("--"): action
-        for action in actions
-        if action.type in (int, float)
-        for flag in action.option_strings
-    }
+    return {flag(action).removeprefix("--"): action for action in actions if action.type in (int, float)}
 
 
-def field(option: str) -> str:
+def field(action: argparse.Action) -> str:
     """The setting of an option."""
-    return setting(option.replace("-", "_"))
+    return setting(action.dest)
 
 
 @pytest.mark.parametrize("name", sorted(cli.SUMMARIES))
 def test_every_number_has_a_range(name: str) -> None:
     """No option of type int or float without a row in the table; a range that a new option lacks is found here."""
-    assert not {field(option) for option in numbers(name)} - set(RANGES)
+    assert not {field(action) for action in numbers(name).values()} - set(RANGES)
 
 
 @pytest.mark.parametrize("name", sorted(set(cli.SUMMARIES) - {"train"}))
 def test_what_lies_outside_is_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each number just below its range, above it, infinite or none at all: exit 2, one line, before anything runs."""
-    for option in numbers(name):
-        allowed = RANGES[field(option)]
+    for option, action in numbers(name).items():
+        allowed = RANGES[field(action)]
         wrong = [str(int(allowed.low) - 1), "nan", "inf", "-inf", "1" + 400 * "0"]
         wrong += [] if allowed.high == math.inf else [str(int(allowed.high) + 1)]
         for text in wrong:
@@ -70,6 +65,7 @@ def required(name: str) -> list[str]:
         "compile": ["nowhere", "--out", "nowhere"],
         "pack": ["nowhere", "--for", "nowhere", "--out", "nowhere"],
         "unpack": ["nowhere", "--for", "nowhere", "--out", "nowhere"],
+        "completion": ["bash"],
         "runner": ["--target", "nowhere", "--out", "nowhere"],
     }
     return lines.get(name, [] if name in ("board", "demo") else ["nowhere"])

@@ -48,7 +48,7 @@ def test_every_page_is_in_the_menu() -> None:
     """docs/index.md lists it; a new page is put under one of its headings."""
     listed = set(re.findall(r"^- \[[^]]+\]\(([^)#]+)\)", (ROOT / "docs" / "index.md").read_text(), re.MULTILINE))
     there = {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md"}
-    assert not there - listed
+    assert not there - listed, "not in docs/index.md: put each under one of its headings"
 
 
 def test_the_reference_of_commands_is_complete() -> None:
