@@ -223,7 +223,8 @@ def _batches(batch: int, network: Network, input: tuple[int, ...]) -> Iterator[t
 def _torch_steps(source: Source, built: Built, masked: bool, batch: int, dtype: torch.dtype) -> Taken:
     model = copy.deepcopy(source.model).to(dtype).train()
     parameters = dict(model.named_parameters())
-    masks = {path: torch.from_numpy(layer.mask) for path, layer in source.layers.items()} if masked else {}
+    held = {path: layer for path, layer in source.layers.items() if masked and path in built.trained}
+    masks = {path: torch.from_numpy(layer.mask) for path, layer in held.items()}
     biased: dict[str, np.ndarray] = {}
     for path, module in model.named_modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):

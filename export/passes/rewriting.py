@@ -211,7 +211,7 @@ class Rewriting:
         source = layout.source
         for number, view in enumerate(self.moves(layout, order)):
             front, first, second, behind = view
-            output, shape = f"{name}.order{number or ''}", (front * second, first, behind)
+            output, shape = f"{name}.exchanged{number or ''}", (front * second, first, behind)
             source = self.emit(EXCHANGE, [source], output, shape, node, view=list(view))
         return source
 
