@@ -40,7 +40,7 @@ def test_links_lead_somewhere(page: Path) -> None:
             continue
         where, _, anchor = urllib.parse.unquote(link).partition("#")
         target = (page.parent / where).resolve() if where else page
-        assert target.exists(), f"{page.name}: {link} leads nowhere"
+        assert target.is_file(), f"{page.name}: {link} leads to no file, which the site needs"
         assert not anchor or anchor in anchors(target), f"{page.name}: {link}: no such heading"
 
 
