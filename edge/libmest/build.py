@@ -21,7 +21,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 LIBRARY_NAME = "libmest.so"
-SOURCES = ("engine.c", "check.c", "threads.c")
+# What does not depend on the instruction set, with options of its own: what numpy does as well rounds as numpy does.
+SOURCES = {"engine.c": (), "check.c": (), "threads.c": (), "mutation.c": ("-ffp-contract=off",)}
 CORE = "library"  # the folder of what runs a compiled plan, behind include/libmest.h
 RUNNER = "runner"  # the folder of the program's own sources
 
@@ -162,9 +163,9 @@ def _library_objects(command: Sequence[str], flags: Sequence[str], folder: Path)
         _run([*command, *unit, "-c", str(source / "isa.c"), "-o", out])
         objects.append(out)
     listed = " ".join(f"X({name})" for name, _, _ in sets)
-    for file in SOURCES:
+    for file, own in SOURCES.items():
         out = str(folder / f"{Path(file).stem}.o")
-        _run([*command, *flags, f"-DMEST_SETS={listed}", "-c", str(source / file), "-o", out])
+        _run([*command, *flags, *own, f"-DMEST_SETS={listed}", "-c", str(source / file), "-o", out])
         objects.append(out)
     return machine, objects
 

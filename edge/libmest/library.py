@@ -6,7 +6,7 @@ import ctypes
 from functools import cache
 from pathlib import Path
 
-from edge.libmest.program import Call, Program, digest
+from edge.libmest.program import Call, Mutation, Program, Weight, digest
 
 PATH = Path(__file__).resolve().parent / "libmest.so"  # build.LIBRARY_NAME, without what a build imports
 
@@ -41,6 +41,8 @@ def load_library() -> ctypes.CDLL:
     library.mest_instruction_sets.argtypes = [ctypes.c_char_p, ctypes.c_int]
     library.mest_check.argtypes = [ctypes.POINTER(Program), ctypes.c_int]
     library.mest_run.argtypes = [ctypes.c_void_p, ctypes.POINTER(Program), ctypes.POINTER(Call)]
+    library.mest_derive.argtypes = [ctypes.POINTER(Weight)]
+    library.mest_mutate.argtypes = [ctypes.POINTER(Weight), ctypes.POINTER(Mutation)]
     return library
 
 

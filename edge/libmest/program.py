@@ -247,6 +247,39 @@ _OPERAND = Struct(
         Field("int32_t", "unused"),
     ),
 )
+_WEIGHT = Struct(
+    "Weight",
+    "A weight in compressed form with room for its densest phase: what a mutation changes in place. Parts that it lacks "
+    "are NULL; what the kernels' lists say stands in Conv.",
+    (
+        Field("&float", "values gradient first second"),
+        Field("&uint32_t", "starts"),
+        Field("&void", "columns"),
+        Field("&uint32_t", "t_starts"),
+        Field("&void", "t_columns"),
+        Field("&uint32_t", "t_places"),
+        Field("&void", "kernels", "of a pattern: its input channels, row by row"),
+        Field("&uint8_t", "patterns"),
+        Field("&int32_t", "channels"),
+        Field("int64_t", "count capacity", "of values: in use, and room for"),
+        Field("int32_t", "form index_bytes"),
+        Field("int32_t", "block_height", "1 where there are no blocks"),
+        Field("int32_t", "rows in_channels groups kernel_h kernel_w stride_h stride_w dilation_h dilation_w"),
+    ),
+)
+_MUTATION = Struct(
+    "Mutation",
+    "One mutation of a weight, and what came of it.",
+    (
+        Field("int64_t", "left grown", "units after pruning, and after growing"),
+        Field("int64_t", "seed"),
+        Field("&void", "scratch"),
+        Field("int64_t", "scratch_bytes"),
+        Field("int64_t", "removed added", "out: weights"),
+        Field("float", "gradient_weight", "of the gradient in a score"),
+        Field("int32_t", "unused"),
+    ),
+)
 _PROGRAM = Struct(
     "Program",
     "The planned list for one size of micro-batch, with its tables.",
@@ -303,7 +336,7 @@ _CALL = Struct(
 )
 STRUCTS = (
     _OPERAND, _VIEW, _GRAD, _NORM, _CONV, _POOL, _ARITHMETIC, _SAMPLE_NORM, _ATTENTION, _TOKENS, _RESAMPLE, _PRODUCT,
-    _EXCHANGE, _PARAM, _UPDATE, _STEP, _PROGRAM, _CALL,
+    _EXCHANGE, _PARAM, _UPDATE, _STEP, _PROGRAM, _CALL, _WEIGHT, _MUTATION,
 )  # fmt: skip
 
 
@@ -431,6 +464,20 @@ class Call(Structure):
     """One run of a program, and what comes back."""
 
     _fields_ = _made(_CALL)
+
+
+@_known
+class Weight(Structure):
+    """A weight in compressed form with room for its densest phase."""
+
+    _fields_ = _made(_WEIGHT)
+
+
+@_known
+class Mutation(Structure):
+    """One mutation of a weight, and what came of it."""
+
+    _fields_ = _made(_MUTATION)
 
 
 # The tables whose rows a step names, by the field of the program that holds their number without `_count`.

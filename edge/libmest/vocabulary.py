@@ -34,6 +34,10 @@ KINDS = ("add", "sub", "mul", "div", "prelu")  # of arithmetic between two opera
 LEFT, RIGHT, NEITHER = range(3)
 NO_ACT = ACTS.index("none")
 DENSE, CSR, BLOCK = range(3)
+FORMS = ("csr", "block", "pattern", "channel")  # of a weight whose units come and go
+# How a mutation ended: weights or gradients that are not finite, more units than there is room for, lists that are none.
+ENDS = ("done", "not_finite", "no_room", "damaged")
+DONE, NOT_FINITE, NO_ROOM, DAMAGED = range(4)
 # Segments: an offset counts from the arena, is an address in this process, or counts from one of the two blocks of a
 # compiled plan: all that steps write beside the arena, and the lists that they only read.
 ARENA, HERE, TENSORS, LISTS = range(4)
@@ -41,6 +45,8 @@ ENUMS = (
     Enum("SEGMENT_", ("arena", "here", "tensors", "lists"), count="SEGMENTS"),
     Enum("ACT_", ACTS, count="ACTS"),
     Enum("", ("dense", "csr", "block")),
+    Enum("FORM_", FORMS, count="FORMS"),
+    Enum("MUTATION_", ENDS),
     Enum("KIND_", KINDS, count="KINDS"),
     Enum("", ("left", "right", "neither")),
     Enum("SAVED_", SAVED, count="SAVED_TYPES"),
@@ -53,6 +59,15 @@ STATISTICS, SLOPES, SUMS = 3, 2, 4
 # rows may share (what that slack leaves beside a vector).
 CHUNK_FLOATS, SLACK_FLOATS = 128, 64
 SHARED_FLOATS = SLACK_FLOATS - 16
+# Of a mutation: scratch for each unit that there is room for (its number, its score, whether it stays), and for each row
+# of kernels with patterns; the arrays of a weight by number, of which the first hold floats.
+UNIT_BYTES, ROW_BYTES = 9, 16
+WEIGHT_PARTS = (
+    "values", "gradient", "first", "second", "starts", "columns", "t_starts", "t_columns", "t_places", "kernels", "patterns",
+    "channels",
+)  # fmt: skip
+WEIGHT_ARRAYS = 4
+PATTERN_CELLS = 4
 QUERIES = 8  # rows of weights that attention computes at a time
 CONSTANTS = {
     "STATISTICS": STATISTICS,
@@ -64,6 +79,12 @@ CONSTANTS = {
     "FUSED_ACTS": len(FUSED_ACTS),
     "QUERIES": QUERIES,
     "SAVED_GROUP": SAVED_GROUP,
+    "MUTATION_UNIT_BYTES": UNIT_BYTES,
+    "MUTATION_ROW_BYTES": ROW_BYTES,
+    "WEIGHT_PARTS": len(WEIGHT_PARTS),
+    "WEIGHT_ARRAYS": WEIGHT_ARRAYS,
+    "PATTERNS": 8,
+    "PATTERN_CELLS": PATTERN_CELLS,
 }
 
 

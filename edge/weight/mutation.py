@@ -6,7 +6,7 @@ differ only in the two sparsities that are given.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -14,10 +14,18 @@ import numpy as np
 
 from edge.chance import keys, mix
 from edge.errors import InputError
-from edge.spelling import named
 from edge.weight.formats import PATTERNS
 from edge.weight.parameter import Parameter
-from edge.weight.units import absent, best, best_by_row, growth_by_row, mutation_counts, unit_grid, unit_weights
+from edge.weight.units import (
+    absent,
+    best,
+    best_by_row,
+    growth_by_row,
+    mutation_counts,
+    refuse_unfit,
+    unit_grid,
+    unit_weights,
+)
 
 # Bytes that a mutation needs for a moment, per unit (numbers, scores, orders) and per weight (scores, one moved array).
 BYTES_PER_UNIT = 18
@@ -79,7 +87,7 @@ def mutate(
     just removed returns only where nothing else is left. Raises InputError for a format that cannot mutate within its
     scheme and for weights that are not finite, before anything is changed.
     """
-    _refuse_unfit(parameter)
+    refuse_unfit(parameter)
     if not all(array.flags.c_contiguous for array in (slots.values, *slots.state, *slots.indices.values())):
         raise ValueError(f"{parameter.name}: arrays that are changed in place must be contiguous")
     count_left, count_grown = mutation_counts(parameter, prune_to, grow_to)
@@ -111,16 +119,6 @@ def mutate(
     _move(parameter, slots, source)
     _write_indices(parameter, slots, place, source, columns, mix(key, 3))
     return done
-
-
-def _refuse_unfit(parameter: Parameter) -> None:
-    native = {"irregular": ("csr", "masked"), "block": ("block",), "pattern": ("pattern",), "channel": ("channel",)}
-    allowed = native.get(parameter.scheme or "", ())
-    if parameter.format not in allowed:
-        raise InputError(
-            f"{parameter.name}: format {parameter.format} cannot mutate within scheme {parameter.scheme}; "
-            f"export with {named('format')} auto"
-        )
 
 
 def _units(parameter: Parameter, slots: Slots) -> np.ndarray:
@@ -156,11 +154,19 @@ def _scores(parameter: Parameter, slots: Slots, units: np.ndarray, gradient_weig
         raise InputError(f"{parameter.name}: weights or gradients are not finite; lower the learning rate")
     if parameter.format == "channel":
         of_channels = scores.reshape(parameter.rows, units.size, unit_weights(parameter) // parameter.rows)
-        return np.asarray(np.einsum("ouk,ouk->u", of_channels, of_channels))
+        return _sum_of_squares(of_channels[row, :, tap] for row, tap in np.ndindex(of_channels.shape[::2]))
     if parameter.format in ("block", "pattern"):
         of_units = scores.reshape(units.size, unit_weights(parameter))
-        return np.asarray(np.einsum("uk,uk->u", of_units, of_units))
+        return _sum_of_squares(of_units[:, place] for place in range(of_units.shape[1]))
     return scores
+
+
+def _sum_of_squares(parts: Iterable[np.ndarray]) -> np.ndarray:
+    """Added up in their order, so that a sum is the same to the last bit wherever it is computed."""
+    sums = np.float32(0)
+    for part in parts:
+        sums = sums + part * part
+    return np.asarray(sums)
 
 
 def _grown_by_row(

@@ -12,6 +12,7 @@ import numpy as np
 
 from edge.chance import keys, mix
 from edge.errors import InputError
+from edge.spelling import named
 from edge.weight.parameter import Parameter
 
 _DECIMALS = 10**12  # sparsities are taken as the decimals that were typed, to so many places
@@ -35,6 +36,16 @@ def unit_weights(parameter: Parameter) -> int:
     if parameter.scheme == "pattern":
         return 4
     return parameter.size // parameter.shape[1] if parameter.scheme == "channel" else 1
+
+
+def refuse_unfit(parameter: Parameter) -> None:
+    """Raise InputError for a format whose units are not those of the weight's scheme."""
+    native = {"irregular": ("csr", "masked"), "block": ("block",), "pattern": ("pattern",), "channel": ("channel",)}
+    if parameter.format not in native.get(parameter.scheme or "", ()):
+        raise InputError(
+            f"{parameter.name}: format {parameter.format} cannot mutate within scheme {parameter.scheme}; "
+            f"export with {named('format')} auto"
+        )
 
 
 def kept_units(parameter: Parameter, weight_sparsity: float) -> int:

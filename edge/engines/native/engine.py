@@ -15,6 +15,7 @@ from edge.engines.native.addresses import Lowered
 from edge.engines.native.blueprint import Blueprint, draw
 from edge.engines.native.footprint import Planned, plan_listing
 from edge.engines.native.listing import training_listing
+from edge.engines.native.mutation import counted, mutate_weight
 from edge.engines.native.operators.loss import LOSSES
 from edge.engines.native.tensors import allocate_tensors, describe_update, trained_tensors
 from edge.engines.native.weights import Weight, aligned
@@ -243,19 +244,25 @@ class NativeEngine:
     ) -> MutationResult:
         """Prune and grow inside the compressed form; the score's gradient is that of the last whole step."""
         self._refuse_closed()
-        from edge.engines.native.mutation import (
-            mutate_weight,  # not before: a run that does not mutate need not hold it
-        )
-
-        removed = grown = 0
-        for number, name in enumerate(name for name in self.tensors if name in prune_to):
+        counts = {}
+        for name in self.tensors:
             weight = self.tensors[name]
+            if name not in prune_to:
+                continue
             if not isinstance(weight, Weight) or not weight.layout.parameter.sparse:
                 raise InputError(f"{name}: not a sparse weight of this network; it cannot be mutated")
-            result = mutate_weight(weight, prune_to[name], grow_to[name], seed + number, gradient_weight)
+            counts[weight] = counted(weight, prune_to[name], grow_to[name])
+        scratch = self._scratch(max((weight.layout.mutation_bytes for weight in counts), default=0))
+        removed = grown = 0
+        for number, (weight, wanted) in enumerate(counts.items()):
+            result = mutate_weight(weight, wanted, seed + number, gradient_weight, scratch)
             removed, grown = removed + result.removed, grown + result.grown
         self._refresh()
         return MutationResult(removed, grown)
+
+    def _scratch(self, nbytes: int) -> np.ndarray:
+        """The arena, of which nothing is needed between steps; memory for a moment where no mutation was planned."""
+        return self.arena if nbytes <= self.arena.size else aligned(nbytes, np.uint8)
 
     def _refresh(self) -> None:
         """Bring the programs in line with the numbers of non-zeros."""

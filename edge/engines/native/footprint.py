@@ -33,22 +33,16 @@ def plan_listing(listing: Listing) -> Planned:
 
 
 def footprint_of(model: Model, training: Mapping[int, Planned], predict: Planned) -> Footprint:
-    """All memory of the engine: one arena for pieces of every size and for evaluation."""
+    """All memory of the engine: one arena for pieces of every size, for evaluation and for what a mutation notes."""
     train = training[model.choices.micro_batch]
     programs = (*training.values(), predict)
-    nbytes = max(planned.arena.nbytes for planned in programs)
+    mutating = [model.layouts[name].mutation_bytes for name in model.choices.densest_sparsity if name in model.layouts]
+    nbytes = max(*(planned.arena.nbytes for planned in programs), *mutating)
     items = _parameter_items(model)
     steps = sum(len(planned.listing.specs) for planned in programs)
     items.append(Item("runtime", "step list", steps * STEP_BYTES + _table_bytes(programs)))
     items.append(Item("runtime", "parameters", len(model.network.parameters) * PARAMETER_BYTES))
     items.append(Item("saving", "description", _saved_tensors(model) * SAVED_TENSOR_BYTES))
-    mutating = [layout for name, layout in model.layouts.items() if name in model.choices.densest_sparsity]
-    if mutating:
-        from edge.engines.native.mutation import (
-            passing_bytes,  # not before: a run that does not mutate need not hold it
-        )
-
-        items.append(Item("mutation", "scores and lists", max(passing_bytes(layout) for layout in mutating)))
     return Footprint(
         tuple(items),
         train.listing.buffers,

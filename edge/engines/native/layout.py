@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edge.engines.native.geometry import Window
 from edge.errors import InputError
-from edge.libmest.vocabulary import BLOCK, CSR, DENSE
+from edge.libmest.vocabulary import BLOCK, CSR, DENSE, ROW_BYTES, UNIT_BYTES
 from edge.plan.choices import Choices
 from edge.plan.footprint import Item, Kind
 from edge.spelling import named
@@ -42,6 +42,12 @@ class WeightLayout:
     def parities(self) -> int:
         """Phases of the stride."""
         return self.window.stride[0] * self.window.stride[1]
+
+    @property
+    def mutation_bytes(self) -> int:
+        """Bytes that the library needs beside the weight while it mutates."""
+        rows = self.parameter.rows if self.parameter.format == "pattern" else 0
+        return UNIT_BYTES * (self.capacity // unit_weights(self.parameter)) + ROW_BYTES * rows
 
     def index_items(self) -> dict[str, int]:
         """Bytes of the index arrays, by name."""

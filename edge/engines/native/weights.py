@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ctypes import byref
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -10,15 +12,14 @@ import numpy as np
 from edge.engines.native.layout import WeightLayout, padded
 from edge.errors import DamagedError
 from edge.files.arrays import Extent
-from edge.libmest.vocabulary import BLOCK, CSR, DENSE
+from edge.libmest import program as structs
+from edge.libmest.library import load_library
+from edge.libmest.vocabulary import BLOCK, CSR, DENSE, DONE, FORMS
 from edge.plan.choices import OptimizerChoice
 from edge.weight.formats import positions
 from edge.weight.formats.csr import absolute_columns
 from edge.weight.formats.pattern import PATTERNS
 from edge.weight.parameter import Parameter
-
-TRANSPOSED_ENTRIES = 1 << 12  # whose order by input channel is worked out at once
-TRANSPOSING_BYTES = 112  # of each of them that this takes for a moment
 
 
 def aligned(count: int, dtype: type | np.dtype) -> np.ndarray:
@@ -92,12 +93,9 @@ class Weight(Tensor):
 
     def _derive(self) -> None:
         """The cells of patterns, and the lists by input channel."""
-        if "kernels" in self.indices:
-            kernels = self.count // 4
-            cells = self.indices["kernels"][:kernels, None].astype(np.uint32) * np.uint32(9)
-            self.indices["columns"][: self.count] = (cells + PATTERNS[self.indices["patterns"][:kernels]]).reshape(-1)
-        if "t_starts" in self.indices:
-            self._transpose()
+        derived = "kernels" in self.indices or "t_starts" in self.indices
+        if derived and load_library().mest_derive(byref(self.described())) != DONE:
+            raise DamagedError(f"network: the index lists of {self.name} do not fit it; export the artifact again")
 
     @property
     def _values_per_row_entry(self) -> int:
@@ -119,21 +117,6 @@ class Weight(Tensor):
             return {}
         return {"row_starts": self.indices["starts"], "columns": self.indices["columns"][: self.entries]}
 
-    def lists_with_room(self) -> dict[str, np.ndarray]:
-        """The lists of `own_indices` with the free slots behind them, to be changed in place and then adopted."""
-        if "kernels" in self.indices:
-            whole = {name: self.indices[name] for name in ("kernels", "patterns")}
-            return {"row_starts": self.indices["starts"] // np.uint32(4), **whole}
-        if "channels" in self.indices:
-            return {"channels": self.indices["channels"]}
-        return {"row_starts": self.indices["starts"], "columns": self.indices["columns"]}
-
-    def adopt_lists(self, lists: Mapping[str, np.ndarray]) -> None:
-        """Take over `lists_with_room` after `count` was set: derive what follows from them."""
-        if "kernels" in self.indices:
-            self.indices["starts"][:] = lists["row_starts"] * np.uint32(4)
-        self._derive()
-
     @property
     def read(self) -> int:
         """Input channels that the layer reads now."""
@@ -142,40 +125,36 @@ class Weight(Tensor):
             return self.count // (parameter.rows * prod(parameter.shape[2:]))
         return self.layout.window.input[0]
 
-    def _transpose(self) -> None:
-        """The entries by stride parity and input channel, in their order; in pieces, so that little is held beside."""
-        keys = self.layout.parities * self.layout.window.input[0]
-        t_starts, step = self.indices["t_starts"], TRANSPOSED_ENTRIES
-        spans = [(first, min(first + step, self.entries)) for first in range(0, self.entries, step)]
-        counts = np.zeros(keys, np.int64)
-        for first, last in spans:
-            counts += np.bincount(self._by_channel(first, last)[0], minlength=keys)
-        t_starts[0] = 0
-        t_starts[1:] = np.cumsum(counts)
-        free = t_starts[:-1].astype(np.int64)
-        for first, last in spans:
-            key, listed = self._by_channel(first, last)
-            order = np.argsort(key, kind="stable")
-            counts = np.bincount(key, minlength=keys)
-            place = (free - np.cumsum(counts) + counts)[key[order]] + np.arange(key.size)
-            self.indices["t_columns"][place] = listed[order]
-            self.indices["t_places"][place] = (first + order) * self.layout.height
-            free += counts
+    def described(self) -> structs.Weight:
+        """The weight as the library changes it, whose arrays lie here."""
+        layout, window = self.layout, self.layout.window
+        found = structs.Weight(
+            count=self.count,
+            capacity=layout.capacity,
+            form=FORMS.index(held_as(layout.parameter).format),
+            index_bytes=layout.index_bytes,
+            block_height=layout.height,
+            rows=layout.parameter.rows,
+            in_channels=window.input[0],
+            groups=window.groups,
+        )
+        for name in ("kernel", "stride", "dilation"):
+            down, across = getattr(window, name)
+            setattr(found, f"{name}_h", down)
+            setattr(found, f"{name}_w", across)
+        for name, array in self.parts().items():
+            setattr(found, name, array.ctypes.data)
+        return found
 
-    def _by_channel(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
-        """Of some entries: the list that each belongs to, and its output row and tap as that list names them."""
-        window = self.layout.window
-        group_units = self.layout.parameter.rows // window.groups // self.layout.height
-        columns = self.indices["columns"][first:last].astype(np.int64)
-        unit = np.searchsorted(self.indices["starts"], np.arange(first, last), side="right") - 1
-        channel, tap = np.divmod(columns, window.taps)
-        channel += unit // group_units * (window.input[0] // window.groups)
-        tap_y, tap_x = np.divmod(tap, window.kernel[1])
-        parity = tap_y * window.dilation[0] % window.stride[0] * window.stride[1]
-        parity += tap_x * window.dilation[1] % window.stride[1]
-        key = parity * window.input[0] + channel
-        # numpy counts by numbers of this width alone
-        return key.astype(np.intp, copy=False), unit % group_units * window.taps + tap
+    def parts(self) -> dict[str, np.ndarray]:
+        """Every array with its free slots, by the names that the library has for them."""
+        found = {"values": self.values, **dict(zip(("first", "second"), self.state, strict=False)), **self.indices}
+        return found | ({"gradient": self.gradient} if self.trained else {})
+
+
+def held_as(parameter: Parameter) -> Parameter:
+    """The parameter in the format that the engine holds: a masked weight is held as csr."""
+    return replace(parameter, format="csr", coding=None) if parameter.format == "masked" else parameter
 
 
 def _row_lists(parameter: Parameter) -> dict[str, np.ndarray]:

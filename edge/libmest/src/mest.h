@@ -25,4 +25,15 @@ MEST_API const char *mest_isa_name(void *engine);
 MEST_API int mest_check(const MestProgram *program, int threads);
 MEST_API int mest_run(void *engine, const MestProgram *program, MestCall *call);
 
+/* Bytes of each part of a weight, in the order of its fields; 0 where its sizes are none. */
+MEST_API int mest_weight_bytes(const MestWeight *weight, int64_t bytes[MEST_WEIGHT_PARTS]);
+/* Whether its sizes are possible, its lists lie apart, and those that say which weights exist ascend within their range. */
+MEST_API int mest_weight_good(const MestWeight *weight);
+/* Writes the lists that follow from those; one of MEST_MUTATION_. */
+MEST_API int mest_derive(const MestWeight *weight);
+/* Prunes and grows in place, the same for the same seed; one of MEST_MUTATION_, and nothing is changed unless it is done.
+ * Survivors keep values and state bit for bit, what came and what is free is zero, and so is the gradient. Programs that
+ * name the weight hold its old counts until their caller writes the new ones. */
+MEST_API int mest_mutate(MestWeight *weight, MestMutation *mutation);
+
 #endif

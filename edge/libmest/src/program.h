@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MEST_DIGEST "635b529e3e540782"
+#define MEST_DIGEST "3a372f8c89e97771"
 
 enum {
     MEST_SEGMENT_ARENA, MEST_SEGMENT_HERE, MEST_SEGMENT_TENSORS, MEST_SEGMENT_LISTS, MEST_SEGMENTS
@@ -19,6 +19,14 @@ enum {
 
 enum {
     MEST_DENSE, MEST_CSR, MEST_BLOCK
+};
+
+enum {
+    MEST_FORM_CSR, MEST_FORM_BLOCK, MEST_FORM_PATTERN, MEST_FORM_CHANNEL, MEST_FORMS
+};
+
+enum {
+    MEST_MUTATION_DONE, MEST_MUTATION_NOT_FINITE, MEST_MUTATION_NO_ROOM, MEST_MUTATION_DAMAGED
 };
 
 enum {
@@ -56,6 +64,12 @@ enum {
     MEST_FUSED_ACTS = 4,
     MEST_QUERIES = 8,
     MEST_SAVED_GROUP = 64,
+    MEST_MUTATION_UNIT_BYTES = 9,
+    MEST_MUTATION_ROW_BYTES = 16,
+    MEST_WEIGHT_PARTS = 12,
+    MEST_WEIGHT_ARRAYS = 4,
+    MEST_PATTERNS = 8,
+    MEST_PATTERN_CELLS = 4,
 };
 
 /* Whether a step reads stored tensors in any of MEST_SAVED_...; all others find float32. */
@@ -450,6 +464,35 @@ typedef struct {
     int64_t correct;               /* out: added to */
     double *seconds;               /* out: per step, added to, or NULL */
 } MestCall;
+
+/* A weight in compressed form with room for its densest phase: what a mutation changes in place. Parts that it lacks
+ * are NULL; what the kernels' lists say stands in Conv. */
+typedef struct {
+    float *values, *gradient, *first, *second;
+    uint32_t *starts;
+    void *columns;
+    uint32_t *t_starts;
+    void *t_columns;
+    uint32_t *t_places;
+    void *kernels;                 /* of a pattern: its input channels, row by row */
+    uint8_t *patterns;
+    int32_t *channels;
+    int64_t count, capacity;       /* of values: in use, and room for */
+    int32_t form, index_bytes;
+    int32_t block_height;          /* 1 where there are no blocks */
+    int32_t rows, in_channels, groups, kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w;
+} MestWeight;
+
+/* One mutation of a weight, and what came of it. */
+typedef struct {
+    int64_t left, grown;           /* units after pruning, and after growing */
+    int64_t seed;
+    void *scratch;
+    int64_t scratch_bytes;
+    int64_t removed, added;        /* out: weights */
+    float gradient_weight;         /* of the gradient in a score */
+    int32_t unused;
+} MestMutation;
 
 /* Where an operand lies; NULL for number 0. Numbers, places and sizes were checked before. */
 static inline void *mest_operand(const MestProgram *p, int32_t number) {
@@ -1149,6 +1192,43 @@ _Static_assert(offsetof(MestCall, loss) == 88, "MestCall");
 _Static_assert(offsetof(MestCall, correct) == 96, "MestCall");
 _Static_assert(offsetof(MestCall, seconds) == 104, "MestCall");
 _Static_assert(sizeof(MestCall) == 112, "MestCall");
+_Static_assert(offsetof(MestWeight, values) == 0, "MestWeight");
+_Static_assert(offsetof(MestWeight, gradient) == 8, "MestWeight");
+_Static_assert(offsetof(MestWeight, first) == 16, "MestWeight");
+_Static_assert(offsetof(MestWeight, second) == 24, "MestWeight");
+_Static_assert(offsetof(MestWeight, starts) == 32, "MestWeight");
+_Static_assert(offsetof(MestWeight, columns) == 40, "MestWeight");
+_Static_assert(offsetof(MestWeight, t_starts) == 48, "MestWeight");
+_Static_assert(offsetof(MestWeight, t_columns) == 56, "MestWeight");
+_Static_assert(offsetof(MestWeight, t_places) == 64, "MestWeight");
+_Static_assert(offsetof(MestWeight, kernels) == 72, "MestWeight");
+_Static_assert(offsetof(MestWeight, patterns) == 80, "MestWeight");
+_Static_assert(offsetof(MestWeight, channels) == 88, "MestWeight");
+_Static_assert(offsetof(MestWeight, count) == 96, "MestWeight");
+_Static_assert(offsetof(MestWeight, capacity) == 104, "MestWeight");
+_Static_assert(offsetof(MestWeight, form) == 112, "MestWeight");
+_Static_assert(offsetof(MestWeight, index_bytes) == 116, "MestWeight");
+_Static_assert(offsetof(MestWeight, block_height) == 120, "MestWeight");
+_Static_assert(offsetof(MestWeight, rows) == 124, "MestWeight");
+_Static_assert(offsetof(MestWeight, in_channels) == 128, "MestWeight");
+_Static_assert(offsetof(MestWeight, groups) == 132, "MestWeight");
+_Static_assert(offsetof(MestWeight, kernel_h) == 136, "MestWeight");
+_Static_assert(offsetof(MestWeight, kernel_w) == 140, "MestWeight");
+_Static_assert(offsetof(MestWeight, stride_h) == 144, "MestWeight");
+_Static_assert(offsetof(MestWeight, stride_w) == 148, "MestWeight");
+_Static_assert(offsetof(MestWeight, dilation_h) == 152, "MestWeight");
+_Static_assert(offsetof(MestWeight, dilation_w) == 156, "MestWeight");
+_Static_assert(sizeof(MestWeight) == 160, "MestWeight");
+_Static_assert(offsetof(MestMutation, left) == 0, "MestMutation");
+_Static_assert(offsetof(MestMutation, grown) == 8, "MestMutation");
+_Static_assert(offsetof(MestMutation, seed) == 16, "MestMutation");
+_Static_assert(offsetof(MestMutation, scratch) == 24, "MestMutation");
+_Static_assert(offsetof(MestMutation, scratch_bytes) == 32, "MestMutation");
+_Static_assert(offsetof(MestMutation, removed) == 40, "MestMutation");
+_Static_assert(offsetof(MestMutation, added) == 48, "MestMutation");
+_Static_assert(offsetof(MestMutation, gradient_weight) == 56, "MestMutation");
+_Static_assert(offsetof(MestMutation, unused) == 60, "MestMutation");
+_Static_assert(sizeof(MestMutation) == 64, "MestMutation");
 #endif
 
 #endif

@@ -107,7 +107,7 @@ static float number_of(const void *raw, int32_t numbers, int64_t at) {
 
 Move mest_data_move(int32_t augment, uint64_t seed, int32_t epoch, int32_t sample) {
     Move move = {0};
-    const uint64_t drawn[] = {seed, AUGMENT_KEY, (uint64_t)epoch, (uint64_t)sample}, key = mest_chance_mix(drawn, 4);
+    const uint64_t drawn[] = {seed, AUGMENT_KEY, (uint64_t)epoch, (uint64_t)sample}, key = chance_mix(drawn, 4);
     if (augment == MEST_AUGMENT_CROP || augment == MEST_AUGMENT_CROP_FLIP) {
         move.down = (int32_t)(key % (2 * CROP_PADDING + 1)) - CROP_PADDING;
         move.right = (int32_t)((key >> 16) % (2 * CROP_PADDING + 1)) - CROP_PADDING;
@@ -146,7 +146,7 @@ int mest_data_read(const Data *data, const float *mean, int64_t number, Move mov
 static void hold_out(const int32_t *labels, int64_t samples, int32_t classes, double fraction, uint64_t seed, int32_t *order,
                      int32_t *held) {
     const uint64_t key[] = {seed, HOLD_OUT_KEY};
-    mest_chance_permutation(order, samples, mest_chance_mix(key, 2));
+    mest_chance_permutation(order, samples, chance_mix(key, 2));
     for (int32_t label = 0; label < classes; label++) {
         int64_t members = 0, taken = 0;
         for (int64_t i = 0; i < samples; i++) members += labels[i] == label;

@@ -167,7 +167,7 @@ static void close_epoch(Training *t) {
 /* The samples in the order of the epoch: each number of the permutation becomes the sample that stands there. */
 static void order_samples(Machine *m, uint64_t seed, int32_t epoch) {
     const uint64_t key[] = {seed, ORDER_KEY, (uint64_t)epoch};
-    mest_chance_permutation(m->order, m->split.trained, mest_chance_mix(key, 3));
+    mest_chance_permutation(m->order, m->split.trained, chance_mix(key, 3));
     for (int64_t i = 0; i < m->split.trained; i++) m->order[i] = m->split.train[m->order[i]];
 }
 
