@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from native_networks import Builder, resnet
 
 from edge.engines.native.blueprint import draw
 from edge.engines.native.footprint import plan_listing
 from edge.errors import InputError
+from edge.libmest.vocabulary import UNIT_BYTES
 from edge.network import Network
 from edge.plan.arena import live_bound
 from edge.plan.choices import Choices, OptimizerChoice
@@ -55,13 +58,15 @@ def test_a_sparse_weight_holds_its_non_zeros_and_their_lists() -> None:
 
 
 def test_mutation_has_room_for_its_densest_phase() -> None:
-    """More values and their scores, and only where it mutates."""
-    network = linear("csr")
+    """More values, and an arena that holds what the library notes while it mutates, if more than steps do."""
+    b = Builder((1024, 1, 1), 1024)
+    b.linear(b.flatten("input"), 1024, "csr", 0.5)
+    network = b.network()
     weight = next(name for name, parameter in network.parameters.items() if parameter.sparse)
-    dense = sizes(network, densest_sparsity={weight: 0.25})
-    assert dense["weights", weight] == 4 * 192
-    assert ("mutation", "scores and lists") in dense
-    assert ("mutation", "scores and lists") not in sizes(network)
+    choices = Choices(batch_size=1, micro_batch=1, optimizer=SGD)
+    mutating, still = (draw(network, replace(choices, densest_sparsity=found)) for found in ({weight: 0.25}, {}))
+    assert sizes(network, densest_sparsity={weight: 0.25})["weights", weight] == 4 * 786_432
+    assert mutating.footprint.arena.nbytes == UNIT_BYTES * 786_432 > still.footprint.arena.nbytes
 
 
 def test_the_arena_is_that_of_the_largest_list_of_steps() -> None:
