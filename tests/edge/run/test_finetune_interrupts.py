@@ -116,7 +116,7 @@ EXPLODING = (
 
 
 @example(run=EXPLODING, interrupted=[("stop", 1)])
-@settings(max_examples=max(10, settings.default.max_examples // 2))  # type: ignore[union-attr]
+@settings(max_examples=max(8, settings.default.max_examples // 4))  # type: ignore[union-attr]
 @given(run=runs(), interrupted=interrupts)
 def test_random_interrupts_change_nothing(make_artifact, data, run, interrupted):  # noqa: F811
     """Stops and deaths, in steps, accuracies and saves; every state in between is whole, and the end is the same."""
