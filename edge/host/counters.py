@@ -39,14 +39,28 @@ def read_counters() -> Counters:
         return Counters(None, None, None, None)
 
 
+_peak_before_reset = 0
+
+
 def reset_peak() -> bool:
     """True if the kernel took the current resident size as its new peak (writing 5 to clear_refs)."""
+    global _peak_before_reset
+    _peak_before_reset = max(_peak_before_reset, read_counters().peak or 0)
     try:
         with open("/proc/self/clear_refs", "wb", buffering=0) as file:
             file.write(b"5")
     except OSError:
         return False
     return True
+
+
+def peak_since_start() -> int | None:
+    """The most bytes that this program ever had resident, across resets; None where the kernel does not count them.
+
+    getrusage would add what the process held before it became this program: as a child, all that its parent held.
+    """
+    now = read_counters().peak
+    return None if now is None else max(now, _peak_before_reset)
 
 
 def give_back_freed() -> None:

@@ -230,9 +230,10 @@ def _guarded(args: argparse.Namespace, context: Context, stop: StopFlag) -> int:
 
 def _peak() -> str:
     """The most memory that this process held, in words."""
-    from resource import RUSAGE_SELF, getrusage
+    from edge.host.counters import peak_since_start
 
-    return f"peak {getrusage(RUSAGE_SELF).ru_maxrss / 1024:.1f} MiB resident"
+    peak = peak_since_start()
+    return "peak not counted by this kernel" if peak is None else f"peak {peak / 2**20:.1f} MiB resident"
 
 
 def _refuse(command: str, message: str, code: int) -> int:

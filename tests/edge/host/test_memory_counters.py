@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import mmap
+import subprocess
+import sys
 
 import pytest
 
-from edge.host.counters import Meter, emulator, parse_status, read_counters, reset_peak, untrusted_reason
+from edge.host.counters import (
+    Meter,
+    emulator,
+    parse_status,
+    peak_since_start,
+    read_counters,
+    reset_peak,
+    untrusted_reason,
+)
 
 MIB = 1 << 20
 STATUS = b"Name:\tpython\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\nVmData:\t     512 kB\nVmSwap:\t       4 kB\n"
@@ -47,6 +57,17 @@ def test_the_peak_outlives_what_was_taken():
     assert (read_counters().peak or 0) >= peak - MIB  # the kernel counts in batches of pages per core
     assert reset_peak()
     assert (read_counters().peak or 0) < resident_with - 24 * MIB
+    assert (peak_since_start() or 0) >= peak - MIB
+
+
+@needs_counters
+def test_a_program_does_not_count_what_its_parent_held():
+    """getrusage does: a process counts for its child until that becomes another program."""
+    taken = take(96 * MIB)
+    look = "from edge.host.counters import peak_since_start; print(peak_since_start())"
+    said = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True, preexec_fn=int)
+    taken.close()
+    assert int(said.stdout) < 96 * MIB
 
 
 @needs_counters
