@@ -249,8 +249,8 @@ _OPERAND = Struct(
 )
 _WEIGHT = Struct(
     "Weight",
-    "A weight in compressed form with room for its densest phase: what a mutation changes in place. Parts that it lacks "
-    "are NULL; what the kernels' lists say stands in Conv.",
+    "A weight in compressed form with room for its densest phase: what a mutation changes in place. Parts that it "
+    "lacks are NULL; what the kernels' lists say stands in Conv.",
     (
         Field("&float", "values gradient first second"),
         Field("&uint32_t", "starts"),

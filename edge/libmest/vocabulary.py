@@ -35,7 +35,7 @@ LEFT, RIGHT, NEITHER = range(3)
 NO_ACT = ACTS.index("none")
 DENSE, CSR, BLOCK = range(3)
 FORMS = ("csr", "block", "pattern", "channel")  # of a weight whose units come and go
-# How a mutation ended: weights or gradients that are not finite, more units than there is room for, lists that are none.
+# How a mutation ended: numbers that are not finite, more units than there is room for, lists that are none.
 ENDS = ("done", "not_finite", "no_room", "damaged")
 DONE, NOT_FINITE, NO_ROOM, DAMAGED = range(4)
 # Segments: an offset counts from the arena, is an address in this process, or counts from one of the two blocks of a
@@ -59,12 +59,12 @@ STATISTICS, SLOPES, SUMS = 3, 2, 4
 # rows may share (what that slack leaves beside a vector).
 CHUNK_FLOATS, SLACK_FLOATS = 128, 64
 SHARED_FLOATS = SLACK_FLOATS - 16
-# Of a mutation: scratch for each unit that there is room for (its number, its score, whether it stays), and for each row
-# of kernels with patterns; the arrays of a weight by number, of which the first hold floats.
+# Of a mutation: scratch for each unit that there is room for (its number, its score, whether it stays), and for each
+# row of kernels with patterns; the arrays of a weight by number, of which the first hold floats.
 UNIT_BYTES, ROW_BYTES = 9, 16
 WEIGHT_PARTS = (
-    "values", "gradient", "first", "second", "starts", "columns", "t_starts", "t_columns", "t_places", "kernels", "patterns",
-    "channels",
+    "values", "gradient", "first", "second", "starts", "columns", "t_starts", "t_columns", "t_places", "kernels",
+    "patterns", "channels",
 )  # fmt: skip
 WEIGHT_ARRAYS = 4
 PATTERN_CELLS = 4

@@ -25,7 +25,7 @@ class Counts:
 
 
 def counted(weight: Weight, prune_to: float, grow_to: float) -> Counts:
-    """How many units a mutation leaves and grows to; raises InputError where the format cannot mutate, or has no room."""
+    """Units that a mutation leaves and grows to; raises InputError where the format cannot mutate, or has no room."""
     parameter = held_as(weight.layout.parameter)
     refuse_unfit(parameter)
     left, grown = mutation_counts(parameter, prune_to, grow_to)

@@ -28,7 +28,17 @@ WINDOWS = {
     "linear": Window(input=(90, 1, 1), output=(16, 1, 1)),
 }
 # Sparsities that are pruned to and grown to, one after the other: little and much, past the rest, almost nothing.
-STEPS = [(0.82, 0.8), (0.8, 0.76), (0.9, 0.5), (0.999, 0.6), (0.6, 0.3), (0.95, 0.95), (0.96, 0.4), (0.4, 0.0), (0.8, 0.0)]
+STEPS = [
+    (0.82, 0.8),
+    (0.8, 0.76),
+    (0.9, 0.5),
+    (0.999, 0.6),
+    (0.6, 0.3),
+    (0.95, 0.95),
+    (0.96, 0.4),
+    (0.4, 0.0),
+    (0.8, 0.0),
+]
 ADAM = OptimizerChoice(kind="adamw")
 
 
@@ -47,7 +57,9 @@ def held(fmt: str, window: Window, height: int = 4, seed: int = 0) -> Weight:
     return weight
 
 
-def by_numpy(weight: Weight, prune_to: float, grow_to: float, seed: int, gradient_weight: float) -> dict[str, np.ndarray]:
+def by_numpy(
+    weight: Weight, prune_to: float, grow_to: float, seed: int, gradient_weight: float
+) -> dict[str, np.ndarray]:
     """Every array after the same mutation of copies, by the names of `Weight.parts`."""
     found = {name: array.copy() for name, array in weight.parts().items()}
     lists = {name: found[name] for name in ("columns", "kernels", "patterns", "channels") if name in found}
