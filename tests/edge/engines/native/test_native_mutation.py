@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ctypes import byref
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def transposed(weight: Weight) -> list[list[int]]:
     group_units = weight.layout.parameter.rows // window.groups // height
     lists: list[list[tuple[int, int]]] = [[] for _ in range(weight.layout.parities * window.input[0])]
     starts, columns = weight.indices["starts"].tolist(), weight.indices["columns"].tolist()
-    for unit, (begin, end) in enumerate(zip(starts, starts[1:], strict=False)):
+    for unit, (begin, end) in enumerate(pairwise(starts)):
         for place in range(begin, end):
             channel, tap = divmod(columns[place], window.taps)
             down, right = divmod(tap, window.kernel[1])
