@@ -10,7 +10,7 @@ from edge.engines.native.operators.activation import Activation
 from edge.engines.native.operators.registry import RULES
 from edge.libmest.library import instruction_sets
 from edge.network import Network, Operator
-from edge.network.operators.activation_functions import Silu
+from edge.network.operators.activation_functions import Exp, Sigmoid, Silu, Sqrt
 from edge.plan.choices import Choices, OptimizerChoice
 
 FOUR = Choices(batch_size=4, micro_batch=4, threads=2)
@@ -120,17 +120,25 @@ def transposed(b: Builder) -> Network:
 GRAPHS = (transposed, resampled, joined, preactivation, reused, inverted, pools, selected, flattened, chain, activated)
 
 
+# Without end above, and infinitely steep at zero: of numbers between zero and one.
+BOUNDED = (Exp, Sqrt)
+
+
 def everywhere(b: Builder, kind: type[Operator]) -> Network:
     """An activation of the images, folded and not: behind layer, norm, sum, pool and itself, and of shared values."""
-    x = b.activation(kind, b.conv(b.activation(kind, "input"), 8, bias=True))
-    y = b.activation(kind, b.norm(b.conv(x, 8)))
-    z = b.activation(kind, b.add(y, x))
-    z = b.activation(kind, b.activation(kind, b.conv(z, 8)))
-    y = b.norm(b.activation(kind, b.add(z, b.select(y, list(range(7, -1, -1))))))
-    x = b.add(b.activation(kind, y), b.conv(y, 8))
-    x = b.activation(kind, b.avg_pool(b.activation(kind, b.max_pool(x, 3, 1, 1))))
-    x = b.activation(kind, b.linear(b.flatten(x), 6))
-    b.activation(kind, b.linear(x, b.classes))
+
+    def stands(x: str) -> str:
+        return b.activation(kind, b.activation(Sigmoid, x) if kind in BOUNDED else x)
+
+    x = stands(b.conv(stands("input"), 8, bias=True))
+    y = stands(b.norm(b.conv(x, 8)))
+    z = stands(b.add(y, x))
+    z = stands(stands(b.conv(z, 8)))
+    y = b.norm(stands(b.add(z, b.select(y, list(range(7, -1, -1))))))
+    x = b.add(stands(y), b.conv(y, 8))
+    x = stands(b.avg_pool(stands(b.max_pool(x, 3, 1, 1))))
+    x = stands(b.linear(b.flatten(x), 6))
+    stands(b.linear(x, b.classes))
     return b.network()
 
 
