@@ -35,6 +35,13 @@ LINK = ("-shared", "-pthread", "-lm", "-Wl,-z,max-page-size=65536")
 FLAGS_RUNNER = ("-std=gnu11", "-O2", "-fPIC", "-pthread", "-Wall", "-Wextra", "-ffp-contract=off", "-fno-math-errno")
 LINK_RUNNER = ("-static", "-pthread", "-lm", "-Wl,-z,max-page-size=65536", "-Wl,--gc-sections")
 
+# Of the WebAssembly module: one thread, and no files of its own, so what needs a system's is another file's.
+WEB = HERE / "web"  # mest.js and what else is in its package
+OF_SYSTEMS = {"paths.c", "collect.c", "files.c", "memory.c"}
+FLAGS_WEB = ("-std=gnu11", "-msimd128", "-Wall", "-Wextra", "-fno-math-errno", "-g0", "-fvisibility=hidden")
+FLAGS_WEB_ENGINE = ("-O2", "-ffp-contract=fast", "-fno-trapping-math", "-fno-stack-protector")
+LINK_WEB = ("-mexec-model=reactor", "-Wl,-z,stack-size=131072", "-Wl,--gc-sections", "-s")
+
 AVX512 = ("-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mavx2", "-mfma", "-mprefer-vector-width=512")
 # Instruction sets by machine: name, floats in a vector, compiler options. Best first, the plain reference last.
 SETS: dict[str, tuple[tuple[str, int, tuple[str, ...]], ...]] = {
@@ -122,6 +129,27 @@ def build_for_apps(folder: Path, command: Sequence[str], archiver: Sequence[str]
         # An app that asks for the library finds it by this name beside its other ones.
         _run([*command, *objects, *LINK, *strip, "-Wl,-soname,libmest.so", "-o", str(work / "libmest.so")])
         built = [work / "libmest.a", work / "libmest.so", HERE / "include" / "libmest.h"]
+        for file in built:
+            _put(file, folder / file.name)
+    return [folder / file.name for file in built]
+
+
+def build_module(folder: Path, command: Sequence[str]) -> list[Path]:
+    """Write the library as WebAssembly, mest.wasm, and mest.js over it to a folder; the files. Raises BuildError."""
+    engine = [source for source in SOURCES if source != "threads.c"]
+    core = [source for source in sorted((HERE / "src" / CORE).glob("*.c")) if source.name not in OF_SYSTEMS]
+    command = [*command, *FLAGS_WEB]
+    with tempfile.TemporaryDirectory(prefix="mest-build-") as made:
+        work, objects = Path(made), []
+        sets = ["-DMEST_SETS=X(portable)"]
+        units = [(HERE / "src" / "isa.c", [*FLAGS_WEB_ENGINE, "-DMEST_ISA=portable", "-DMEST_VL=4"])]
+        units += [(HERE / "src" / name, [*FLAGS_WEB_ENGINE, *SOURCES[name], *sets]) for name in engine]
+        units += [(source, ["-Oz", "-ffp-contract=off"]) for source in [*core, HERE / "src" / "web" / "web.c"]]
+        for source, options in units:
+            objects.append(str(work / f"{source.parent.name}-{source.stem}.o"))
+            _run([*command, *options, "-c", str(source), "-o", objects[-1]])
+        _run([*command, *LINK_WEB, *objects, "-o", str(work / "mest.wasm")])
+        built = [work / "mest.wasm", *sorted(path for path in WEB.iterdir() if path.is_file())]
         for file in built:
             _put(file, folder / file.name)
     return [folder / file.name for file in built]

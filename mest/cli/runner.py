@@ -15,17 +15,20 @@ class Command(Base):
     """Build mest-run, which runs compiled plans without Python: one static program for any Linux of a processor.
 
     With --library the C library for apps instead: a static and a shared one for systems with glibc 2.28 or newer, and
-    the header. Either takes a minute, and the package ziglang, which holds a C compiler for every target.
+    the header; for wasm32 a WebAssembly module and mest.js, for browsers and Node. Either takes a minute, and the
+    package ziglang, which holds a C compiler for every target.
     """
 
     name = "runner"
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--target", required=True, help="linux-x86_64, linux-aarch64 or linux-armv7")
+        parser.add_argument(
+            "--target", required=True, help="linux-x86_64, linux-aarch64 or linux-armv7; with --library also wasm32"
+        )
         parser.add_argument(
             "--out", type=Path, required=True, metavar="FILE", help="the program, or the folder, to write"
         )
-        parser.add_argument("--library", action="store_true", help="libmest.a, libmest.so and libmest.h, for apps")
+        parser.add_argument("--library", action="store_true", help="the library for apps instead of the program")
 
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
         from edge.libmest.targets import build_for, build_library_for

@@ -55,6 +55,7 @@ def test_a_plan_is_compiled_and_data_are_packed_for_it(made: tuple[Path, Path], 
         (("unpack", "NEW", "--for", "DATA", "--out", "NEW"), 4, "is no compiled plan"),
         (("runner", "--target", "linux-m68k", "--out", "NEW"), 2, "allowed are linux-x86_64, linux-aarch64"),
         (("runner", "--library", "--target", "linux-x86_64", "--out", "DATA"), 2, "is no folder"),
+        (("runner", "--target", "wasm32", "--out", "NEW"), 2, "has no program mest-run; give --library"),
     ],
 )
 def test_refusals(made: tuple[Path, Path], tmp_path: Path, words: tuple[str, ...], code: int, message: str) -> None:
