@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edge.compiled.mutating import Mutating
 from edge.compiled.plan import Facts, write_plan
 from edge.compiled.planned import CompiledPlanned, with_pieces
 from edge.data.batches import refuse_augmenting_numbers
@@ -18,6 +19,7 @@ from edge.handover.state import stored_tensors
 from edge.host.limits import format_size
 from edge.plan.process import DataNeeds, MemoryPlan
 from edge.plan.search import Request, search
+from edge.run.beginning import room_to_mutate
 from edge.run.continuation import Start
 from edge.run.session import HARNESS
 from edge.run.settings import Settings
@@ -25,7 +27,7 @@ from edge.run.training_data import TrainingData
 from edge.spelling import named
 
 ENGINE = "native"
-_FIXED = {"mutate": "none", "patience": 0, "drop_after": 0, "gradient_weight": 0.0}
+_FIXED = {"patience": 0, "drop_after": 0}
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ def compile_plan(job: CompileJob) -> CompileResult:
         raise InputError(reason)
     refuse_augmenting_numbers(artifact.preprocess, job.settings.augment)
     request = job.request(artifact)
+    room = room_to_mutate(artifact, request.trainable or "all", job.settings.mutate)
+    request = replace(request, densest_sparsity=room)
     if start is not None:
         request = start.request(request)
     samples, last_batch = _counted(job, artifact, request.batch_size)
@@ -102,7 +106,9 @@ def compile_plan(job: CompileJob) -> CompileResult:
             artifact.shape,
             artifact.sparsity(engine.sparsity()),
         )
-        head = write_plan(job.out, engine, plan, job.settings, job.budget_bytes, facts)
+        targets = artifact.mutation_targets(plan.choices.trainable)
+        mutating = Mutating.of(engine, job.settings.mutate, targets)
+        head = write_plan(job.out, engine, plan, job.settings, job.budget_bytes, facts, mutating)
     finally:
         engine.close()
     return CompileResult(job.out, plan, tuple(sorted(blueprint.training)), head.nbytes)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from edge.libmest.program import Operand
 from edge.libmest.vocabulary import HERE, LISTS, TENSORS
@@ -30,20 +32,31 @@ class Places:
     what is zero at its end, of `tensors_bytes` in all. The engine must live as long as this is made.
     """
 
-    def __init__(self, operands: Iterable[Operand]) -> None:
-        """`operands` are those of all programs of an engine."""
+    def __init__(self, operands: Iterable[Operand], mutated: Sequence[np.ndarray] = ()) -> None:
+        """`operands` are those of all programs of an engine, `mutated` the lists that change between steps.
+
+        These lie in front of the other lists, in their order, and take `mutated_bytes`.
+        """
+        first = {array.ctypes.data: place for place, array in enumerate(mutated) if array.size}
         spans = {
             (one.offset, one.nbytes, TENSORS if one.writable else LISTS) for one in operands if one.segment == HERE
         }
+        spans |= {(array.ctypes.data, array.nbytes, LISTS) for array in mutated if array.size}
         regions = _united(sorted(spans))
         # What begins as zeros needs no room in a file, so it lies behind the rest.
-        ordered = sorted(regions, key=lambda one: one.content() == bytes(one.nbytes))
+        last = len(first)
+        ordered = sorted(
+            regions, key=lambda one: (first.get(one.address, last), one.content() == bytes(one.nbytes))
+        )
         self._offsets: dict[int, int] = {}
+        self.mutated_bytes = 0
         blocks = {TENSORS: bytearray(), LISTS: bytearray()}
         for region in ordered:
             block = blocks[region.segment]
             self._offsets[region.address] = len(block)
             block += region.content().ljust(region.nbytes + -region.nbytes % ALIGNMENT, b"\0")
+            if region.address in first:
+                self.mutated_bytes = len(block)
         self._regions = sorted(regions, key=lambda one: one.address)
         self._addresses = [one.address for one in self._regions]
         self.tensors_bytes = len(blocks[TENSORS])

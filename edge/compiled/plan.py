@@ -6,7 +6,7 @@ Its structs are declared in `edge.libmest.plan_file`; docs/without-python.md des
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ctypes import Structure, sizeof
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from edge.compiled.mutating import Mutating
 from edge.compiled.places import ALIGNMENT, Places
 from edge.data.preprocess import Preprocess
 from edge.engines.native.addresses import Lowered
@@ -30,7 +31,7 @@ from edge.run.recording import planned
 from edge.run.settings import Settings
 
 _REMEDY = "copy the file again, or compile it again"
-_SETTINGS = ("seed", "learning_rate", "warmup", "hold_out", "epochs", "save_every")
+_SETTINGS = ("seed", "learning_rate", "warmup", "hold_out", "epochs", "save_every", "mutate_every", "gradient_weight")
 MOST_FACTS_BYTES = 64 << 20
 
 
@@ -51,19 +52,29 @@ class Compiled:
 
 
 def write_plan(
-    path: Path, engine: NativeEngine, plan: MemoryPlan, settings: Settings, budget_bytes: int | None, facts: Facts
+    path: Path,
+    engine: NativeEngine,
+    plan: MemoryPlan,
+    settings: Settings,
+    budget_bytes: int | None,
+    facts: Facts,
+    mutating: Mutating,
 ) -> plan_file.Plan:
     """Write what an opened engine is, and the beginning of the file that was written."""
     programs = [(0, engine.prediction), *((1, lowered) for lowered in engine.training.values())]
-    places = Places(one for _, lowered in programs for one in lowered.tables["operand"])
+    places = Places((one for _, lowered in programs for one in lowered.tables["operand"]), mutating.lists())
     file = _File()
     head = file.reserve(plan_file.Plan)
     rows = [_program_row(file, lowered, trains, places) for trains, lowered in programs]
     head.programs_at, head.program_count = file.add(b"".join(map(bytes, rows))), len(rows)
     head.tensors_at, head.tensors_stored = file.add(places.tensors), len(places.tensors)
     head.lists_at, head.lists_bytes = file.add(places.lists), len(places.lists)
+    head.mutated_bytes = places.mutated_bytes if mutating.weights else 0
+    head.weights_at, head.weight_count = _rows(file, mutating.rows(places)), len(mutating.weights)
+    head.phases_at, head.phase_count = _rows(file, mutating.phases), len(mutating.phases)
+    head.units_at = _rows(file, mutating.units)
     head.tensors_bytes, head.arena_bytes = places.tensors_bytes, engine.arena.size
-    arrays = _arrays(file, engine, places)
+    arrays = _arrays(file, engine, places, mutating)
     named = {"facts": _json({**facts.to_json(), **arrays, **_described(engine, plan, settings)})}
     recorded = {"network": facts.network, "choices": asdict(plan.choices), "plan": planned(plan).to_json()}
     named |= {"record": _json(recorded)[1:-1]}
@@ -100,7 +111,7 @@ def read_plan(path: Path) -> Compiled:
     text = content[head.facts_at : head.facts_at + head.facts_bytes]
     facts = Fields(parse_json(text, str(path), _REMEDY), str(path), "facts", _REMEDY)
     known = facts.mapping("preprocess")
-    parts = {name: facts.mapping(name) for name in ("artifact", "choices", "tensors", "fixed")}
+    parts = {name: facts.mapping(name) for name in ("artifact", "choices", "tensors", "fixed", "counts")}
     return Compiled(
         path,
         head,
@@ -203,17 +214,27 @@ def _program_row(file: _File, lowered: Lowered, trains: int, places: Places) -> 
     return row
 
 
-def _arrays(file: _File, engine: NativeEngine, places: Places) -> dict[str, Any]:
-    """Where each array of a snapshot lies: in the block that steps write, or in the file where none changes it."""
+def _rows(file: _File, rows: Sequence[Structure]) -> int:
+    return file.add(b"".join(map(bytes, rows)))
+
+
+def _arrays(file: _File, engine: NativeEngine, places: Places, mutating: Mutating) -> dict[str, Any]:
+    """Where each array of a snapshot lies: in what a state holds, or in the file where nothing changes it.
+
+    A state holds the tensors and behind them the lists that mutate.
+    """
     tensors, fixed = {}, {}
     for name, array in arrays_of(engine.tensors).items():
         entry = {"dtype": array.dtype.str, "shape": list(array.shape)}
-        found = places.find(array.ctypes.data, array.nbytes) if array.size else None
+        lies, changes = mutating.place(name, array), mutating.entry(name)
+        found = places.find(lies.ctypes.data, lies.nbytes) if lies.size else None
         if found is not None and found[0] == TENSORS:
-            tensors[name] = {**entry, "offset": found[1]}
+            tensors[name] = {**entry, **changes, "offset": found[1]}
+        elif found is not None and changes:
+            tensors[name] = {**entry, **changes, "offset": places.tensors_bytes + found[1]}
         else:
             fixed[name] = {**entry, "offset": file.add(array.tobytes())}
-    return {"tensors": tensors, "fixed": fixed}
+    return {"tensors": tensors, "fixed": fixed, "counts": {"offset": places.tensors_bytes, "weights": len(mutating.weights)}}
 
 
 def _described(engine: NativeEngine, plan: MemoryPlan, settings: Settings) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from ctypes import sizeof
 from dataclasses import replace
 
+from edge.compiled.mutating import WEIGHT_BYTES
 from edge.engines.native.blueprint import Blueprint, draw
 from edge.engines.native.footprint import Planned, plan_listing
 from edge.engines.native.listing import training_listing
@@ -45,6 +46,8 @@ class CompiledPlanned(NativePlanned):
         steps = sum(len(one.listing.specs) for one in (*blueprint.training.values(), blueprint.predict))
         items = [item for item in blueprint.footprint.items if item.kind in _HELD]
         items.append(Item("runtime", "step list", steps * STEP_BYTES))
+        if choices.densest_sparsity:
+            items.append(Item("runtime", "mutation", len(choices.densest_sparsity) * WEIGHT_BYTES))
         piece = choices.micro_batch * (4 * numbers + 8 + 4 * self.network.classes) + 4 * numbers
         items.append(Item("data", "piece", piece))
         items.append(Item("data", "labels and order", self._samples * SAMPLE_BYTES))

@@ -34,13 +34,26 @@ def bring_home(compiled: Compiled, path: Path, out: Path) -> dict[str, Any]:
     if digest_fields(head, "plan") != compiled.sha256:
         raise InputError(f"{path}: was trained from another plan than {compiled.path}; give that one")
     block = memoryview(content)[sizeof(plan_file.State) :]
-    arrays = {name: _array(path, block, entry) for name, entry in compiled.facts["tensors"].items()}
+    arrays = held(compiled, path, block)
     whole = memoryview(compiled.path.read_bytes())
     arrays |= {name: _array(compiled.path, whole, entry) for name, entry in compiled.facts["fixed"].items()}
     arrays[_STEPS] = np.array([head.step], np.int64)
     facts = {name: compiled.facts[name] for name in ("artifact", "engine", "choices")}
     write_state(out, {**facts, "class_names": list(compiled.class_names), "steps": head.step}, arrays)
     return {"steps": head.step, "epochs": head.epoch}
+
+
+def held(compiled: Compiled, path: Path, block: memoryview) -> dict[str, np.ndarray]:
+    """The arrays of what a state of the program holds behind its head; raises DamagedError where one is outside it."""
+    known = compiled.facts["counts"]
+    counts = _array(path, block, {"dtype": "<i8", "shape": [known["weights"]], "offset": known["offset"]})
+    found = {}
+    for name, entry in compiled.facts["tensors"].items():
+        if "count" in entry:
+            entry = {**entry, "shape": [int(counts[entry["count"]]) // entry["values"]]}
+        array = _array(path, block, entry)
+        found[name] = array // array.dtype.type(entry["of_each"]) if "of_each" in entry else array
+    return found
 
 
 def _array(path: Path, block: memoryview, entry: Any) -> np.ndarray:

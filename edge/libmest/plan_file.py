@@ -31,6 +31,7 @@ CONSTANTS = {
     "MOST_INPUT": 1 << 28,  # numbers of a sample
     "MOST_BATCH": 1 << 20,
     "MOST_THREADS": 1 << 10,
+    "MOST_PHASES": 1 << 10,
 }
 DIGEST_FIELDS = ("a", "b", "c", "d")  # of a SHA-256: four numbers
 
@@ -64,6 +65,11 @@ PLAN = Struct(
         Field("int64_t", "programs_at program_count"),
         Field("int64_t", "tensors_at tensors_stored tensors_bytes", "those behind the stored ones begin as zeros"),
         Field("int64_t", "lists_at lists_bytes"),
+        Field("int64_t", "mutated_bytes", "of the lists, the first: a count of values for each weight that mutates, and lists"),
+        Field("int64_t", "weights_at weight_count phases_at phase_count", "of a mutation; 0: none mutates"),
+        Field("int64_t", "units_at", "[phase][weight]"),
+        Field("int64_t", "mutate_every", "steps"),
+        Field("double", "gradient_weight", "of the gradient in a score"),
         Field("int64_t", "arena_bytes stack_bytes planned_peak_bytes"),
         Field("int64_t", "budget_bytes", "0: none"),
         *_SETTINGS,
@@ -85,6 +91,27 @@ PLAN_PROGRAM = Struct(
         Field("int32_t", "start body", "of a training program: what is repeated for every piece"),
     ),
 )
+_WEIGHT = next(struct for struct in program.STRUCTS if struct.name == "Weight")
+PLAN_WEIGHT = Struct(
+    "PlanWeight",
+    "A weight that mutates: MestWeight with offsets for pointers, into the tensors and, from `starts` on, into the lists; "
+    "-1 for a part that it lacks. Its count stands in front of the lists.",
+    tuple(
+        Field("int64_t", field.names, field.comment) if field.kind[0] == "&" else field for field in _WEIGHT.fields
+    ),
+)
+PLAN_PHASE = Struct(
+    "PlanPhase",
+    "A phase of a run that mutates.",
+    (
+        Field("double", "until", "which share of the run is done"),
+        Field("int32_t", "moves", "1: weights move whenever that is due; 0: once, to come to the target"),
+        Field("int32_t", "at_target", "1: the network is at its target after a mutation"),
+    ),
+)
+PLAN_UNITS = Struct(
+    "PlanUnits", "What a mutation makes of a weight.", (Field("int64_t", "left grown", "units after pruning, and after growing"),)
+)
 DATA = Struct(
     "Data",
     "The beginning of a data file; records follow to its end, each a MestSample and the numbers, padded to 8 bytes.",
@@ -103,19 +130,20 @@ SAMPLE = Struct(
 )
 STATE = Struct(
     "State",
-    "The beginning of a state: where a run is. The block of tensors follows.",
+    "The beginning of a state: where a run is. The block of tensors follows, and the lists that mutate.",
     (
         *_HEAD,
         _sha256("plan", "of the compiled plan"),
         _sha256("data", "of labels and marks"),
-        Field("int64_t", "samples step epoch_correct epoch_samples"),
+        Field("int64_t", "samples step epoch_correct epoch_samples mutations"),
         Field("double", "epoch_loss", "sum over the samples of the running epoch"),
         Field("double", "accuracy_before", "not a number where none was held out"),
         *_SETTINGS,
-        Field("int32_t", "epoch batch finished reserved"),
+        Field("int32_t", "epoch batch finished"),
+        Field("int32_t", "off_target", "1: denser than its target, in the midst of EM&S"),
     ),
 )
-STRUCTS = (PLAN, PLAN_PROGRAM, DATA, SAMPLE, STATE)
+STRUCTS = (PLAN, PLAN_PROGRAM, PLAN_WEIGHT, PLAN_PHASE, PLAN_UNITS, DATA, SAMPLE, STATE)
 
 
 def _fields(struct: Struct) -> list[tuple[str, type]]:
@@ -132,6 +160,24 @@ class PlanProgram(Structure):
     """A program in a compiled plan."""
 
     _fields_ = _fields(PLAN_PROGRAM)
+
+
+class PlanWeight(Structure):
+    """A weight that mutates, in a compiled plan."""
+
+    _fields_ = _fields(PLAN_WEIGHT)
+
+
+class PlanPhase(Structure):
+    """A phase of a run that mutates."""
+
+    _fields_ = _fields(PLAN_PHASE)
+
+
+class PlanUnits(Structure):
+    """What a mutation makes of a weight."""
+
+    _fields_ = _fields(PLAN_UNITS)
 
 
 class Data(Structure):
@@ -152,7 +198,9 @@ class State(Structure):
     _fields_ = _fields(STATE)
 
 
-CLASSES: dict[str, type[Structure]] = {made.__name__: made for made in (Plan, PlanProgram, Data, Sample, State)}
+CLASSES: dict[str, type[Structure]] = {
+    made.__name__: made for made in (Plan, PlanProgram, PlanWeight, PlanPhase, PlanUnits, Data, Sample, State)
+}
 
 
 def tables() -> list[tuple[str, str]]:

@@ -45,21 +45,9 @@ class Beginning:
         """What the planner is asked, and of which engine, with so many samples to train on from a position on."""
         request, facts, settings = self.job.request(self.artifact), self.facts, self.job.settings
         trainable = facts["choices"]["trainable"] if facts is not None else request.trainable or "all"
-        targets = self.artifact.mutation_targets(trainable, settings.mutate)
-        if settings.mutate != "none" and not targets:
-            artifact = self.artifact
-            if not artifact.network.sparse_parameters() and any(layer["scheme"] for layer in artifact.manifest.layers):
-                raise InputError(
-                    f"{named('mutate')} {settings.mutate}: the sparse layers of {artifact.path} were "
-                    f"made smaller or dense, "
-                    f"with no zeros left to move; leave {named('mutate')} out"
-                )
-            raise InputError(
-                f"{named('mutate')} {settings.mutate}: no sparse layer of {self.artifact.path} is trained; "
-                f"train more of them with {named('trainable')}, or leave {named('mutate')} out"
-            )
         progress = 0.0 if position is None or not position.at_target else position.epoch / settings.epochs
-        request = replace(request, densest_sparsity=densest_sparsity(settings.mutate, targets, progress))
+        room = room_to_mutate(self.artifact, trainable, settings.mutate, progress)
+        request = replace(request, densest_sparsity=room)
         engine = self.job.engine
         if facts is not None:
             densest = request.densest_sparsity
@@ -78,3 +66,19 @@ class Beginning:
         if self.facts is not None:
             return self.facts.get("started_from")
         return None if self.start is None else self.start.origin()
+
+
+def room_to_mutate(artifact: Artifact, trainable: str, mutate: str, progress: float = 0.0) -> dict[str, float]:
+    """The lowest sparsity that each weight comes to from a progress on; raises InputError where none can mutate."""
+    targets = artifact.mutation_targets(trainable, mutate)
+    if mutate != "none" and not targets:
+        if not artifact.network.sparse_parameters() and any(layer["scheme"] for layer in artifact.manifest.layers):
+            raise InputError(
+                f"{named('mutate')} {mutate}: the sparse layers of {artifact.path} were made smaller or dense, "
+                f"with no zeros left to move; leave {named('mutate')} out"
+            )
+        raise InputError(
+            f"{named('mutate')} {mutate}: no sparse layer of {artifact.path} is trained; "
+            f"train more of them with {named('trainable')}, or leave {named('mutate')} out"
+        )
+    return densest_sparsity(mutate, targets, progress)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 LEARNING_RATES = ("constant", "linear", "cosine")
 MUTATIONS = ("none", "em", "ems")
 # The published decay, epochs 90 and 120 of 160: the share of the kept weights that moves, by progress.
-_RATIOS = ((90 / 160, 0.2), (120 / 160, 0.1))
+PHASES = ((90 / 160, 0.2), (120 / 160, 0.1))
 
 
 def learning_rate(kind: str, base: float, progress: float, warmup: float = 0.0) -> float:
@@ -39,7 +39,7 @@ class Bounds:
 
 def mutation_ratio(progress: float) -> float:
     """The share of the kept weights that a mutation moves: 0.2, 0.1, then 0 (MEST, section 3.2 and its scripts)."""
-    return next((ratio for until, ratio in _RATIOS if progress < until), 0.0)
+    return next((ratio for until, ratio in PHASES if progress < until), 0.0)
 
 
 def mutation_bounds(kind: str, targets: Mapping[str, float], progress: float) -> Bounds:

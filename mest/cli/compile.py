@@ -9,6 +9,15 @@ from typing import Any
 from mest.cli import within_budget
 from mest.cli.command import Command as Base
 from mest.cli.command import Context
+from mest.cli.effects import Effect, refuse_idle
+
+EFFECTS = (
+    Effect(
+        ("mutate_every", "gradient_weight"),
+        lambda args: args.mutate is not None,
+        "is about mutation, and none was asked for; give --mutate em or ems, or leave it out",
+    ),
+)
 
 
 class Command(Base):
@@ -26,11 +35,12 @@ class Command(Base):
         within_budget.add_budget(parser, of="mest-run")
         parser.add_argument("--threads", type=int, default=1, help="threads of mest-run (default 1)")
         within_budget.add_pins(parser)
-        within_budget.add_course(parser)
+        within_budget.add_mutation(within_budget.add_course(parser))
 
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
         from edge.compiled.compiling import CompileJob, compile_plan
 
+        refuse_idle(args, EFFECTS)
         job = CompileJob(
             artifact=args.artifact,
             out=args.out,

@@ -72,17 +72,7 @@ class Command(Base):
         within_budget.add_engine(parser)
         within_budget.add_pins(parser)
         run = within_budget.add_course(parser)
-        run.add_argument(
-            "--mutate-every-steps",
-            "--mutate-every",
-            dest="mutate_every",
-            type=int,
-            metavar="STEPS",
-            help="steps from one mutation to the next (default 50)",
-        )
-        run.add_argument(
-            "--gradient-weight", type=float, metavar="WEIGHT", help="λ of the score |w| + λ·|gradient| (default 0)"
-        )
+        within_budget.add_mutation(run)
         run.add_argument(
             "--patience", type=int, metavar="EPOCHS", help="stop early without a gain for so long; keeps the best epoch"
         )

@@ -117,6 +117,21 @@ def add_pins(parser: argparse.ArgumentParser) -> None:
     pins.add_argument("--mutate", choices=("none", "em", "ems"), help="prune and grow while training (default none)")
 
 
+def add_mutation(run: argparse._ArgumentGroup) -> None:
+    """How often weights move, and which stay."""
+    run.add_argument(
+        "--mutate-every-steps",
+        "--mutate-every",
+        dest="mutate_every",
+        type=int,
+        metavar="STEPS",
+        help="steps from one mutation to the next (default 50)",
+    )
+    run.add_argument(
+        "--gradient-weight", type=float, metavar="WEIGHT", help="λ of the score |w| + λ·|gradient| (default 0)"
+    )
+
+
 def add_unreadable(parser: argparse.ArgumentParser) -> None:
     """--unreadable."""
     parser.add_argument(

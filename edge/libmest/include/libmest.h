@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define LIBMEST_VERSION_MAJOR 1
-#define LIBMEST_VERSION_MINOR 1
+#define LIBMEST_VERSION_MINOR 2
 #define LIBMEST_VERSION_PATCH 0
 
 #define LIBMEST_API __attribute__((visibility("default")))
@@ -102,6 +102,8 @@ typedef struct {
     double accuracy_before, accuracy_after; /* on what is held out; not a number while unknown */
     int64_t trained, held_out;            /* samples of each part */
     double step_ms, read_ms;              /* of this step: computing, and reading samples */
+    int64_t removed, grown;               /* since 1.2: weights that went and came with this step */
+    int64_t mutations;                    /* since 1.2: of the run so far */
 } LibmestProgress;
 
 /* Told after every batch; another answer than 0 stops the run, its state saved. */
@@ -165,7 +167,8 @@ LIBMEST_API int libmest_run(LibmestModel *model, const char *state_path, Libmest
                             LibmestProgress *progress);
 
 /* The state: weights, optimizer and where the run is. A file is replaced as a whole or not at all. A state whose numbers are
- * not finite is refused. Loading checks all of it first. */
+ * not finite is refused. Loading checks all of it first; where the index lists of a network that mutates do not fit it,
+ * the weights are those of the plan afterwards. */
 LIBMEST_API int libmest_save(LibmestModel *model, LibmestWrite write, void *context);
 LIBMEST_API int libmest_save_bytes(LibmestModel *model, void *into, size_t room); /* needs facts.state_bytes */
 LIBMEST_API int libmest_save_path(LibmestModel *model, const char *path);

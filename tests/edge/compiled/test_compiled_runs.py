@@ -15,12 +15,15 @@ from native_artifact import write_artifact, write_images
 from native_guards import mixed
 from native_networks import Builder, resnet
 
+from edge.compiled.plan import read_plan
+from edge.compiled.state import bring_home
 from edge.errors import InputError
 from edge.handover.manifest import read_manifest, write_manifest
 from edge.host.counters import untrusted_reason
-from edge.libmest import library
+from edge.libmest import library, plan_file
 from edge.plan.choices import OptimizerChoice
 from edge.plan.search import Request
+from edge.run.evaluate import evaluate
 
 pytestmark = pytest.mark.skipif(not library.available()[0], reason=f"needs the library: {library.available()[1]}")
 SMALL = {"blocks": 1, "width": 8, "size": 8, "classes": 5}
@@ -61,6 +64,46 @@ def test_the_weights_are_those_of_python(mest_run: Path, tmp_path: Path, name: s
     )
     assert {key: ours[key] for key in same} == {key: getattr(python, key) for key in same}
     assert ours["plan"] == python.plan | {key: ours["plan"][key] for key in ("time_cost", "notes")}
+
+
+MUTATING = {
+    "block": ("ems", Request(batch_size=8, micro_batch=3, threads=2), 0.0),
+    "csr": ("em", Request(batch_size=8, micro_batch=8, optimizer=OptimizerChoice("adamw")), 0.5),
+    "pattern": ("ems", Request(batch_size=8, micro_batch=8, trainable="last:3"), 0.0),
+    "channel": ("em", Request(batch_size=8, micro_batch=8), 0.0),
+}
+
+
+@pytest.mark.parametrize("scheme", MUTATING)
+def test_mutations_are_those_of_python(mest_run: Path, tmp_path: Path, scheme: str) -> None:  # noqa: F811
+    """Which weights exist, their values and the optimizer, of a run that was stopped between two mutations."""
+    kind, request, gradient_weight = MUTATING[scheme]
+    asked = {"mutate": kind, "mutate_every": 3, "gradient_weight": gradient_weight}
+    example = made(tmp_path, request, resnet(scheme, 0.75, **SMALL), epochs=6, save_every=1, learning_rate=0.02, **asked)
+    state = tmp_path / "run.state"
+    command = [str(mest_run), "train", example.plan, "--data", example.data, "--state", state, "--quiet"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    def mutations() -> int:
+        return plan_file.State.from_buffer_copy(state.read_bytes()).mutations if state.exists() else 0
+
+    while process.poll() is None and not mutations():
+        time.sleep(0.001)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 143, said
+    assert plan_file.State.from_buffer_copy(state.read_bytes()).off_target == (kind == "ems")
+    ours = example.run(mest_run, "train", "--state", state, "--resume")
+    python = example.finetune(tmp_path / "state")
+    assert different(example.plan, state, tmp_path / "state") == []
+    assert (ours["mutations"], ours["accuracy_after"]) == (python.mutations, python.accuracy_after)
+    assert ours["mutations"] > 5
+    plain = read_plan(example.plan).facts["tensors"]
+    moved = {name for name in plain if name.rpartition("/")[2] in ("columns", "kernels", "channels")}
+    assert moved
+    bring_home(read_plan(example.plan), state, tmp_path / "home")
+    accuracy = evaluate(tmp_path / "home", str(example.source), "native").accuracy
+    assert accuracy == example.run(mest_run, "eval", "--state", state)["accuracy"]
 
 
 def test_every_operator_and_format_is_compiled(mest_run: Path, tmp_path: Path) -> None:  # noqa: F811
@@ -174,10 +217,7 @@ def test_data_that_mark_what_to_test(mest_run: Path, tmp_path: Path, counted: bo
 
 def test_a_state_comes_home(mest_run: Path, tmp_path: Path) -> None:  # noqa: F811
     """As a state directory that evaluates to what the program said, and that a new run and a new plan begin from."""
-    from edge.compiled.plan import read_plan
-    from edge.compiled.state import bring_home
     from edge.handover.state import read_state
-    from edge.run.evaluate import evaluate
 
     example = made(tmp_path, REQUESTS["adamw, the last layers"])
     state, home = tmp_path / "run.state", tmp_path / "home"

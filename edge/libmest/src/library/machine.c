@@ -7,6 +7,7 @@
 
 #include "../mest.h"
 #include "memory.h"
+#include "mutating.h"
 
 enum { ALIGNMENT = 64 };
 
@@ -52,7 +53,10 @@ static void place(Machine *m, Block *b) {
     place_samples(m, b);
     m->arena = take(b, h->arena_bytes, 1);
     m->tensors = take(b, h->tensors_bytes, 1);
-    m->lists = take(b, h->lists_bytes, 1);
+    m->lists = take(b, h->lists_bytes, 1); /* follow at once: the tensors end at a multiple of the alignment */
+    m->weights = take(b, h->weight_count, sizeof *m->weights);
+    m->phases = take(b, h->phase_count, sizeof *m->phases);
+    m->units = take(b, h->phase_count * h->weight_count, sizeof *m->units);
     m->mean = take(b, 2 * (int64_t)h->channels, sizeof *m->mean);
     m->names = take(b, h->names_bytes, 1);
     m->images = take(b, h->micro_batch * input, sizeof *m->images);
@@ -107,13 +111,18 @@ static int load_program(const Machine *m, Sized *s) {
     p->tensors_bytes = h->tensors_bytes;
     p->lists = m->lists;
     p->lists_bytes = h->lists_bytes;
+    mest_mutating_tell(m, s);
     return mest_plan_check(m->plan, p, &s->row);
 }
+
+int64_t mest_machine_kept(const Plan *plan) { return plan->head.tensors_bytes + plan->head.mutated_bytes; }
 
 int mest_machine_reset(Machine *m) {
     const MestPlan *h = &m->plan->head;
     memset(m->tensors + h->tensors_stored, 0, (size_t)(h->tensors_bytes - h->tensors_stored));
-    return mest_plan_read(m->plan, h->tensors_at, h->tensors_stored, m->tensors);
+    int wrong = mest_plan_read(m->plan, h->tensors_at, h->tensors_stored, m->tensors);
+    if (!wrong) wrong = mest_plan_read(m->plan, h->lists_at, h->mutated_bytes, m->lists);
+    return wrong ? wrong : mest_mutating_accept(m);
 }
 
 static int load_network(Machine *m) {
@@ -124,6 +133,8 @@ static int load_network(Machine *m) {
     if (!wrong) wrong = mest_plan_read(plan, h->normalise_at, 2 * (int64_t)h->channels * (int64_t)sizeof *m->mean, m->mean);
     if (!wrong) wrong = mest_plan_read(plan, h->names_at, h->names_bytes, m->names);
     if (!wrong) wrong = mest_plan_check_inputs(plan, m->mean, m->names);
+    if (!wrong) wrong = mest_mutating_open(m);
+    if (!wrong) wrong = mest_mutating_accept(m);
     for (int i = 0; i < SIZES - 1 && !wrong; i++) wrong = load_program(m, &m->training[i]);
     return wrong ? wrong : load_program(m, &m->predicting);
 }
@@ -170,7 +181,7 @@ int mest_machine_ready(Machine *m, int64_t samples) {
     int wrong = find(m, 1, samples, last);
     if (!wrong && last->row.samples) wrong = load_program(m, last);
     if (!wrong && last->row.samples) return DONE;
-    last->samples = 0; /* nothing runs of it */
+    *last = (Sized){.tables = last->tables}; /* nothing runs of it */
     if (wrong) return wrong;
     return mest_fault(m->fault, BAD_INPUT, "%s: was compiled for other data: there is a piece of %lld samples, for which it has no program; "
                       "compile it with this %s, or without", m->plan->source.name, (long long)samples, mest_named(m->fault, "--data", "data"));

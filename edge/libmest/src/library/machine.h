@@ -20,7 +20,11 @@ typedef struct {
     void *engine;
     void *block;
     size_t block_bytes;
-    char *arena, *tensors, *lists;
+    char *arena, *tensors, *lists; /* the lists follow the tensors: what a state holds of both is one piece */
+    /* Of what mutates. */
+    MestWeight *weights;
+    MestPlanPhase *phases;
+    MestPlanUnits *units; /* [phase][weight] */
     float *mean; /* per channel, deviations behind them */
     char *names; /* of the classes, each ended by a zero */
     Sized training[SIZES], predicting;
@@ -43,7 +47,9 @@ typedef struct {
  * tensors are those that the plan begins with. What was opened has to be closed, where it failed too. */
 int mest_machine_open(Machine *m, const Plan *plan, int trains, int64_t most_samples);
 void mest_machine_close(Machine *m);
-/* The tensors that the plan begins with. */
+/* Bytes from the tensors on that a state holds: these, and the lists that mutate. */
+int64_t mest_machine_kept(const Plan *plan);
+/* The tensors, and the lists that mutate, that the plan begins with. */
 int mest_machine_reset(Machine *m);
 /* Takes in the labels of samples, of which there is room for so many. */
 int mest_machine_label(Machine *m, const Data *data);

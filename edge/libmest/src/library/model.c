@@ -76,7 +76,7 @@ int libmest_facts(const LibmestModel *m, LibmestFacts *facts) {
         .channels = h->channels, .height = h->height, .width = h->width, .images = h->images, .classes = h->classes,
         .batch_size = h->batch_size, .piece = h->micro_batch, .threads = h->threads, .sparsity = h->sparsity,
         .planned_peak_bytes = h->planned_peak_bytes, .budget_bytes = h->budget_bytes, .arena_bytes = h->arena_bytes,
-        .tensors_bytes = h->tensors_bytes, .state_bytes = (int64_t)sizeof(MestState) + h->tensors_bytes,
+        .tensors_bytes = h->tensors_bytes, .state_bytes = (int64_t)sizeof(MestState) + mest_machine_kept(&m->plan),
         .instruction_set = instruction_set(), .epochs = h->epochs, .learning_rate = h->learning_rate, .seed = h->seed,
     };
     mest_give(facts, &found, sizeof found);

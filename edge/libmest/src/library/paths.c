@@ -40,7 +40,7 @@ int libmest_save_path(LibmestModel *m, const char *path) {
     const int wrong = mest_seal(m);
     if (wrong) return wrong;
     const MestState *head = &m->training.head;
-    const int error = mest_file_replace(path, head, sizeof *head, m->machine.tensors, (size_t)m->plan.head.tensors_bytes);
+    const int error = mest_file_replace(path, head, sizeof *head, m->machine.tensors, (size_t)mest_machine_kept(&m->plan));
     if (!error) return DONE;
     return mest_fault(&m->fault, BAD_INPUT, "%s: %s while the state was saved; %s", path, strerror(error),
                       !mest_file_exists(path)      ? "nothing was saved before"

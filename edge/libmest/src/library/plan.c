@@ -19,7 +19,7 @@ static int lies_within(const MestPlan *h, int64_t at, int64_t count, size_t item
 static int settings_good(const MestPlan *h) {
     return h->epochs >= 1 && h->save_every >= 1 && h->schedule >= 0 && h->schedule < MEST_SCHEDULES && h->augment >= 0 && h->augment < MEST_AUGMENTS &&
            (h->images || !h->augment) && within(h->learning_rate, 0, 1e30) &&
-           within(h->warmup, 0, 1) && within(h->hold_out, 0, 1) && within(h->sparsity, 0, 1);
+           h->mutate_every >= (h->weight_count > 0) && within(h->gradient_weight, 0, 1e30) && within(h->warmup, 0, 1) && within(h->hold_out, 0, 1) && within(h->sparsity, 0, 1);
 }
 
 static int sizes_good(const MestPlan *h) {
@@ -30,6 +30,9 @@ static int sizes_good(const MestPlan *h) {
     if ((int64_t)h->channels * h->height > MEST_MOST_INPUT / h->width) return 0;
     if (h->arena_bytes < 0 || h->arena_bytes > most || h->tensors_bytes < 0 || h->tensors_bytes > most) return 0;
     if (h->stack_bytes < 1 << 14 || h->stack_bytes > 1 << 26 || h->budget_bytes < 0 || h->planned_peak_bytes < 0) return 0;
+    if (h->tensors_bytes % 64 || h->mutated_bytes < 0 || h->mutated_bytes > h->lists_bytes) return 0;
+    if (h->weight_count < 0 || h->weight_count > h->mutated_bytes / 8 || h->phase_count < 0 || h->phase_count > MEST_MOST_PHASES) return 0;
+    if (h->weight_count && !h->phase_count) return 0;
     return h->tensors_stored <= h->tensors_bytes && (h->images == 0 || h->images == 1);
 }
 
@@ -37,6 +40,9 @@ static int parts_good(const MestPlan *h) {
     return lies_within(h, h->facts_at, h->facts_bytes, 1) && lies_within(h, h->chosen_at, h->chosen_bytes, 1) &&
            lies_within(h, h->record_at, h->record_bytes, 1) && lies_within(h, h->names_at, h->names_bytes, 1) && lies_within(h, h->normalise_at, 2 * (int64_t)h->channels, 4) &&
            lies_within(h, h->programs_at, h->program_count, sizeof(MestPlanProgram)) &&
+           lies_within(h, h->weights_at, h->weight_count, sizeof(MestPlanWeight)) &&
+           lies_within(h, h->phases_at, h->phase_count, sizeof(MestPlanPhase)) &&
+           lies_within(h, h->units_at, h->phase_count * h->weight_count, sizeof(MestPlanUnits)) &&
            lies_within(h, h->tensors_at, h->tensors_stored, 1) && lies_within(h, h->lists_at, h->lists_bytes, 1);
 }
 

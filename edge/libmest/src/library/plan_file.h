@@ -4,7 +4,7 @@
 
 #include "../program.h"
 
-#define MEST_FILES_DIGEST 69810339165409876LL
+#define MEST_FILES_DIGEST 769407236027042553LL
 #define MEST_PLAN_MAGIC 7953757647158863213LL
 #define MEST_DATA_MAGIC 7022344803055789421LL
 #define MEST_STATE_MAGIC 3561913489737082221LL
@@ -27,6 +27,7 @@ enum {
     MEST_MOST_INPUT = 268435456,
     MEST_MOST_BATCH = 1048576,
     MEST_MOST_THREADS = 1024,
+    MEST_MOST_PHASES = 1024,
 };
 
 /* The beginning of a compiled plan. */
@@ -43,6 +44,11 @@ typedef struct {
     int64_t programs_at, program_count;
     int64_t tensors_at, tensors_stored, tensors_bytes; /* those behind the stored ones begin as zeros */
     int64_t lists_at, lists_bytes;
+    int64_t mutated_bytes;         /* of the lists, the first: a count of values for each weight that mutates, and lists */
+    int64_t weights_at, weight_count, phases_at, phase_count; /* of a mutation; 0: none mutates */
+    int64_t units_at;              /* [phase][weight] */
+    int64_t mutate_every;          /* steps */
+    double gradient_weight;        /* of the gradient in a score */
     int64_t arena_bytes, stack_bytes, planned_peak_bytes;
     int64_t budget_bytes;          /* 0: none */
     int64_t seed;
@@ -87,6 +93,36 @@ typedef struct {
     int32_t start, body;           /* of a training program: what is repeated for every piece */
 } MestPlanProgram;
 
+/* A weight that mutates: MestWeight with offsets for pointers, into the tensors and, from `starts` on, into the lists;
+ * -1 for a part that it lacks. Its count stands in front of the lists. */
+typedef struct {
+    int64_t values, gradient, first, second;
+    int64_t starts;
+    int64_t columns;
+    int64_t t_starts;
+    int64_t t_columns;
+    int64_t t_places;
+    int64_t kernels;               /* of a pattern: its input channels, row by row */
+    int64_t patterns;
+    int64_t channels;
+    int64_t count, capacity;       /* of values: in use, and room for */
+    int32_t form, index_bytes;
+    int32_t block_height;          /* 1 where there are no blocks */
+    int32_t rows, in_channels, groups, kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w;
+} MestPlanWeight;
+
+/* A phase of a run that mutates. */
+typedef struct {
+    double until;                  /* which share of the run is done */
+    int32_t moves;                 /* 1: weights move whenever that is due; 0: once, to come to the target */
+    int32_t at_target;             /* 1: the network is at its target after a mutation */
+} MestPlanPhase;
+
+/* What a mutation makes of a weight. */
+typedef struct {
+    int64_t left, grown;           /* units after pruning, and after growing */
+} MestPlanUnits;
+
 /* The beginning of a data file; records follow to its end, each a MestSample and the numbers, padded to 8 bytes. */
 typedef struct {
     int64_t magic, version;
@@ -102,7 +138,7 @@ typedef struct {
     int32_t test;                  /* 1: held out */
 } MestSample;
 
-/* The beginning of a state: where a run is. The block of tensors follows. */
+/* The beginning of a state: where a run is. The block of tensors follows, and the lists that mutate. */
 typedef struct {
     int64_t magic, version;
     int64_t declared;              /* MEST_FILES_DIGEST of whoever wrote it */
@@ -110,13 +146,14 @@ typedef struct {
     int64_t sha256_a, sha256_b, sha256_c, sha256_d; /* of the file, these four zero */
     int64_t plan_a, plan_b, plan_c, plan_d; /* of the compiled plan */
     int64_t data_a, data_b, data_c, data_d; /* of labels and marks */
-    int64_t samples, step, epoch_correct, epoch_samples;
+    int64_t samples, step, epoch_correct, epoch_samples, mutations;
     double epoch_loss;             /* sum over the samples of the running epoch */
     double accuracy_before;        /* not a number where none was held out */
     int64_t seed;
     double learning_rate, warmup, hold_out;
     int32_t epochs, schedule, save_every, augment;
-    int32_t epoch, batch, finished, reserved;
+    int32_t epoch, batch, finished;
+    int32_t off_target;            /* 1: denser than its target, in the midst of EM&S */
 } MestState;
 
 /* The table of `count` rows at an offset; NULL unless it lies within these bytes. */
@@ -206,28 +243,36 @@ _Static_assert(offsetof(MestPlan, tensors_stored) == 160, "MestPlan");
 _Static_assert(offsetof(MestPlan, tensors_bytes) == 168, "MestPlan");
 _Static_assert(offsetof(MestPlan, lists_at) == 176, "MestPlan");
 _Static_assert(offsetof(MestPlan, lists_bytes) == 184, "MestPlan");
-_Static_assert(offsetof(MestPlan, arena_bytes) == 192, "MestPlan");
-_Static_assert(offsetof(MestPlan, stack_bytes) == 200, "MestPlan");
-_Static_assert(offsetof(MestPlan, planned_peak_bytes) == 208, "MestPlan");
-_Static_assert(offsetof(MestPlan, budget_bytes) == 216, "MestPlan");
-_Static_assert(offsetof(MestPlan, seed) == 224, "MestPlan");
-_Static_assert(offsetof(MestPlan, learning_rate) == 232, "MestPlan");
-_Static_assert(offsetof(MestPlan, warmup) == 240, "MestPlan");
-_Static_assert(offsetof(MestPlan, hold_out) == 248, "MestPlan");
-_Static_assert(offsetof(MestPlan, epochs) == 256, "MestPlan");
-_Static_assert(offsetof(MestPlan, schedule) == 260, "MestPlan");
-_Static_assert(offsetof(MestPlan, save_every) == 264, "MestPlan");
-_Static_assert(offsetof(MestPlan, augment) == 268, "MestPlan");
-_Static_assert(offsetof(MestPlan, sparsity) == 272, "MestPlan");
-_Static_assert(offsetof(MestPlan, batch_size) == 280, "MestPlan");
-_Static_assert(offsetof(MestPlan, micro_batch) == 284, "MestPlan");
-_Static_assert(offsetof(MestPlan, threads) == 288, "MestPlan");
-_Static_assert(offsetof(MestPlan, classes) == 292, "MestPlan");
-_Static_assert(offsetof(MestPlan, channels) == 296, "MestPlan");
-_Static_assert(offsetof(MestPlan, height) == 300, "MestPlan");
-_Static_assert(offsetof(MestPlan, width) == 304, "MestPlan");
-_Static_assert(offsetof(MestPlan, images) == 308, "MestPlan");
-_Static_assert(sizeof(MestPlan) == 312, "MestPlan");
+_Static_assert(offsetof(MestPlan, mutated_bytes) == 192, "MestPlan");
+_Static_assert(offsetof(MestPlan, weights_at) == 200, "MestPlan");
+_Static_assert(offsetof(MestPlan, weight_count) == 208, "MestPlan");
+_Static_assert(offsetof(MestPlan, phases_at) == 216, "MestPlan");
+_Static_assert(offsetof(MestPlan, phase_count) == 224, "MestPlan");
+_Static_assert(offsetof(MestPlan, units_at) == 232, "MestPlan");
+_Static_assert(offsetof(MestPlan, mutate_every) == 240, "MestPlan");
+_Static_assert(offsetof(MestPlan, gradient_weight) == 248, "MestPlan");
+_Static_assert(offsetof(MestPlan, arena_bytes) == 256, "MestPlan");
+_Static_assert(offsetof(MestPlan, stack_bytes) == 264, "MestPlan");
+_Static_assert(offsetof(MestPlan, planned_peak_bytes) == 272, "MestPlan");
+_Static_assert(offsetof(MestPlan, budget_bytes) == 280, "MestPlan");
+_Static_assert(offsetof(MestPlan, seed) == 288, "MestPlan");
+_Static_assert(offsetof(MestPlan, learning_rate) == 296, "MestPlan");
+_Static_assert(offsetof(MestPlan, warmup) == 304, "MestPlan");
+_Static_assert(offsetof(MestPlan, hold_out) == 312, "MestPlan");
+_Static_assert(offsetof(MestPlan, epochs) == 320, "MestPlan");
+_Static_assert(offsetof(MestPlan, schedule) == 324, "MestPlan");
+_Static_assert(offsetof(MestPlan, save_every) == 328, "MestPlan");
+_Static_assert(offsetof(MestPlan, augment) == 332, "MestPlan");
+_Static_assert(offsetof(MestPlan, sparsity) == 336, "MestPlan");
+_Static_assert(offsetof(MestPlan, batch_size) == 344, "MestPlan");
+_Static_assert(offsetof(MestPlan, micro_batch) == 348, "MestPlan");
+_Static_assert(offsetof(MestPlan, threads) == 352, "MestPlan");
+_Static_assert(offsetof(MestPlan, classes) == 356, "MestPlan");
+_Static_assert(offsetof(MestPlan, channels) == 360, "MestPlan");
+_Static_assert(offsetof(MestPlan, height) == 364, "MestPlan");
+_Static_assert(offsetof(MestPlan, width) == 368, "MestPlan");
+_Static_assert(offsetof(MestPlan, images) == 372, "MestPlan");
+_Static_assert(sizeof(MestPlan) == 376, "MestPlan");
 
 _Static_assert(offsetof(MestPlanProgram, part_at) == 0, "MestPlanProgram");
 _Static_assert(offsetof(MestPlanProgram, part_bytes) == 8, "MestPlanProgram");
@@ -275,6 +320,43 @@ _Static_assert(offsetof(MestPlanProgram, start) == 256, "MestPlanProgram");
 _Static_assert(offsetof(MestPlanProgram, body) == 260, "MestPlanProgram");
 _Static_assert(sizeof(MestPlanProgram) == 264, "MestPlanProgram");
 
+_Static_assert(offsetof(MestPlanWeight, values) == 0, "MestPlanWeight");
+_Static_assert(offsetof(MestPlanWeight, gradient) == 8, "MestPlanWeight");
+_Static_assert(offsetof(MestPlanWeight, first) == 16, "MestPlanWeight");
+_Static_assert(offsetof(MestPlanWeight, second) == 24, "MestPlanWeight");
+_Static_assert(offsetof(MestPlanWeight, starts) == 32, "MestPlanWeight");
+_Static_assert(offsetof(MestPlanWeight, columns) == 40, "MestPlanWeight");
+_Static_assert(offsetof(MestPlanWeight, t_starts) == 48, "MestPlanWeight");
+_Static_assert(offsetof(MestPlanWeight, t_columns) == 56, "MestPlanWeight");
+_Static_assert(offsetof(MestPlanWeight, t_places) == 64, "MestPlanWeight");
+_Static_assert(offsetof(MestPlanWeight, kernels) == 72, "MestPlanWeight");
+_Static_assert(offsetof(MestPlanWeight, patterns) == 80, "MestPlanWeight");
+_Static_assert(offsetof(MestPlanWeight, channels) == 88, "MestPlanWeight");
+_Static_assert(offsetof(MestPlanWeight, count) == 96, "MestPlanWeight");
+_Static_assert(offsetof(MestPlanWeight, capacity) == 104, "MestPlanWeight");
+_Static_assert(offsetof(MestPlanWeight, form) == 112, "MestPlanWeight");
+_Static_assert(offsetof(MestPlanWeight, index_bytes) == 116, "MestPlanWeight");
+_Static_assert(offsetof(MestPlanWeight, block_height) == 120, "MestPlanWeight");
+_Static_assert(offsetof(MestPlanWeight, rows) == 124, "MestPlanWeight");
+_Static_assert(offsetof(MestPlanWeight, in_channels) == 128, "MestPlanWeight");
+_Static_assert(offsetof(MestPlanWeight, groups) == 132, "MestPlanWeight");
+_Static_assert(offsetof(MestPlanWeight, kernel_h) == 136, "MestPlanWeight");
+_Static_assert(offsetof(MestPlanWeight, kernel_w) == 140, "MestPlanWeight");
+_Static_assert(offsetof(MestPlanWeight, stride_h) == 144, "MestPlanWeight");
+_Static_assert(offsetof(MestPlanWeight, stride_w) == 148, "MestPlanWeight");
+_Static_assert(offsetof(MestPlanWeight, dilation_h) == 152, "MestPlanWeight");
+_Static_assert(offsetof(MestPlanWeight, dilation_w) == 156, "MestPlanWeight");
+_Static_assert(sizeof(MestPlanWeight) == 160, "MestPlanWeight");
+
+_Static_assert(offsetof(MestPlanPhase, until) == 0, "MestPlanPhase");
+_Static_assert(offsetof(MestPlanPhase, moves) == 8, "MestPlanPhase");
+_Static_assert(offsetof(MestPlanPhase, at_target) == 12, "MestPlanPhase");
+_Static_assert(sizeof(MestPlanPhase) == 16, "MestPlanPhase");
+
+_Static_assert(offsetof(MestPlanUnits, left) == 0, "MestPlanUnits");
+_Static_assert(offsetof(MestPlanUnits, grown) == 8, "MestPlanUnits");
+_Static_assert(sizeof(MestPlanUnits) == 16, "MestPlanUnits");
+
 _Static_assert(offsetof(MestData, magic) == 0, "MestData");
 _Static_assert(offsetof(MestData, version) == 8, "MestData");
 _Static_assert(offsetof(MestData, record_bytes) == 16, "MestData");
@@ -310,20 +392,21 @@ _Static_assert(offsetof(MestState, samples) == 128, "MestState");
 _Static_assert(offsetof(MestState, step) == 136, "MestState");
 _Static_assert(offsetof(MestState, epoch_correct) == 144, "MestState");
 _Static_assert(offsetof(MestState, epoch_samples) == 152, "MestState");
-_Static_assert(offsetof(MestState, epoch_loss) == 160, "MestState");
-_Static_assert(offsetof(MestState, accuracy_before) == 168, "MestState");
-_Static_assert(offsetof(MestState, seed) == 176, "MestState");
-_Static_assert(offsetof(MestState, learning_rate) == 184, "MestState");
-_Static_assert(offsetof(MestState, warmup) == 192, "MestState");
-_Static_assert(offsetof(MestState, hold_out) == 200, "MestState");
-_Static_assert(offsetof(MestState, epochs) == 208, "MestState");
-_Static_assert(offsetof(MestState, schedule) == 212, "MestState");
-_Static_assert(offsetof(MestState, save_every) == 216, "MestState");
-_Static_assert(offsetof(MestState, augment) == 220, "MestState");
-_Static_assert(offsetof(MestState, epoch) == 224, "MestState");
-_Static_assert(offsetof(MestState, batch) == 228, "MestState");
-_Static_assert(offsetof(MestState, finished) == 232, "MestState");
-_Static_assert(offsetof(MestState, reserved) == 236, "MestState");
-_Static_assert(sizeof(MestState) == 240, "MestState");
+_Static_assert(offsetof(MestState, mutations) == 160, "MestState");
+_Static_assert(offsetof(MestState, epoch_loss) == 168, "MestState");
+_Static_assert(offsetof(MestState, accuracy_before) == 176, "MestState");
+_Static_assert(offsetof(MestState, seed) == 184, "MestState");
+_Static_assert(offsetof(MestState, learning_rate) == 192, "MestState");
+_Static_assert(offsetof(MestState, warmup) == 200, "MestState");
+_Static_assert(offsetof(MestState, hold_out) == 208, "MestState");
+_Static_assert(offsetof(MestState, epochs) == 216, "MestState");
+_Static_assert(offsetof(MestState, schedule) == 220, "MestState");
+_Static_assert(offsetof(MestState, save_every) == 224, "MestState");
+_Static_assert(offsetof(MestState, augment) == 228, "MestState");
+_Static_assert(offsetof(MestState, epoch) == 232, "MestState");
+_Static_assert(offsetof(MestState, batch) == 236, "MestState");
+_Static_assert(offsetof(MestState, finished) == 240, "MestState");
+_Static_assert(offsetof(MestState, off_target) == 244, "MestState");
+_Static_assert(sizeof(MestState) == 248, "MestState");
 
 #endif

@@ -68,19 +68,19 @@ int libmest_save(LibmestModel *m, LibmestWrite write, void *context) {
     const int wrong = mest_seal(m);
     if (wrong) return wrong;
     const MestState *head = &m->training.head;
-    if (write(context, head, sizeof *head) && write(context, m->machine.tensors, (size_t)m->plan.head.tensors_bytes)) return DONE;
+    if (write(context, head, sizeof *head) && write(context, m->machine.tensors, (size_t)mest_machine_kept(&m->plan))) return DONE;
     return mest_fault(&m->fault, BAD_INPUT, "the state was not taken by whoever writes it");
 }
 
 int libmest_save_bytes(LibmestModel *m, void *into, size_t room) {
-    const size_t tensors = (size_t)m->plan.head.tensors_bytes, needed = sizeof(MestState) + tensors;
+    const size_t kept = (size_t)mest_machine_kept(&m->plan), needed = sizeof(MestState) + kept;
     int wrong = mest_need(m, 0);
     if (!wrong && room < needed)
         wrong = mest_fault(&m->fault, BAD_INPUT, "room for %zu bytes: a state takes %zu; see facts.state_bytes", room, needed);
     if (!wrong) wrong = mest_seal(m);
     if (wrong) return wrong;
     memcpy(into, &m->training.head, sizeof(MestState));
-    memcpy((char *)into + sizeof(MestState), m->machine.tensors, tensors);
+    memcpy((char *)into + sizeof(MestState), m->machine.tensors, kept);
     return DONE;
 }
 
@@ -90,7 +90,10 @@ int libmest_load(LibmestModel *m, const LibmestSource *state) {
     if (wrong) return wrong;
     mest_source_take(&m->state, state, NULL);
     wrong = mest_state_read(&m->state, &m->machine, &head);
-    if (wrong) return wrong;
+    if (wrong) {
+        m->training.phase = 0; /* the weights may be those of the plan again */
+        return wrong;
+    }
     m->training = (Training){.head = head, .accuracy_after = NAN, .loaded = m->state.name};
     return DONE;
 }

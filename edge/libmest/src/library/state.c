@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "mutating.h"
 #include "sha256.h"
 
 static MestState without_digest(const MestState *head) {
@@ -16,7 +17,7 @@ static int position_good(const MestState *s) {
     return finished && s->epoch >= 0 && s->batch >= 0 && s->step >= 0 && s->step <= INT32_MAX && s->samples >= 1 && s->epochs >= 1 &&
            s->save_every >= 1 && s->schedule >= 0 && s->schedule < MEST_SCHEDULES && s->augment >= 0 && s->augment < MEST_AUGMENTS &&
            s->learning_rate >= 0 && isfinite(s->learning_rate) && s->warmup >= 0 && s->warmup <= 1 && s->hold_out >= 0 &&
-           s->hold_out <= 1 && s->epoch_samples >= 0;
+           s->hold_out <= 1 && s->epoch_samples >= 0 && s->mutations >= 0 && (s->off_target == 0 || s->off_target == 1);
 }
 
 int mest_state_read(const Source *source, Machine *m, MestState *head) {
@@ -35,16 +36,20 @@ int mest_state_read(const Source *source, Machine *m, MestState *head) {
         return mest_fault(m->fault, DAMAGED, "%s: does not match its SHA-256; it was truncated or altered", name);
     if (memcmp(&found.plan_a, &plan->head.sha256_a, sizeof digest))
         return mest_fault(m->fault, DAMAGED, "%s: was trained from another plan than %s; give that one", name, plan->source.name);
-    if (nbytes != (int64_t)sizeof found + plan->head.tensors_bytes || !position_good(&found))
+    if (nbytes != (int64_t)sizeof found + mest_machine_kept(plan) || !position_good(&found))
         return mest_fault(m->fault, DAMAGED, "%s: holds numbers out of their range", name);
-    if (!mest_source_read(source, m->tensors, (size_t)plan->head.tensors_bytes, (int64_t)sizeof found))
+    if (!mest_source_read(source, m->tensors, (size_t)mest_machine_kept(plan), (int64_t)sizeof found))
         return mest_fault(m->fault, DAMAGED, "%s: ends early", name);
+    if (mest_mutating_accept(m)) {
+        const int wrong = mest_machine_reset(m);
+        return wrong ? wrong : mest_fault(m->fault, DAMAGED, "%s: holds index lists that do not fit the network", name);
+    }
     *head = found;
     return DONE;
 }
 
 void mest_state_seal(MestState *head, const Machine *m) {
-    const int64_t nbytes = m->plan->head.tensors_bytes;
+    const int64_t nbytes = mest_machine_kept(m->plan);
     Sha256 sha;
     int64_t digest[4];
     head->nbytes = (int64_t)sizeof *head + nbytes;

@@ -1,11 +1,12 @@
-/* The state of a run as bytes: a head, and the block of tensors. */
+/* The state of a run as bytes: a head, the block of tensors, and the lists that mutate. */
 #ifndef MEST_RUN_STATE_H
 #define MEST_RUN_STATE_H
 
 #include "machine.h"
 
-/* Looks at all of a state of this plan, then takes in its head and, in their place, its tensors. A fault where it is damaged
- * or of another plan, before anything was changed. */
+/* Looks at all of a state of this plan, then takes in its head and, in their places, tensors and lists. A fault where it is damaged
+ * or of another plan, before anything was changed; of index lists that do not fit, after which the tensors and lists are those
+ * that the plan begins with. */
 int mest_state_read(const Source *source, Machine *m, MestState *head);
 /* The head with sizes and digests, so that it and the tensors are a state. */
 void mest_state_seal(MestState *head, const Machine *m);

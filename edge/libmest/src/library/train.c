@@ -5,6 +5,7 @@
 
 #include "chance.h"
 #include "course.h"
+#include "mutating.h"
 
 enum { ORDER_KEY = 2 }; /* edge/data/batches.py */
 
@@ -130,6 +131,25 @@ static void running(const MestState *s, LibmestProgress *p) {
     p->epoch_accuracy = mean((double)s->epoch_correct, s->epoch_samples);
 }
 
+/* After a step, so that its gradient is there for the score and no state is saved in between. */
+static int mutate_if_due(Training *t, Machine *m, double reached, LibmestProgress *p) {
+    MestState *s = &t->head;
+    Mutated done;
+    const int wrong = mest_mutating_step(m, s, reached, &done);
+    if (wrong) {
+        t->phase = 0; /* nothing runs on of lists that do not fit */
+        mest_machine_reset(m);
+        return wrong;
+    }
+    if (done.not_finite) return mest_train_exploded(t, m, "weights or gradients are no longer finite", s->step, s->learning_rate);
+    if (!done.done) return DONE;
+    s->off_target = !mest_mutating_at_target(m, reached);
+    s->mutations++;
+    p->removed = done.removed;
+    p->grown = done.grown;
+    return DONE;
+}
+
 static int one_step(Training *t, Machine *m, const Data *data, int64_t batches, LibmestProgress *p) {
     MestState *s = &t->head;
     const int64_t batch = m->plan->head.batch_size, first = s->batch * batch, left = m->split.trained - first;
@@ -151,7 +171,7 @@ static int one_step(Training *t, Machine *m, const Data *data, int64_t batches, 
     p->step_ms = step.step_ms;
     p->read_ms = step.read_ms;
     running(s, p);
-    return DONE;
+    return mutate_if_due(t, m, (s->epoch + (double)s->batch / (double)batches) / s->epochs, p);
 }
 
 static void close_epoch(Training *t) {
@@ -222,5 +242,6 @@ int mest_train_advance(Training *t, Machine *m, const Data *data, LibmestProgres
     p->accuracy_after = t->accuracy_after;
     p->trained = m->split.trained;
     p->held_out = m->split.held;
+    p->mutations = t->head.mutations;
     return wrong;
 }

@@ -1,4 +1,4 @@
-/* A run of training: edge/run/training.py for fixed masks, step for step. */
+/* A run of training: edge/run/training.py, step for step. */
 #ifndef MEST_TRAIN_H
 #define MEST_TRAIN_H
 

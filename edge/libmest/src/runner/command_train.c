@@ -54,7 +54,7 @@ static void print_json(const Options *o, const LibmestModel *model, const Libmes
     fputs(", \"accuracy_after\": ", stdout);
     json_number(stdout, p->accuracy_after);
     printf(", \"samples_train\": %lld, \"samples_held_out\": %lld, ", (long long)p->trained, (long long)p->held_out);
-    printf("\"samples_skipped\": 0, \"sparsity\": %.17g, \"zeros_kept\": true, \"mutations\": 0, ", f.sparsity);
+    printf("\"samples_skipped\": 0, \"sparsity\": %.17g, \"zeros_kept\": true, \"mutations\": %lld, ", f.sparsity, (long long)p->mutations);
     fputs("\"stopped\": false, \"saved\": true, \"stopped_early\": null, \"kept_epoch\": null, \"plan\": ", stdout);
     print_choices(stdout, model);
     fputs("}\n", stdout);
