@@ -45,9 +45,7 @@ class Places:
         regions = _united(sorted(spans))
         # What begins as zeros needs no room in a file, so it lies behind the rest.
         last = len(first)
-        ordered = sorted(
-            regions, key=lambda one: (first.get(one.address, last), one.content() == bytes(one.nbytes))
-        )
+        ordered = sorted(regions, key=lambda one: (first.get(one.address, last), one.content() == bytes(one.nbytes)))
         self._offsets: dict[int, int] = {}
         self.mutated_bytes = 0
         blocks = {TENSORS: bytearray(), LISTS: bytearray()}

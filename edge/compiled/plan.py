@@ -234,7 +234,11 @@ def _arrays(file: _File, engine: NativeEngine, places: Places, mutating: Mutatin
             tensors[name] = {**entry, **changes, "offset": places.tensors_bytes + found[1]}
         else:
             fixed[name] = {**entry, "offset": file.add(array.tobytes())}
-    return {"tensors": tensors, "fixed": fixed, "counts": {"offset": places.tensors_bytes, "weights": len(mutating.weights)}}
+    return {
+        "tensors": tensors,
+        "fixed": fixed,
+        "counts": {"offset": places.tensors_bytes, "weights": len(mutating.weights)},
+    }
 
 
 def _described(engine: NativeEngine, plan: MemoryPlan, settings: Settings) -> dict[str, Any]:

@@ -65,7 +65,11 @@ PLAN = Struct(
         Field("int64_t", "programs_at program_count"),
         Field("int64_t", "tensors_at tensors_stored tensors_bytes", "those behind the stored ones begin as zeros"),
         Field("int64_t", "lists_at lists_bytes"),
-        Field("int64_t", "mutated_bytes", "of the lists, the first: a count of values for each weight that mutates, and lists"),
+        Field(
+            "int64_t",
+            "mutated_bytes",
+            "of the lists, the first: a count of values for each weight that mutates, and lists",
+        ),
         Field("int64_t", "weights_at weight_count phases_at phase_count", "of a mutation; 0: none mutates"),
         Field("int64_t", "units_at", "[phase][weight]"),
         Field("int64_t", "mutate_every", "steps"),
@@ -96,9 +100,7 @@ PLAN_WEIGHT = Struct(
     "PlanWeight",
     "A weight that mutates: MestWeight with offsets for pointers, into the tensors and, from `starts` on, into the lists; "
     "-1 for a part that it lacks. Its count stands in front of the lists.",
-    tuple(
-        Field("int64_t", field.names, field.comment) if field.kind[0] == "&" else field for field in _WEIGHT.fields
-    ),
+    tuple(Field("int64_t", field.names, field.comment) if field.kind[0] == "&" else field for field in _WEIGHT.fields),
 )
 PLAN_PHASE = Struct(
     "PlanPhase",
@@ -110,7 +112,9 @@ PLAN_PHASE = Struct(
     ),
 )
 PLAN_UNITS = Struct(
-    "PlanUnits", "What a mutation makes of a weight.", (Field("int64_t", "left grown", "units after pruning, and after growing"),)
+    "PlanUnits",
+    "What a mutation makes of a weight.",
+    (Field("int64_t", "left grown", "units after pruning, and after growing"),),
 )
 DATA = Struct(
     "Data",

@@ -49,7 +49,8 @@ def test_a_plan_is_compiled_and_data_are_packed_for_it(made: tuple[Path, Path], 
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("compile", "ART", "--mutate", "em", "--out", "NEW"), 2, "--mutate em: a compiled plan has none"),
+        (("compile", "ART", "--gradient-weight", 1, "--out", "NEW"), 2, "is about mutation, and none was asked for"),
+        (("compile", "ART", "--mutate", "em", "--trainable", "last:1", "--out", "NEW"), 2, "no sparse layer"),
         (("compile", "ART", "--memory-budget", "300KiB", "--out", "NEW"), 3, "give --memory-budget"),
         (("pack", "DATA", "--for", "DATA", "--out", "NEW"), 4, "is no compiled plan"),
         (("unpack", "NEW", "--for", "DATA", "--out", "NEW"), 4, "is no compiled plan"),

@@ -68,11 +68,13 @@ def test_places_by_eye() -> None:
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory) -> Compiled:
-    """A plan with every kind of operator, and data for it."""
+    """A plan with every kind of operator, whose weights mutate, and data for it."""
     folder, network = tmp_path_factory.mktemp("compiled"), mixed()
     artifact = write_artifact(folder / "artifact", network)
     source = write_images(folder / "images.npz", network, 13)
-    return compiled(folder, artifact, source, Request(batch_size=4), learning_rate=0.01, epochs=1)
+    return compiled(
+        folder, artifact, source, Request(batch_size=4), learning_rate=0.01, epochs=1, mutate="ems", mutate_every=1
+    )
 
 
 def test_a_data_file_by_eye(example: Compiled) -> None:
@@ -220,6 +222,24 @@ def alterations(example: Compiled, state: Path) -> Iterator[tuple[str, bytes]]:
             content[:] = sealed(head, bytes(content))
         yield which, bytes(content)
     assert kept_head.step
+
+
+def test_lists_of_a_state_are_looked_at(mest_run: Path, example: Compiled, tmp_path: Path) -> None:  # noqa: F811
+    """What says which weights exist must ascend, and no more of them exist than there is room for."""
+    state, altered = tmp_path / "run.state", tmp_path / "altered.state"
+    assert run(mest_run, "train", example.plan, "--data", example.data, "--state", state).returncode == 0
+    compiled_plan, content = read_plan(example.plan), state.read_bytes()
+    begin, known = ctypes.sizeof(plan_file.State), compiled_plan.facts["tensors"]
+    columns = next(entry for name, entry in known.items() if name.endswith("/columns"))
+    counts = compiled_plan.facts["counts"]["offset"]
+    width = np.dtype(columns["dtype"]).itemsize
+    for offset, number in ((columns["offset"], b"\xff" * width), (counts, b"\xff\xff\xff\x7f"), (counts, b"\0" * 8)):
+        changed = bytearray(content)
+        changed[begin + offset : begin + offset + len(number)] = number
+        altered.write_bytes(sealed(plan_file.State.from_buffer_copy(content), bytes(changed)))
+        for words in (["train", "--resume"], ["eval"]):
+            done = run(mest_run, words[0], example.plan, "--data", example.data, "--state", altered, *words[1:])
+            assert (done.returncode, "index lists" in done.stderr) == (4, True), done.stderr
 
 
 def test_altered_files_never_crash(mest_run: Path, example: Compiled, tmp_path: Path) -> None:  # noqa: F811

@@ -28,6 +28,14 @@ void curve_add(Curve *c, const LibmestProgress *p) {
             c->step_every *= 2;
         }
     }
+    if (p->removed + p->grown && takes(&c->mutations_seen, &c->mutation_every)) {
+        c->mutations[c->mutation_count++] = (MutationPoint){p->step, p->removed, p->grown};
+        if (c->mutation_count == MOST_POINTS) {
+            for (int i = 0; i < MOST_POINTS / 2; i++) c->mutations[i] = c->mutations[2 * i];
+            c->mutation_count /= 2;
+            c->mutation_every *= 2;
+        }
+    }
     if (p->epoch_ended && takes(&c->epochs_seen, &c->epoch_every)) {
         c->epochs[c->epoch_count++] = (EpochPoint){p->epoch, p->epoch_loss, p->epoch_accuracy};
         if (c->epoch_count == MOST_POINTS) {
@@ -94,6 +102,12 @@ static void print_curve(FILE *out, const Curve *c) {
         const EpochPoint *p = &c->epochs[i];
         fprintf(out, "%s{\"epoch\": %d, \"loss\": %.9g, \"accuracy\": null, \"train_accuracy\": %.9g}", i ? ", " : "", p->epoch, p->loss,
                 p->accuracy);
+    }
+    fputs("], \"mutations\": [", out);
+    for (int64_t i = 0; i < c->mutation_count; i++) {
+        const MutationPoint *p = &c->mutations[i];
+        fprintf(out, "%s{\"step\": %lld, \"removed\": %lld, \"grown\": %lld}", i ? ", " : "", (long long)p->step,
+                (long long)p->removed, (long long)p->grown);
     }
     fputs("]", out);
 }
