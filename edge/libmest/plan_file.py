@@ -98,8 +98,8 @@ PLAN_PROGRAM = Struct(
 _WEIGHT = next(struct for struct in program.STRUCTS if struct.name == "Weight")
 PLAN_WEIGHT = Struct(
     "PlanWeight",
-    "A weight that mutates: MestWeight with offsets for pointers, into the tensors and, from `starts` on, into the lists; "
-    "-1 for a part that it lacks. Its count stands in front of the lists.",
+    "A weight that mutates: MestWeight with offsets for pointers, into the tensors and, from `starts` on, into the "
+    "lists; -1 for a part that it lacks. Its count stands in front of the lists.",
     tuple(Field("int64_t", field.names, field.comment) if field.kind[0] == "&" else field for field in _WEIGHT.fields),
 )
 PLAN_PHASE = Struct(
