@@ -143,7 +143,7 @@ def build_module(folder: Path, command: Sequence[str]) -> list[Path]:
         work, objects = Path(made), []
         sets = ["-DMEST_SETS=X(portable)"]
         units = [(HERE / "src" / "isa.c", [*FLAGS_WEB_ENGINE, "-DMEST_ISA=portable", "-DMEST_VL=4"])]
-        units += [(HERE / "src" / name, [*FLAGS_WEB_ENGINE, *SOURCES[name], *sets]) for name in engine]
+        units += [(HERE / "src" / name, [*FLAGS_WEB_ENGINE, "-Oz", *SOURCES[name], *sets]) for name in engine]
         units += [(source, ["-Oz", "-ffp-contract=off"]) for source in [*core, HERE / "src" / "web" / "web.c"]]
         for source, options in units:
             objects.append(str(work / f"{source.parent.name}-{source.stem}.o"))

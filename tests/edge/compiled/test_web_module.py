@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.skipif(NODE is None, reason="needs Node: apt install nodejs"),
     pytest.mark.skipif(find_spec("ziglang") is None, reason="needs a compiler: pip install ziglang"),
 ]
-MOST_BYTES = 320 << 10  # of the module
+MOST_BYTES = 300 << 10  # of the module
 PAGE_BYTES = 64 << 10
 BATCH, SAMPLES = 8, 29
 
