@@ -1,11 +1,12 @@
 """Fine-tuning with Python and without: what `mest finetune` and `mest-run` hold, planned and as the kernel counts it.
 
     python -m bench.runner                                (resnet32, 90 % of its weights gone in blocks: two minutes)
+    python -m bench.runner --mutate none                  (with fixed masks; else EM&S mutates every ten steps)
     python -m bench.runner --artifact ART --data DATA     (an artifact and data of your own)
     python -m bench.runner --program FILE                 (mest-run as 'mest runner' built it, not anew)
 
 Every row is the two real programs on the same plan and data, each in a process of its own: whole batches of a size,
-with the blocks recomputed or not, one thread, one epoch. What changes their results is forbidden (`--exact`).
+with the blocks recomputed or not, what waits for the backward pass in floats or in bfloat16, one thread, one epoch.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ from edge.libmest.targets import build_for
 from edge.network import write_network
 from edge.plan.choices import OptimizerChoice
 
-ROWS = ((1, "none"), (1, "blocks"), (4, "none"), (4, "blocks"), (32, "blocks"))
-SAMPLES = 64
+FLOATS, HALVES = "float32", "bfloat16"
+ROWS = tuple((batch, recompute, FLOATS) for batch in (1, 4) for recompute in ("none", "blocks"))
+ROWS += ((32, "blocks", FLOATS), (32, "blocks", HALVES))
+SAMPLES = 640
 MIB = 1 << 20
 
 
@@ -38,6 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--artifact", type=Path, help="default: resnet32 with random weights and masks")
     parser.add_argument("--data", help="default: random images")
+    parser.add_argument("--mutate", choices=("none", "em", "ems"), default="ems")
     parser.add_argument("--program", type=Path, help="mest-run for this machine; default: built now")
     parser.add_argument("--out", type=Path, help="a JSON file for the record")
     args = parser.parse_args()
@@ -47,14 +51,18 @@ def main() -> None:
         work = Path(name)
         program = args.program or built(work / "mest-run")
         artifact, data = (args.artifact, args.data) if args.artifact else example(work)
-        rows = [row(work / f"row{number}", program, artifact, data, *which) for number, which in enumerate(ROWS)]
-    record = {"circumstances": circumstances(("numpy",)), "rows": rows}
-    print("| batch | recomputed | mest-run planned | measured | mest finetune planned | measured | of it |")
-    print("|---|---|---|---|---|---|---|")
+        rows = [
+            row(work / f"row{number}", program, artifact, data, args.mutate, *which)
+            for number, which in enumerate(ROWS)
+        ]
+    record = {"circumstances": circumstances(("numpy",)), "mutate": args.mutate, "rows": rows}
+    print("| batch | recomputed | saved | mest-run planned | measured | mest finetune planned | measured | of it |")
+    print("|---|---|---|---|---|---|---|---|")
     for one in rows:
         ours, python = one["mest-run"], one["mest finetune"]
         share = ours["measured_peak_bytes"] / python["measured_peak_bytes"]
-        print(f"| {one['batch_size']} | {one['recompute']} | {sizes(ours)} | {sizes(python)} | {share:.0%} |")
+        how = f"{one['batch_size']} | {one['recompute']} | {one['saved']}"
+        print(f"| {how} | {sizes(ours)} | {sizes(python)} | {share:.0%} |")
     if args.out:
         args.out.write_text(json.dumps(record, indent=1) + "\n")
 
@@ -88,11 +96,14 @@ def example(work: Path) -> tuple[Path, str]:
     return folder, str(work / "images.npz")
 
 
-def row(work: Path, program: Path, artifact: Path, data: str, batch: int, recompute: str) -> dict[str, Any]:
+def row(
+    work: Path, program: Path, artifact: Path, data: str, mutate: str, batch: int, recompute: str, saved: str
+) -> dict[str, Any]:
     """Both programs on one plan; that their weights are the same is for the tests."""
     work.mkdir()
     pins = ["--batch-size", str(batch), "--micro-batch", str(batch), "--recompute", recompute, "--threads", "1"]
-    pins += ["--epochs", "1", "--lr", "0.001", "--trainable", "all", "--exact"]
+    pins += ["--epochs", "1", "--lr", "0.001", "--trainable", "all", "--saved", saved]
+    pins += ["--mutate", mutate, *(["--mutate-every-steps", "10"] if mutate != "none" else [])]
     plan, packed = work / "plan.mest", work / "samples.data"
     mest("compile", artifact, "--data", data, *pins, "--out", plan)
     mest("pack", data, "--for", plan, "--out", packed)
@@ -103,7 +114,7 @@ def row(work: Path, program: Path, artifact: Path, data: str, batch: int, recomp
     shutil.rmtree(work)
     for found in (without, python):
         del found["state"]  # a path of this machine
-    return {"batch_size": batch, "recompute": recompute, "mest-run": without, "mest finetune": python}
+    return {"batch_size": batch, "recompute": recompute, "saved": saved, "mest-run": without, "mest finetune": python}
 
 
 def mest(*words: object) -> dict[str, Any]:

@@ -15,7 +15,7 @@ STACK_BYTES = 128 << 10
 INTERPRETER_GROWTH_BYTES = 1 << 20
 MARGIN_BYTES = 1 << 19  # what measured peaks scatter by: heaps have gaps, and a busy machine maps files in other pieces
 RECORD_BYTES = 5 << 18  # the code of the record and what it says, in the memory that the engine has given back
-MUTATION_CODE_BYTES = 1 << 19  # and what it gains by mutating
+MUTATION_CODE_BYTES = 1 << 18  # and what it gains by mutating
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ def counted(tmp_path_factory) -> dict:
 
 
 def test_a_budget_reaches_the_first_step_in_few_stops(counted) -> None:
-    """Fewer than forty functions lead to an act of planning, limiting, opening or stepping."""
-    assert counted["stops"] < 40, "\n".join(counted["way"])
+    """At most forty functions lead to an act of planning, limiting, opening or stepping."""
+    assert counted["stops"] <= 40, "\n".join(counted["way"])
 
 
 @pytest.mark.parametrize(("function", "times"), [("build_model", 1), ("training_listing", 2), ("plan_arena", 3)])
