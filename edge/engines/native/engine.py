@@ -218,7 +218,7 @@ class NativeEngine:
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Logits `(n, classes)`, or answers of the task's other shape, in evaluation mode.
 
-        The last piece is filled up with zeros.
+        The last piece is filled up with what lies behind the images in their own buffer, or with zeros.
         """
         self._refuse_closed()
         images = self._checked_images(images)
@@ -231,8 +231,7 @@ class NativeEngine:
             call.images, call.logits = images.ctypes.data, logits.ctypes.data
             self._run(self.prediction, call)
         if count % size:
-            filled = np.zeros((size, *images.shape[1:]), np.float32)
-            filled[: count % size] = images[whole * size :]
+            filled = _filled_up(images, whole * size, size)
             rest = np.empty((size, *logits.shape[1:]), np.float32)
             call.micro_batches, call.images, call.logits = 1, filled.ctypes.data, rest.ctypes.data
             self._run(self.prediction, call)
@@ -334,3 +333,19 @@ class NativeEngine:
         if problem := task.wrong(labels, output):
             raise InputError(problem)
         return images, labels
+
+
+def _filled_up(images: np.ndarray, begin: int, size: int) -> np.ndarray:
+    """A piece of `size` images from number `begin` on.
+
+    Its end is what else their buffer holds, such as the images of the batch before: a copy of large images would be
+    the largest thing that an evaluation takes. Where the buffer ends before, they are copied and followed by zeros.
+    """
+    buffer, row = images.base, images[0].nbytes
+    if isinstance(buffer, np.ndarray) and buffer.dtype == np.float32 and buffer.flags.c_contiguous:
+        place, beyond = divmod(images.ctypes.data - buffer.ctypes.data, row)
+        if buffer.shape[1:] == images.shape[1:] and not beyond and place + begin + size <= len(buffer):
+            return buffer[place + begin : place + begin + size]
+    filled = np.zeros((size, *images.shape[1:]), np.float32)
+    filled[: len(images) - begin] = images[begin:]
+    return filled

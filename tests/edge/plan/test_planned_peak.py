@@ -64,10 +64,24 @@ def wide(tmp_path_factory) -> tuple[Path, Path]:
     return write_artifact(folder / "artifact", network), write_images(folder / "images.npz", network, 96)
 
 
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> tuple[Path, Path]:
+    """Images of which a piece is larger than a plan allows for scatter, in a network that makes them small."""
+    folder = tmp_path_factory.mktemp("pictures")
+    b = Builder((3, 128, 128), 4)
+    network = b.head(b.relu(b.norm(b.conv("input", 8, stride=4, fmt="csr"))))
+    return write_artifact(folder / "artifact", network), write_images(folder / "images.npz", network, 96)
+
+
 @pytest.mark.parametrize("mutate", ["none", "ems"])
 @pytest.mark.parametrize(
     ("size", "plan"),
-    [*((size, plan) for size in ("small", "middle") for plan in PLANS), ("wide", "whole"), ("wide", "frozen")],
+    [
+        *((size, plan) for size in ("small", "middle") for plan in PLANS),
+        ("wide", "whole"),
+        ("wide", "frozen"),
+        ("pictures", "whole"),
+    ],
 )
 def test_planned_and_measured_peak_agree(size: str, plan: str, mutate: str, request, tmp_path) -> None:
     """Within the larger of 5 % and 2 MiB; and never above the budget that the refusal of a smaller one named."""
