@@ -1,4 +1,4 @@
-"""Kills mest-run in training at random moments, continues it, and looks whether anything is lost.
+"""Kills mest-run at random moments, while it trains and mutates, continues it, and looks whether anything is lost.
 
 usage: kills_without_python.py ARTIFACT DATA WORK [KILLS [SEED]]     300 kills take a few minutes
 
@@ -29,6 +29,7 @@ def main() -> None:
     program, plan, samples, state = (work / name for name in ("mest-run", "plan.mest", "samples.data", "run.state"))
     build_for(TARGET, program)
     course = ["--batch-size", "8", "--epochs", "3", "--lr", "0.005", "--save-every", "3", "--augment", "crop-flip"]
+    course += ["--mutate", "ems", "--mutate-every-steps", "2", "--gradient-weight", "0.5"]
     subprocess.run(["mest", "compile", artifact, "--data", data, *course, "--out", plan, "-q"], check=True)
     subprocess.run(["mest", "pack", data, "--for", plan, "--out", samples, "-q"], check=True)
     began, draw = time.monotonic(), random.Random(seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
 import subprocess
 import time
@@ -258,6 +259,23 @@ def test_a_signal_ends_it_with_a_state_that_goes_on(mest_run: Path, tmp_path: Pa
     example.run(mest_run, "train", "--state", states[0], "--resume", "--quiet")
     example.run(mest_run, "train", "--state", states[1], "--quiet")
     assert states[0].read_bytes() == states[1].read_bytes()
+
+
+def test_a_state_that_another_process_writes_is_left_alone(mest_run: Path, tmp_path: Path) -> None:  # noqa: F811
+    """The second is told which process it is; a lock that a killed one left behind holds nobody back."""
+    example = made(tmp_path, REQUESTS["whole batches"], epochs=1)
+    state, lock = tmp_path / "run.state", tmp_path / "run.state.lock"
+    words = ("train", example.plan, "--data", example.data, "--state", state, "--quiet")
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write("4711")
+        file.flush()
+        done = run(mest_run, *words)
+        assert (done.returncode, state.exists(), done.stderr.count("\n")) == (2, False, 1)
+        assert "process 4711 is writing it" in done.stderr
+    assert run(mest_run, *words).returncode == 0
+    assert state.exists()
+    assert not lock.exists()
 
 
 def test_a_kill_leaves_a_whole_state(mest_run: Path, tmp_path: Path) -> None:  # noqa: F811

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "held.h"
 #include "limits.h"
 #include "opened.h"
 #include "record.h"
@@ -88,6 +89,7 @@ int command_train(int count, char **words) {
         options_read(count, words, " --data --state --resume --epochs --lr --seed --save-every --record --json --quiet ");
     LibmestModel *model = opened(&o);
     if (!o.data || !o.state) die(BAD_INPUT, "needs --data and --state: the samples, and the file to keep the run in");
+    hold(o.state);
     const int exists = !access(o.state, F_OK);
     if (!o.resume && exists)
         die(BAD_INPUT, "%s: holds a state already; continue it with --resume, or give another --state", o.state);
