@@ -374,17 +374,17 @@ def test_a_foreign_state_is_refused() -> None:
     """Another schedule, no state at all, or weights loaded before the sparsifier was made."""
     model = small_model()
     optimizer = sgd(model)
-    sparsifier = sparsify(model, optimizer, scheme="block", sparsity=0.9, epochs=20)
+    sparsifier = sparsify(model, optimizer, scheme="block", sparsity=0.9, method="ems", epochs=20)
     sparsifier.start_epoch(0)
     train_step(model, optimizer, 0)
     state, weights = sparsifier.state_dict(), copy.deepcopy(model.state_dict())
     fresh = small_model(1)
     with pytest.raises(InputError, match="of another run: schedule was"):
-        sparsify(fresh, sgd(fresh), scheme="block", sparsity=0.9, epochs=21).load_state_dict(state)
+        sparsify(fresh, sgd(fresh), scheme="block", sparsity=0.9, method="ems", epochs=21).load_state_dict(state)
     with pytest.raises(DamagedError, match="not the state of a sparsifier"):
         sparsifier.load_state_dict({"masks": {}})
     fresh.load_state_dict(weights)
-    late = sparsify(fresh, sgd(fresh), scheme="block", sparsity=0.9, epochs=20)
+    late = sparsify(fresh, sgd(fresh), scheme="block", sparsity=0.9, method="ems", epochs=20)
     late.load_state_dict(state)
     with pytest.raises(InputError, match="make the sparsifier first"):
         late.start_epoch(1)
