@@ -154,9 +154,9 @@ class Raw(nn.Module):
 
 
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))
-def test_what_the_network_lacks_is_left_to_onnxruntime(tmp_path: Path) -> None:
-    """And the reason names the operator."""
+def test_a_model_that_makes_a_window_itself_trains_on_both_engines(tmp_path: Path) -> None:
+    """Both agree with PyTorch, or there would be no artifact; the input stays the row that it is."""
     manifest = export.export_model(Raw(), tmp_path / "a", example_input=(40,), preprocess={"mean": 0, "std": 1})
     assert manifest.ort["available"]
-    assert "operator Conv in module layers.0" in manifest.native["reason"]
+    assert manifest.native["available"]
     assert manifest.input == (40,)

@@ -36,7 +36,7 @@
     X(with, MISH, u * mish_factor(u), g * (mish_factor(u) + u * mish_factor_slope(u)))              \
     X(with, CELU, choose(u < all(0), alpha * exponential_less_one(at_most(u, 0) / alpha), u),       \
       g * choose(u > all(0), all(1), exponential(at_most(u, 0) / alpha)))                           \
-    X(with, EXP, exponential(u), g * exponential(u))                                                \
+    X(with, EXP, exponential_of_all(u), g * exponential_of_all(u))                                  \
     X(with, SQRT, root(at_least(u, 0)), keep(u > all(0), g * 0.5f / root(u)))
 
 #define MEST_ACT_ROW(with, NAME, value, gradient) ACT_ROW_##NAME,
