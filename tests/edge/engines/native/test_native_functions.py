@@ -35,7 +35,7 @@ def values_of(kind: type[Operator], instruction_set: str, numbers: np.ndarray) -
 @pytest.mark.parametrize("kind", ACTIVATIONS)
 @pytest.mark.parametrize("instruction_set", instruction_sets())
 def test_activations_are_right_to_a_few_units_in_the_last_place(kind: type[Operator], instruction_set: str) -> None:
-    """Relative to the value, down to where a number beside 1 is lost; the far tail is next to nothing, and infinite beyond floats."""
+    """Relative to the value, down to where a number beside 1 is lost; infinite where floats end."""
     expected = (
         ACTIVATIONS[kind].torch(torch.tensor(NUMBERS.astype(np.float64))).float().numpy()
     )  # infinite beyond floats
