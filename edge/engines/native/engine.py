@@ -17,6 +17,7 @@ from edge.engines.native.footprint import Planned, plan_listing
 from edge.engines.native.listing import training_listing
 from edge.engines.native.mutation import counted, mutate_weight
 from edge.engines.native.operators.loss import LOSSES
+from edge.engines.native.pieces import filled_up
 from edge.engines.native.tensors import allocate_tensors, describe_update, trained_tensors
 from edge.engines.native.weights import Weight, aligned
 from edge.errors import BudgetError, ClosedError, DamagedError, InputError
@@ -231,7 +232,7 @@ class NativeEngine:
             call.images, call.logits = images.ctypes.data, logits.ctypes.data
             self._run(self.prediction, call)
         if count % size:
-            filled = _filled_up(images, whole * size, size)
+            filled = filled_up(images, whole * size, size)
             rest = np.empty((size, *logits.shape[1:]), np.float32)
             call.micro_batches, call.images, call.logits = 1, filled.ctypes.data, rest.ctypes.data
             self._run(self.prediction, call)
@@ -333,19 +334,3 @@ class NativeEngine:
         if problem := task.wrong(labels, output):
             raise InputError(problem)
         return images, labels
-
-
-def _filled_up(images: np.ndarray, begin: int, size: int) -> np.ndarray:
-    """A piece of `size` images from number `begin` on.
-
-    Its end is what else their buffer holds, such as the images of the batch before: a copy of large images would be
-    the largest thing that an evaluation takes. Where the buffer ends before, they are copied and followed by zeros.
-    """
-    buffer, row = images.base, images[0].nbytes
-    if isinstance(buffer, np.ndarray) and buffer.dtype == np.float32 and buffer.flags.c_contiguous:
-        place, beyond = divmod(images.ctypes.data - buffer.ctypes.data, row)
-        if buffer.shape[1:] == images.shape[1:] and not beyond and place + begin + size <= len(buffer):
-            return buffer[place + begin : place + begin + size]
-    filled = np.zeros((size, *images.shape[1:]), np.float32)
-    filled[: len(images) - begin] = images[begin:]
-    return filled

@@ -10,6 +10,7 @@ from native_check import assert_close, batch, dense_values
 from native_networks import Builder, resnet
 
 from edge.engines.native.engine import NativeEngine
+from edge.engines.native.pieces import filled_up
 from edge.errors import DamagedError, InputError
 from edge.network import Network
 from edge.plan.arena import check_arena
@@ -204,6 +205,22 @@ def test_predict_any_number_of_images() -> None:
     single = np.concatenate([engine.predict(images[i : i + 1]) for i in range(7)])
     np.testing.assert_allclose(whole, single, rtol=1e-5, atol=1e-6)
     assert engine.predict(images[:0]).shape == (0, 3)
+
+
+def test_what_lies_behind_the_images_changes_no_answer() -> None:
+    """The last piece is filled up with it, wherever in their buffer they begin; it is neither copied nor written to."""
+    network = small("block")
+    images, _ = batch(network, 9)
+    engine = NativeEngine.of(network, Choices(batch_size=3, micro_batch=3, threads=2))
+    wanted = engine.predict(images[1:5].copy())
+    buffer = images.copy()
+    buffer[5:] = np.nan
+    np.testing.assert_array_equal(engine.predict(buffer[1:5]), wanted)
+    assert np.isnan(buffer[5:]).all()
+    np.testing.assert_array_equal(filled_up(buffer[1:5], 3, 3), buffer[4:7])
+    assert filled_up(buffer[1:5], 3, 3).base is not None
+    assert filled_up(buffer[7:9], 0, 3).base is None
+    np.testing.assert_array_equal(filled_up(buffer[1:5, :, ::2], 3, 3)[1:], 0)
 
 
 def test_a_loss_that_is_not_finite_leaves_the_weights_alone() -> None:
