@@ -8,12 +8,13 @@ from typing import Any
 import torch
 
 from mest.errors import DamagedError, InputError
+from mest.sparse.hooks import Hooks
 from mest.sparse.inner_optimizers import optimizers_in
 
 KEY = "mest_sparsifier"
 
 
-class StateInOptimizer:
+class StateInOptimizer(Hooks):
     """Adds a state to what `optimizer.state_dict()` returns, and takes it out in `optimizer.load_state_dict()`."""
 
     def __init__(
@@ -39,23 +40,13 @@ class StateInOptimizer:
 
     def refresh(self) -> None:
         """Hook the optimizer if it is not, as a copy is not."""
-        if any(handle.id in self.optimizer._optimizer_state_dict_post_hooks for handle in self._handles):
+        if self._hooked(self.optimizer._optimizer_state_dict_post_hooks):
             return
         self._handles = [
             self.optimizer.register_state_dict_post_hook(self._add),
             self.optimizer.register_load_state_dict_pre_hook(self._take),
             self.optimizer.register_load_state_dict_post_hook(self._pass_on),
         ]
-
-    def detach(self) -> None:
-        """Remove the hooks."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
-
-    def __getstate__(self) -> dict[str, Any]:
-        """A copy hooks nothing until it is told to refresh."""
-        return {**vars(self), "_handles": []}
 
     def _add(self, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
         state[KEY] = self._save()

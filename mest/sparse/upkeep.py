@@ -10,10 +10,11 @@ from torch import Tensor
 
 from mest.sparse.gradients import Gradients
 from mest.sparse.held import HeldLayers
+from mest.sparse.hooks import Hooks
 from mest.sparse.optimizer_state import Beginning, beginnings, entries, group_of, restart_if_shared
 
 
-class Upkeep:
+class Upkeep(Hooks):
     """Removed weights, their gradients and every kind of their optimizer state are exactly zero after each step.
 
     Works with any torch optimizer: gradients are masked before the step reads them (within a closure too), so that no
@@ -42,21 +43,11 @@ class Upkeep:
         """Hooks the optimizer if it is not, and looks which layers it trains now."""
         trained = {id(parameter) for group in self.optimizer.param_groups for parameter in group["params"]}
         self.layers = tuple(name for name, weight in self._held.weights.items() if id(weight) in trained)
-        if not any(handle.id in self.optimizer._optimizer_step_pre_hooks for handle in self._handles):
+        if not self._hooked(self.optimizer._optimizer_step_pre_hooks):
             self._handles = [
                 self.optimizer.register_step_pre_hook(self._before_step),
                 self.optimizer.register_step_post_hook(self._after_step),
             ]
-
-    def detach(self) -> None:
-        """Removes the hooks."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
-
-    def __getstate__(self) -> dict[str, Any]:
-        """A copy hooks nothing until it is told to refresh."""
-        return {**vars(self), "_handles": []}
 
     def clear(self) -> None:
         """Makes weights, gradients and state of removed weights zero now."""

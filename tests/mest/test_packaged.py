@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import mest.packaged
 from mest.errors import InputError
 from mest.packaged import resolve_packaged
+from mest.version import __version__
 
 NAME = "profiles/resnet32_cifar/irr/resnet32_0.9.yaml"
 
@@ -59,3 +61,9 @@ def test_nothing_outside_the_roots_is_found(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="no such file"):
         resolve_packaged("profiles/../../outside.yaml")
+
+
+def test_the_module_for_browsers_bears_the_version_of_the_distribution() -> None:
+    """Its npm package says the version by hand; this moves it along."""
+    package = Path(__file__).resolve().parents[2] / "edge" / "libmest" / "web" / "package.json"
+    assert json.loads(package.read_text())["version"] == __version__
