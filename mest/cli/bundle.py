@@ -14,9 +14,19 @@ from mest.cli.command import Command as Base
 from mest.cli.command import Context
 from mest.cli.effects import Effect, refuse_idle
 
-MAKING = ("target", "out", "python", "wheels", "bundle_version", "expires", "sign")
+MAKING = ("target", "out", "python", "wheels", "bundle_version", "expires", "sign", "runner")
 EFFECTS = (
     Effect(MAKING, lambda args: args.check is None, "makes a bundle, and --check only reads one; leave it out"),
+    Effect(
+        ("python", "wheels", "sign"),
+        lambda args: not _is_plan(args),
+        "is for a board with Python, and a compiled plan for one without; leave it out",
+    ),
+    Effect(
+        ("runner",),
+        lambda args: args.artifact is None or _is_plan(args),
+        "is for a board without Python; give a compiled plan",
+    ),
     Effect(("allowed_signers",), lambda args: args.check is not None, "is for --check; leave it out"),
 )
 
@@ -25,22 +35,32 @@ class Command(Base):
     """One file that installs and runs offline on a board: an artifact, the wheels of mest and of what it needs.
 
     On the board: python3 FILE install. The same input gives the same bytes. --check looks at every byte of such a file.
+    A compiled plan (FILE.mest) gives a file for boards without Python, with mest-run in it: sh FILE install.
     """
 
     name = "bundle"
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "artifact", type=Path, nargs="?", metavar="ART", help="the directory that mest export wrote"
+            "artifact",
+            type=Path,
+            nargs="?",
+            metavar="ART|FILE.mest",
+            help="the directory that mest export wrote; or what mest compile wrote, for a board without Python",
         )
         parser.add_argument("--check", type=Path, metavar="FILE", help="check a bundle; nothing is written")
         parser.add_argument("--out", type=Path, metavar="FILE", help="the file to write; a bundle there is renewed")
         parser.add_argument(
-            "--target", help="the kind of board: linux-x86_64, linux-aarch64, musl-x86_64, musl-aarch64"
+            "--target",
+            help="the kind of board: linux-x86_64, linux-aarch64, musl-x86_64, musl-aarch64; of a compiled plan "
+            "linux-x86_64, linux-aarch64, linux-armv7",
         )
         parser.add_argument("--python", metavar="3.N", help="the board's Python (default: as this one)")
         parser.add_argument(
             "--wheels", type=Path, metavar="DIR", help="take every wheel from here (default: built, and pip download)"
+        )
+        parser.add_argument(
+            "--runner", type=Path, metavar="FILE", help="with FILE.mest: what mest runner wrote (default: built here)"
         )
         parser.add_argument(
             "--bundle-version",
@@ -64,12 +84,22 @@ class Command(Base):
             return self._check(args.check, args.allowed_signers)
         if args.artifact is None or args.target is None or args.out is None:
             raise InputError("give ART, --target and --out to make a bundle, or --check FILE to check one")
-        return self._make(args, context)
+        _refuse_no_date(args.expires)
+        return self._make_without_python(args, context) if _is_plan(args) else self._make(args, context)
 
     def _check(self, path: Path, allowed: Path | None) -> dict[str, Any]:
+        from edge.errors import DamagedError
         from edge.install.signature import refuse_unsigned
         from export.deploy.package import read_package
+        from export.deploy.without_python import is_runner_bundle, read_runner_bundle
 
+        if is_runner_bundle(path):
+            found = _runner_facts(path, read_runner_bundle(path))
+            if allowed is not None:
+                raise DamagedError(
+                    f"{path}: is for a board without Python and carries no signature; leave out {allowed}"
+                )
+            return found
         package = read_package(path)
         signer = None
         if allowed is not None:
@@ -85,7 +115,6 @@ class Command(Base):
         python = args.python or "{}.{}".format(*sys.version_info[:2])
         if not re.fullmatch(r"3\.1[0-9]", python):
             raise InputError(f"--python {python}: must be a version from 3.10 on, as 3.11")
-        _refuse_no_date(args.expires)
         with tempfile.TemporaryDirectory(prefix="mest-bundle-") as scratch:
             context.say(f"gathering the wheels of {args.target}, Python {python}")
             package = make_package(args.artifact, target, python, args.wheels, Path(scratch))
@@ -96,13 +125,26 @@ class Command(Base):
             package.write(args.out)
         return {**_facts(args.out, package), "signer": None}
 
+    def _make_without_python(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
+        from export.deploy.without_python import make_runner_bundle, next_version
+
+        with tempfile.TemporaryDirectory(prefix="mest-bundle-") as scratch:
+            if args.runner is None:
+                context.say(f"building mest-run for {args.target}")
+            bundle = make_runner_bundle(args.artifact, args.target, args.runner, Path(scratch))
+        bundle = bundle.of_version(args.bundle_version or next_version(args.out, bundle), args.expires)
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        bundle.write(args.out)
+        return _runner_facts(args.out, bundle)
+
     def show(self, result: dict[str, Any]) -> str:
+        python = result["python"]
         rows: list[tuple[str, Any]] = [
             ("bundle", f"{result['bundle']}, {within_budget.size(result['bytes'])}"),
             ("version", f"{result['version']}" + (f", until {result['expires']}" if result["expires"] else "")),
-            ("for", f"{result['target']}, Python {result['python']}"),
+            ("for", f"{result['target']}, {f'Python {python}' if python else 'without Python'}"),
             ("signed by", result["signer"] or ("not looked at" if result["signed"] else None)),
-            ("wheels", ", ".join(result["wheels"])),
+            ("wheels", ", ".join(result["wheels"]) or None),
             ("files", f"{result['files']}, as the manifest lists them"),
         ]
         return within_budget.table(rows)
@@ -118,6 +160,27 @@ def _refuse_no_date(day: str | None) -> None:
             raise ValueError
     except ValueError:
         raise InputError(f"--expires {day}: is no day; give one as 2027-01-31") from None
+
+
+def _is_plan(args: argparse.Namespace) -> bool:
+    """Whether what is bundled is a file, as a compiled plan is, and no artifact."""
+    return args.artifact is not None and bool(args.artifact.is_file())
+
+
+def _runner_facts(path: Path, bundle: Any) -> dict[str, Any]:
+    return {
+        "bundle": str(path),
+        "bytes": path.stat().st_size,
+        "version": bundle.version,
+        "expires": bundle.expires,
+        "signed": False,
+        "identity": bundle.identity(),
+        "target": bundle.target,
+        "python": None,
+        "wheels": [],
+        "files": 3,
+        "signer": None,
+    }
 
 
 def _facts(path: Path, package: Any) -> dict[str, Any]:
