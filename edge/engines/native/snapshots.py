@@ -69,8 +69,11 @@ def _check(name: str, tensor: Tensor, snapshot: Mapping[str, np.ndarray], parts:
 
 
 def _copy(snapshot: Mapping[str, np.ndarray], name: str, array: np.ndarray) -> None:
-    """Fill an array from a snapshot; from one that lies on the disk without holding it twice."""
-    if isinstance(snapshot, StoredTensors):
+    """Fill an array from a snapshot; from one that lies on the disk without holding it twice.
+
+    Index lists of another width, as programs that hold no engine write them, are read whole and converted.
+    """
+    if isinstance(snapshot, StoredTensors) and snapshot.form(name)[0] == array.dtype:
         snapshot.read_into(name, array)
     else:
         array[...] = snapshot[name]

@@ -1,0 +1,5 @@
+"""Federated fine-tuning: clients train within their budgets, a server joins what they send; Flower carries it.
+
+`layout`, `units`, `packing`, `averaging`, `merging`, `states`, `child`, `orders` and `rounds` know nothing of Flower;
+`records`, `client`, `strategy` and `server` are its side. See docs/federated.md.
+"""
