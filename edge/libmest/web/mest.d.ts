@@ -60,6 +60,10 @@ export interface Progress {
   heldOut: number;
   stepMs: number;
   readMs: number;
+  /** Weights that went and came with this step, and mutations of the run so far. */
+  removed: number;
+  grown: number;
+  mutations: number;
 }
 
 /** What the library refuses (2), has no memory for (3) or finds damaged (4). */
@@ -79,7 +83,7 @@ export interface Opening {
   data?: Bytes;
   /** false: for predictions alone, which takes less memory. */
   training?: boolean;
-  /** Room for so many samples of `use` and `predict`; at least a batch. */
+  /** Room for so many samples of `use`; at least a batch. */
   mostSamples?: number;
   /** The kind of the samples that are given to the model. */
   numbers?: Uint8ArrayConstructor | Int16ArrayConstructor | Float32ArrayConstructor;

@@ -17,6 +17,7 @@ const FACTS = [
 const PROGRESS = [
   "phase", "epoch", "epochs", "epochEnded", "due", "step", "samples", "correct", "loss", "learningRate", "epochLoss",
   "epochAccuracy", "accuracyBefore", "accuracyAfter", "trained", "heldOut", "stepMs", "readMs",
+  "removed", "grown", "mutations",
 ];
 const KINDS = new Map([[Uint8Array, 0], [Int16Array, 1], [Float32Array, 2]]);
 const BAD_INPUT = 2;
@@ -56,6 +57,7 @@ export class Model {
   #kind;
   #numbers;
   #room;
+  #atOnce;
   #written;
 
   /** What the plan holds; the names are those of `LibmestFacts`. */
@@ -84,7 +86,8 @@ export class Model {
     if (!KINDS.has(numbers)) throw new MestError(BAD_INPUT, "numbers: allowed are Uint8Array, Int16Array, Float32Array");
     this.#kind = KINDS.get(numbers);
     this.#numbers = numbers;
-    this.#room = Math.max(mostSamples, this.facts.piece, this.facts.batchSize);
+    this.#atOnce = this.#exports.web_at_once();
+    this.#room = Math.max(mostSamples, this.#atOnce);
     this.#must(this.#exports.web_prepare(training ? 1 : 0, this.#room, numbers.BYTES_PER_ELEMENT));
     const names = Array.from({ length: this.facts.classes }, (_, place) => this.#exports.web_class_name(place));
     this.classNames = names.map((at) => this.#text(at));
@@ -107,21 +110,28 @@ export class Model {
 
   /** Scores of each class, which sum to 1: Float32Array [sample][class]. */
   predict(samples) {
-    const count = this.#put(samples);
-    this.#must(this.#exports.web_predict(this.#kind, count));
-    return new Float32Array(this.#exports.memory.buffer, this.#exports.web_scores(), count * this.facts.classes).slice();
+    const all = new Float32Array(this.#count(samples) * this.facts.classes);
+    for (let first = 0; first * this.facts.classes < all.length; first += this.#atOnce) {
+      const some = samples.subarray(first * this.sampleSize, (first + this.#atOnce) * this.sampleSize);
+      const count = this.#ask(some);
+      this.#must(this.#exports.web_predict(this.#kind, count));
+      const scores = new Float32Array(this.#exports.memory.buffer, this.#exports.web_scores(), count * this.facts.classes);
+      all.set(scores, first * this.facts.classes);
+    }
+    return all;
   }
 
   /** One optimizer step over 1 to `facts.batchSize` samples, outside of a run. */
   trainStep(samples, labels, learningRate) {
-    const count = this.#put(samples, labels);
+    const count = this.#ask(samples, labels);
     this.#must(this.#exports.web_train_step(this.#kind, count, learningRate));
     return this.#named(["loss", "correct"], this.#exports.web_found());
   }
 
   /** The samples that runs and evaluations are over; `test`: 1 for each that is held out. */
   use(samples, labels, test) {
-    const count = this.#put(samples, labels);
+    const count = this.#count(samples, labels, this.#room, "open the plan with mostSamples");
+    this.#put(samples, labels, this.#exports.web_samples(), this.#exports.web_labels());
     if (test && test.length !== count) throw new MestError(BAD_INPUT, `${test.length} marks for ${count} samples`);
     const marks = this.#bytes(this.#exports.web_test(), count);
     if (test) marks.set(test);
@@ -189,7 +199,14 @@ export class Model {
     this.#must(this.#exports.web_begin(continues, epochs, saveEvery, learningRate, holdOut, seed));
   }
 
-  #put(samples, labels) {
+  #ask(samples, labels) {
+    const count = this.#count(samples, labels, this.#atOnce, "give a batch at a time");
+    this.#put(samples, labels ?? new Int32Array(count), this.#exports.web_asked(), this.#exports.web_asked_labels());
+    return count;
+  }
+
+  /** How many samples these are; throws where they are no samples of this plan, or too many. */
+  #count(samples, labels, room = Infinity, remedy = "") {
     const count = samples.length / this.sampleSize;
     if (!(samples instanceof this.#numbers)) {
       throw new MestError(BAD_INPUT, `samples: give a ${this.#numbers.name}, as the plan was opened for`);
@@ -197,15 +214,14 @@ export class Model {
     if (!Number.isInteger(count) || count < 1) {
       throw new MestError(BAD_INPUT, `samples: ${samples.length} numbers; one sample has ${this.sampleSize}`);
     }
-    if (count > this.#room) {
-      throw new MestError(BAD_INPUT, `samples: ${count}; there is room for ${this.#room}; open the plan with mostSamples`);
-    }
+    if (count > room) throw new MestError(BAD_INPUT, `samples: ${count}; there is room for ${room}; ${remedy}`);
     if (labels && labels.length !== count) throw new MestError(BAD_INPUT, `${labels.length} labels for ${count} samples`);
-    new this.#numbers(this.#exports.memory.buffer, this.#exports.web_samples(), samples.length).set(samples);
-    const room = new Int32Array(this.#exports.memory.buffer, this.#exports.web_labels(), count);
-    if (labels) room.set(labels);
-    else room.fill(0);
     return count;
+  }
+
+  #put(samples, labels, at, labelsAt) {
+    new this.#numbers(this.#exports.memory.buffer, at, samples.length).set(samples);
+    new Int32Array(this.#exports.memory.buffer, labelsAt, labels.length).set(labels);
   }
 
   #must(code) {

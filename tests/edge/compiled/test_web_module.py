@@ -49,6 +49,7 @@ def found(example: Compiled) -> dict[str, Any]:
     build_library_for(WEB, folder / "module")
     with np.load(example.source) as source:
         (folder / "images").write_bytes(source["images"].transpose(0, 3, 1, 2).tobytes())
+        (folder / "labels").write_bytes(source["labels"].astype("<i4").tobytes())
     two = Request(batch_size=BATCH, threads=2)
     compile_plan(CompileJob(example.artifact, folder / "two.mest", example.settings, lambda _: two))
     script = Path(__file__).with_name("web_run.mjs")
@@ -57,6 +58,7 @@ def found(example: Compiled) -> dict[str, Any]:
         example.plan,
         example.data,
         folder / "images",
+        folder / "labels",
         folder / "two.mest",
         folder / "web.state",
     )
@@ -95,6 +97,11 @@ def test_the_run_is_that_of_the_program(plain: Path, example: Compiled, found: d
     np.testing.assert_allclose(np.reshape(found["scores"], (SAMPLES, -1)), wanted, rtol=1e-5)
 
 
+def test_questions_do_not_disturb_a_run(found: dict[str, Any]) -> None:
+    """Samples of the caller are trained on to the same state as a data file, with predictions of others in between."""
+    assert found["undisturbed"]
+
+
 def test_a_state_comes_home(example: Compiled, found: dict[str, Any]) -> None:
     """Unpacked, it evaluates to the very accuracy that the module said."""
     home = example.plan.parent / "home"
@@ -128,6 +135,7 @@ def test_steps_outside_of_a_run(found: dict[str, Any]) -> None:
         ("altered", 4, "plan: does not match its SHA-256"),
         ("state", 4, "state: does not match its SHA-256"),
         ("room", 2, "there is room for 8; open the plan with mostSamples"),
+        ("batch", 2, "29; there is room for 8; give a batch at a time"),
         ("part", 2, "2 numbers; one sample has 192"),
         ("kind", 2, "give a Uint8Array"),
         ("label", 2, "sample 0 has label 99"),

@@ -24,10 +24,12 @@ extern char __heap_base;
 static LibmestModel *model;
 static int files[FILES] = {PLAN, DATA, STATE}, sealed;
 static uintptr_t top;
-static char *samples;    /* room for samples of the caller, */
-static int32_t *labels;  /* what they are, */
-static uint8_t *test;    /* which are held out, */
-static float *scores;    /* and what is read in as many as are computed at once. */
+static char *samples;        /* room for samples of the caller that stay in use, */
+static int32_t *labels;      /* what they are, */
+static uint8_t *test;        /* which are held out; */
+static char *asked;          /* and for those of one call, a batch or a piece, */
+static int32_t *asked_labels; /* what they are, */
+static float *scores;        /* and what is read in them. */
 static double numbers[24];
 
 /* Handed out from the bottom up and never taken back: a model that is of no more use goes with its module. */
@@ -109,30 +111,41 @@ int EXPORT(web_use)(double data_bytes) {
     return libmest_use(model, &data);
 }
 
-/* All memory: the library's own, then room for `most` samples of the caller of `number_bytes` a number. */
+/* Samples that one call of web_predict or web_train_step takes at most. */
+double EXPORT(web_at_once)(void) {
+    const LibmestFacts f = facts();
+    return f.piece > f.batch_size ? f.piece : f.batch_size;
+}
+
+/* All memory: the library's own, then room for `most` samples of the caller of `number_bytes` a number, and for those of
+ * a call, so that a question does not overwrite what a run is over. */
 int EXPORT(web_prepare)(int trains, double most, int number_bytes) {
     const LibmestFacts f = facts();
     const int wrong = libmest_prepare(model, trains, (int64_t)most);
     if (wrong) return wrong;
-    const double room = most < f.piece ? f.piece : most, nbytes = room * f.channels * f.height * f.width * number_bytes;
-    if (nbytes > INT32_MAX) return LIBMEST_OVER_BUDGET;
-    samples = malloc((size_t)nbytes);
+    const double room = most < 1 ? 1 : most, sample = (double)f.channels * f.height * f.width * number_bytes, call = web_at_once();
+    if (room * sample > INT32_MAX || call * sample > INT32_MAX) return LIBMEST_OVER_BUDGET;
+    samples = malloc((size_t)(room * sample));
     labels = malloc((size_t)room * sizeof *labels);
     test = malloc((size_t)room);
-    scores = malloc((size_t)room * (size_t)f.classes * sizeof *scores);
+    asked = malloc((size_t)(call * sample));
+    asked_labels = malloc((size_t)call * sizeof *asked_labels);
+    scores = malloc((size_t)call * (size_t)f.classes * sizeof *scores);
     sealed = 1;
-    return samples && labels && test && scores ? LIBMEST_OK : LIBMEST_OVER_BUDGET;
+    return samples && labels && test && asked && asked_labels && scores ? LIBMEST_OK : LIBMEST_OVER_BUDGET;
 }
 
 void *EXPORT(web_samples)(void) { return samples; }
 void *EXPORT(web_labels)(void) { return labels; }
 void *EXPORT(web_test)(void) { return test; }
+void *EXPORT(web_asked)(void) { return asked; }
+void *EXPORT(web_asked_labels)(void) { return asked_labels; }
 void *EXPORT(web_scores)(void) { return scores; }
 double EXPORT(web_used_bytes)(void) { return (double)top; }
 const char *EXPORT(web_class_name)(int number) { return libmest_class_name(model, number); }
 
 static LibmestSamples given(int kind, double count) {
-    return (LibmestSamples){.bytes = sizeof(LibmestSamples), .numbers = samples, .kind = kind, .count = (int64_t)count, .labels = labels};
+    return (LibmestSamples){.bytes = sizeof(LibmestSamples), .numbers = asked, .kind = kind, .count = (int64_t)count, .labels = asked_labels};
 }
 
 int EXPORT(web_predict)(int kind, double count) {
@@ -142,6 +155,8 @@ int EXPORT(web_predict)(int kind, double count) {
 
 int EXPORT(web_use_samples)(int kind, double count) {
     LibmestSamples all = given(kind, count);
+    all.numbers = samples;
+    all.labels = labels;
     all.test = test;
     return libmest_use_samples(model, &all);
 }
@@ -184,7 +199,7 @@ int EXPORT(web_advance)(void) {
     const double found[] = {
         p.phase, p.epoch, p.epochs, p.epoch_ended, p.due, (double)p.step, (double)p.samples, (double)p.correct, p.loss,
         p.learning_rate, p.epoch_loss, p.epoch_accuracy, p.accuracy_before, p.accuracy_after, (double)p.trained,
-        (double)p.held_out, p.step_ms, p.read_ms,
+        (double)p.held_out, p.step_ms, p.read_ms, (double)p.removed, (double)p.grown, (double)p.mutations,
     };
     memcpy(numbers, found, sizeof found);
     return wrong;
