@@ -40,6 +40,7 @@ SUMMARIES = {
     "eval": "measure the accuracy of an artifact, a state or a run",
     "compile": "write a plan, weights included, as one file for mest-run",
     "runner": "build mest-run, the program that runs compiled plans",
+    "page": "write a web page that trains the network in a browser",
     "pack": "write samples and labels as one file for mest-run",
     "unpack": "turn a state of mest-run into an ordinary one",
     "profile": "measure peak memory and time by operator and by kind",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mest.cli import within_budget
 from mest.cli.command import Command as Base
 from mest.cli.command import Context
 from mest.cli.effects import Effect, refuse_idle
+
+if TYPE_CHECKING:
+    from edge.compiled.compiling import CompileResult
 
 EFFECTS = (
     Effect(
@@ -18,6 +21,29 @@ EFFECTS = (
         "is about mutation, and none was asked for; give --mutate em or ems, or leave it out",
     ),
 )
+
+
+def add_planning(parser: argparse.ArgumentParser) -> None:
+    """What a plan for a process without Python is asked for, whatever becomes of it."""
+    within_budget.add_budget(parser, of="mest-run")
+    within_budget.add_pins(parser)
+    within_budget.add_mutation(within_budget.add_course(parser))
+
+
+def compiled(args: argparse.Namespace, out: Path, data: str | None = None) -> CompileResult:
+    """Compile the plan that the options ask for; raises as `compile_plan`."""
+    from edge.compiled.compiling import CompileJob, compile_plan
+
+    refuse_idle(args, EFFECTS)
+    job = CompileJob(
+        artifact=args.artifact,
+        out=out,
+        settings=within_budget.settings(args),
+        request=lambda artifact: within_budget.request(args, artifact),
+        budget_bytes=within_budget.budget_bytes(args),
+        data=data,
+    )
+    return compile_plan(job)
 
 
 class Command(Base):
@@ -32,29 +58,16 @@ class Command(Base):
         parser.add_argument("artifact", type=Path, metavar="ART|STATE", help="an artifact, or a state for its weights")
         parser.add_argument("--out", type=Path, required=True, metavar="FILE.mest", help="the file to write")
         parser.add_argument("--data", help="what it will be trained on, counted for the plan")
-        within_budget.add_budget(parser, of="mest-run")
         parser.add_argument("--threads", type=int, default=1, help="threads of mest-run (default 1)")
-        within_budget.add_pins(parser)
-        within_budget.add_mutation(within_budget.add_course(parser))
+        add_planning(parser)
 
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
-        from edge.compiled.compiling import CompileJob, compile_plan
-
-        refuse_idle(args, EFFECTS)
-        job = CompileJob(
-            artifact=args.artifact,
-            out=args.out,
-            settings=within_budget.settings(args),
-            request=lambda artifact: within_budget.request(args, artifact),
-            budget_bytes=within_budget.budget_bytes(args),
-            data=None if args.data is None else within_budget.data_path(args.data),
-        )
-        done = compile_plan(job)
+        done = compiled(args, args.out, None if args.data is None else within_budget.data_path(args.data))
         plan = done.plan
         return {
             "file": str(done.out),
             "bytes": done.nbytes,
-            "budget_bytes": job.budget_bytes,
+            "budget_bytes": within_budget.budget_bytes(args),
             "planned_peak_bytes": plan.peak_bytes,
             "arena_bytes": plan.footprint.arena.nbytes,
             "batch_size": plan.choices.batch_size,

@@ -63,6 +63,7 @@ def required(name: str) -> list[str]:
         "export": ["nowhere", "--out", "nowhere"],
         "deploy": ["nowhere", "board"],
         "compile": ["nowhere", "--out", "nowhere"],
+        "page": ["nowhere", "--out", "nowhere.html"],
         "pack": ["nowhere", "--for", "nowhere", "--out", "nowhere"],
         "unpack": ["nowhere", "--for", "nowhere", "--out", "nowhere"],
         "completion": ["bash"],

@@ -1,0 +1,142 @@
+/** The run: begun, stopped, gone on with; what it says while it goes, and what is stored of it. */
+
+import { drawCurve } from "./curve.js";
+import { alarm, element, press, storageFault } from "./elements.js";
+import { factRows, showFacts } from "./facts.js";
+import { percentText } from "./words.js";
+
+export class Training {
+  collection;
+  trainer;
+  #facts;
+  #store;
+  #run;
+  #found = null;
+  #running = false;
+  #ended = () => {};
+
+  /** `run` is what was stored: its state, its epochs, and whether it was stopped before its end. */
+  constructor(facts, store, run) {
+    [this.#facts, this.#store] = [facts, store];
+    this.#run = run ?? { state: null, epochs: [], unfinished: false, progress: null };
+    element("epochs").value = facts.epochs;
+    element("rate").value = facts.learningRate;
+    press("train", () => this.#start(false));
+    press("go-on", () => this.#start(true));
+    press("stop", () => this.trainer.ask("stop"));
+    document.addEventListener("visibilitychange", () => this.#hidden());
+  }
+
+  get running() {
+    return this.#running;
+  }
+
+  get state() {
+    return this.#run.state;
+  }
+
+  set whenEnded(work) {
+    this.#ended = work;
+  }
+
+  /** What the worker said of the plan. */
+  opened(found) {
+    this.#found = found;
+  }
+
+  /** The samples are others: a stopped run cannot go on, and a new one begins from what was learned. */
+  changed() {
+    if (this.#run.unfinished) {
+      this.#run.unfinished = false;
+      this.#keep();
+    }
+    this.show();
+  }
+
+  /** Takes another state, or none, for what was learned. */
+  async become(state) {
+    if (this.#running) throw new Error("Stop the training first.");
+    if (state) await this.trainer.ask("load", { state });
+    else await this.trainer.ask("reset");
+    this.#run = { state, epochs: [], unfinished: false, progress: null };
+    this.show();
+    if (state) await this.#keep();
+    else await this.#store.forgetRun();
+    await this.#ended();
+  }
+
+  async #start(goesOn) {
+    if (!this.collection.count) throw new Error("There are no samples yet: show pictures and say their class.");
+    const settings = { epochs: Number(element("epochs").value), learningRate: Number(element("rate").value) };
+    if (!Number.isInteger(settings.epochs) || settings.epochs < 1) throw new Error("Epochs: give a whole number, 1 or more.");
+    if (!(settings.learningRate > 0)) throw new Error("Learning rate: give a number above 0.");
+    if (!goesOn) this.#run.epochs = [];
+    this.#running = true;
+    this.show();
+    try {
+      await this.trainer.ask("train", { ...this.collection.packed(), state: this.#run.state, goesOn, settings });
+    } finally {
+      this.#running = false;
+      this.show();
+    }
+    await this.#ended();
+  }
+
+  /** A message of the worker while it trains. */
+  told({ progress, epochs, facts, state }) {
+    this.#found = facts;
+    this.#run.epochs.push(...epochs);
+    this.#run.progress = progress;
+    if (state) {
+      Object.assign(this.#run, { state, unfinished: !progress.finished });
+      this.#keep();
+    }
+    this.show();
+  }
+
+  /** The page is about to be put to sleep: what was computed so far is stored. */
+  async #hidden() {
+    if (document.visibilityState !== "hidden" || !this.#running) return;
+    const state = await this.trainer.ask("save");
+    if (this.#running && state) {
+      Object.assign(this.#run, { state, unfinished: true });
+      await this.#keep();
+    }
+  }
+
+  async #keep() {
+    const { state, epochs, unfinished, progress } = this.#run;
+    await this.#store.keepRun({ state, epochs, unfinished, progress }).catch((error) => alarm(storageFault(error)));
+  }
+
+  show() {
+    const { progress, epochs, unfinished, state } = this.#run;
+    element("train").disabled = this.#running;
+    element("go-on").hidden = this.#running || !unfinished;
+    element("stop").hidden = !this.#running;
+    element("progress").value = progress ? share(progress) : 0;
+    element("status").textContent = this.#words();
+    drawCurve(element("curve"), epochs);
+    if (this.#found) showFacts(element("facts"), factRows(this.#facts, this.#found, progress));
+    element("download").disabled = !state;
+  }
+
+  #words() {
+    const { progress: at, epochs, unfinished } = this.#run;
+    if (!at) return this.#run.state ? "A state was loaded." : "Not trained here yet.";
+    if (!this.#running && unfinished) return `Stopped in epoch ${at.epoch + 1} of ${at.epochs}, after ${at.step} steps.`;
+    if (at.finished) return `Done: ${at.step} steps, ${at.epochs} epochs${held(at)}.`;
+    const last = epochs[epochs.length - 1];
+    const how = last ? `; loss ${last.loss.toFixed(3)}, accuracy ${percentText(last.accuracy)} in the last one` : "";
+    return `Epoch ${Math.min(at.epoch + 1, at.epochs)} of ${at.epochs}${how}.`;
+  }
+}
+
+function share({ epoch, epochs, finished }) {
+  return finished ? 1 : epoch / epochs;
+}
+
+function held({ heldOut, accuracyBefore, accuracyAfter }) {
+  if (!heldOut) return "; no samples were held out to test it on";
+  return `; of ${heldOut} held-out samples it reads ${percentText(accuracyAfter)}, before the training ${percentText(accuracyBefore)}`;
+}
