@@ -25,6 +25,7 @@ from edge.run.continuation import (
     continued_position,
 )
 from edge.run.job import Job
+from edge.run.listener import Listener
 from edge.run.position import Position
 from edge.run.result import FinetuneResult, result_of
 from edge.run.session import Board, Session
@@ -40,15 +41,18 @@ def finetune(
     stop: Callable[[], bool] = lambda: False,
     watch: Callable[[Moment], None] = lambda moment: None,
     say: Callable[[str], None] = lambda message: None,
+    listener: Listener | None = None,
 ) -> FinetuneResult:
     """Fine-tune to the end or until `stop`. The state directory is complete whenever this returns or raises.
 
+    `listener` is told when the first step comes and of every epoch.
     Raises BudgetError before training if nothing fits, or while training when the budget is hit.
     """
     board = Board()
     with holding(job.state) as locked:
         try:
-            return _finetune(job, board, stop, watch, say if locked else _unlocked(job.state, say))
+            heard = say if locked else _unlocked(job.state, say)
+            return _finetune(job, board, stop, watch, heard, listener or Listener())
         except BudgetError as error:
             if not is_state(job.state):
                 raise
@@ -70,6 +74,7 @@ def _finetune(
     stop: Callable[[], bool],
     watch: Callable[[Moment], None],
     say: Callable[[str], None],
+    listener: Listener,
 ) -> FinetuneResult:
     """The same, alone in the state's directory."""
     begun = Beginning.of(job)
@@ -105,7 +110,7 @@ def _finetune(
             if held is None and source.test_indices is not None:
                 say(f"held out are the {len(data.split.held_out)} samples that {job.data} marks as test")
             with memory_errors("fine-tuning"):  # whatever else asks for memory
-                return _run(job, begun, session, data, position, places, stop, watch)
+                return _run(job, begun, session, data, position, places, stop, watch, listener)
     finally:
         source.close()
         if held is not None:
@@ -146,6 +151,7 @@ def _run(
     places: np.ndarray | None,
     stop: Callable[[], bool],
     watch: Callable[[Moment], None],
+    listener: Listener,
 ) -> FinetuneResult:
     choices, settings, artifact = session.plan.choices, job.settings, begun.artifact
     keys = data.source.keys()
@@ -161,10 +167,11 @@ def _run(
         "started_from": begun.origin(),
     }
     samples = SampleList.of(keys, data.split)
-    run = FineTuning(session, batches, data.split, settings, job.state, facts, samples)
+    run = FineTuning(session, batches, data.split, settings, job.state, facts, samples, listener)
     if position is not None and begun.facts is not None:
         more_epochs = position.finished and settings.epochs != begun.facts["settings"]["epochs"]
         run.resume(position, places, more_epochs)
+    listener.begin()
     outcome = run.run(stop, watch)
     if outcome.saved:
         session.release()  # the record is written within what the engine leaves

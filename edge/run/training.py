@@ -21,6 +21,7 @@ from edge.host.limits import memory_errors
 from edge.run.course import Timeline
 from edge.run.finite import not_finite, rows_not_finite
 from edge.run.forgetting import Forgetting
+from edge.run.listener import EpochEnd, Listener
 from edge.run.position import Position
 from edge.run.rate import learning_rate, mutation_bounds, mutation_ratio
 from edge.run.session import HARNESS, Session
@@ -75,6 +76,7 @@ class FineTuning:
         state: Path,
         facts: Mapping[str, Any],
         samples: SampleList,
+        listener: Listener,
     ) -> None:
         """`facts` are written into every state beside settings and position, `samples` once beside the first."""
         self._session = session
@@ -84,6 +86,7 @@ class FineTuning:
         self._settings = settings
         self._state = state
         self._best = state / BEST
+        self._listener = listener
         self._facts = {**facts, "samples": samples.name}
         self._samples: SampleList | None = samples
         self._targets = session.artifact.mutation_targets(session.plan.choices.trainable)
@@ -200,6 +203,7 @@ class FineTuning:
         except StopRequested:  # the state says that the epoch's batches are done
             self.save()
             raise
+        self._listener.epoch_done(self._ended(epoch, count))  # before the state that speaks of it
         self.save()
         return stop() and not self.position.finished
 
@@ -310,6 +314,12 @@ class FineTuning:
             facts = {**self._facts, "settings": asdict(self._settings), "position": asdict(self.position)}
             write_state(folder, facts, tensors)
         self._session.meter.enter("train")
+
+    def _ended(self, epoch: int, steps: int) -> EpochEnd:
+        settings = self._settings
+        progress = (epoch + (steps - 1) / steps) / settings.epochs
+        rate = learning_rate(settings.schedule, settings.learning_rate, progress, settings.warmup)
+        return EpochEnd(self.position, steps, rate, self._session.sparsity, self._session.meter.resident)
 
     def _moment(self, progress: float, loss: float) -> Moment:
         position = self.position

@@ -17,6 +17,7 @@ from mest.cli.spelling import setting
 if TYPE_CHECKING:
     from edge.run.training import Moment
     from edge.tasks.metric import Metric
+    from mest.cli.finetune_log import FinetuneLog
 
 _REFRESH_SECONDS = 0.2
 EFFECTS = (
@@ -82,6 +83,12 @@ class Command(Base):
             metavar="EPOCHS",
             help="then drop samples that were never forgotten; until then every step costs one more forward pass",
         )
+        run.add_argument(
+            "--log",
+            metavar="LOG",
+            help="also tell a viewer of every epoch: tensorboard[:DIR] (default DIR: tensorboard in the state's "
+            "directory), wandb[:PROJECT] or none (default none); its package counts within the budget",
+        )
 
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
         from edge.run.finetune import finetune
@@ -104,10 +111,15 @@ class Command(Base):
             optimizer_state=args.optimizer_state,
         )
         line = _Line() if context.progress else _EpochLines(context)
+        log = None if args.log is None else _log(args, vars(settings))
         try:
-            result = finetune(job, context.stop, line, context.say)
+            result = finetune(job, context.stop, line, context.say, log)
+            if log is not None and result.saved and not result.stopped:
+                log.result(result.to_json())
         finally:
             line.close()
+            if log is not None:
+                log.close()
         if not result.saved:
             raise Stopped("stopped before there was a state to save; start it again")
         if result.stopped:
@@ -159,6 +171,13 @@ def _scores(result: dict[str, Any]) -> str:
     text = _metric(result).text
     shown = f"{text(before)} before, {text(after)} after, on {result['samples_held_out']:,} held-out samples"
     return f"{shown}; {result['samples_train']:,} trained on"
+
+
+def _log(args: argparse.Namespace, settings: dict[str, Any]) -> FinetuneLog:
+    """What is told of the run, its package imported; a run without --log holds nothing of it."""
+    from mest.cli.finetune_log import FinetuneLog, log_asked
+
+    return FinetuneLog(log_asked(args.log), args.out, {"artifact": str(args.artifact), **settings})
 
 
 def _stored_settings(args: argparse.Namespace) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mest.data import DataSpec
+from mest.log import LogSpec
 from mest.tasks.registry import CLASSIFICATION
 
 
@@ -102,6 +103,7 @@ class Execution:
     remark: str | None = None
     write_ranking: Path | None = None
     log_file: Path | None = None
+    log: LogSpec = field(default_factory=LogSpec)  # whom else to tell of every epoch
 
 
 def _listed(value: Any) -> Any:

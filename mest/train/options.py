@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from mest.log import parse_log
 from mest.tasks.registry import TASKS
 
 Parse = Callable[[str], Any]
@@ -263,6 +264,12 @@ RUNNING = (
     Option("threads", whole(1, 1024), "threads of one process (default: PyTorch's choice)"),
     Option("seed", whole(0, 2**63 - 1), "seed of every random choice (default 0)"),
     Option("remark", text, "a note that run.json keeps"),
+    Option(
+        "log",
+        parse_log,
+        "also tell a viewer of every epoch: tensorboard[:DIR] (default DIR: tensorboard in the run's directory), "
+        "wandb[:PROJECT] or none (default none)",
+    ),
     Option("log-filename", text, "published: metrics.jsonl is also written here"),
 )
 

@@ -13,6 +13,7 @@ import numpy as np
 from mest.data import DataSpec
 from mest.data.dataset import TORCHVISION, data_name
 from mest.errors import InputError
+from mest.log import LogSpec
 from mest.packaged import resolve_packaged
 from mest.sparse import METHODS, Schedule, make_schedule, parse_scheme
 from mest.sparse.methods import bounds_taken, find_method
@@ -152,6 +153,7 @@ def build_execution(given: Mapping[str, str], out: Path, resume: Path | None, st
         remark=values.get("remark"),
         write_ranking=Path(ranking) if ranking is not None else None,
         log_file=Path(values["log-filename"]) if "log-filename" in values else None,
+        log=values.get("log", LogSpec()),
     )
 
 

@@ -17,7 +17,16 @@ from mest.train.run import load_run, read_run
 
 #: options that speak of the old run's length, samples and files, or of the machine that it ran on
 OF_ONE_RUN = frozenset(
-    {"mask-update-decay-epoch", "lr-milestones", "warmup", "warmup-epochs", "warmup-lr", "remark", "log-filename"}
+    {
+        "mask-update-decay-epoch",
+        "lr-milestones",
+        "warmup",
+        "warmup-epochs",
+        "warmup-lr",
+        "remark",
+        "log",
+        "log-filename",
+    }
     | {"remove-n", "remove-data-epoch", "keep-lowest-n", "restore-every", "sorting-file", "ranking-unchecked"}
     | {"write-ranking", "input-dir", "output-dir", "output-name", "device", "no-cuda", "workers", "threads"}
 )

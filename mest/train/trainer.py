@@ -20,11 +20,13 @@ from mest.data.loader import Batch, Indices, Samples, Share, epoch_batches, load
 from mest.durable import write_durably, write_json
 from mest.errors import DamagedError, InputError
 from mest.install import how_to_install
+from mest.log import Log, LogSpec, open_log
 from mest.models.sizes import usual_size
 from mest.ranking.forgetting import Flags
 from mest.train.checkpoint import load_checkpoint, save_checkpoint
 from mest.train.config import Execution, TrainConfig
 from mest.train.epoch import Score, Steps, StopRequested, evaluate, predict
+from mest.train.logged import epoch_values, memory_values, result_values
 from mest.train.metrics import EpochRecord, finite, write_metrics
 from mest.train.observer import Observer
 from mest.train.pictures import draw_pictures
@@ -87,6 +89,7 @@ class Trainer:
     ) -> None:
         self.session, self.execution, self.process = session, execution, process
         self.options, self.observer = options, observer
+        self.log: Log = open_log(LogSpec(), execution.out, options)
         self.origin = read_origin(execution.resume.parent.parent) if execution.resume is not None else {}
         self.config, self.data = session.config, session.data
         self.steps = Steps(
@@ -102,8 +105,15 @@ class Trainer:
 
     def run(self) -> Outcome:
         """Train the epochs that are left, then measure the test set once, and return the outcome."""
+        try:
+            return self._run()
+        finally:
+            self.log.close()
+
+    def _run(self) -> Outcome:
         session, out = self.session, self.execution.out
         if self.process.writes:
+            self.log = open_log(self.execution.log, out, self.options)  # before a file of the run: it may refuse
             self._open_directory()
             for note in session.notes:
                 self.observer.say(note)
@@ -166,6 +176,7 @@ class Trainer:
         for group in session.optimizer.param_groups:
             group["lr"] = lr
         sparsity, at_target = session.sparsifier.sparsity, session.sparsifier.at_target
+        layers = session.sparsifier.layers()  # as they train: at the end the last mutation changes them
         score = self.steps.train_epoch(epoch, self._training_batches(epoch), self.observer.stop)
         session.samples.end_epoch()
         if epoch == config.epochs - 1:
@@ -197,6 +208,8 @@ class Trainer:
         if is_best:
             session.best = Best(epoch, validation.judged if validation else 0.0, validation.loss if validation else 0.0)
         if self.process.writes:
+            told = epoch_values(record, self.steps.task, layers, mutation)
+            self.log.scalars(epoch, {**told, **memory_values(self.process.device)})  # before what a resume goes on from
             if is_best:
                 self._save("best")
             self._save("last")
@@ -269,6 +282,7 @@ class Trainer:
         summary = summarise(session, out, score, last, int(best["epoch"]) - 1)
         write_json(out / "summary.json", summary)
         self._describe(summary)
+        self.log.scalars(session.epoch, result_values(summary, self.steps.task))
         if self.execution.write_ranking is not None:
             save_ranking(self.execution.write_ranking, session, self.options)
         if session.history and not draw_pictures(out, session.history, self.steps.task.metric):
