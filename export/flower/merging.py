@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -37,7 +37,9 @@ class Course:
 class Merging(Protocol):
     """How a round's updates become the next round's weights."""
 
-    client_mutates: bool
+    @property
+    def client_mutates(self) -> bool:
+        """True if clients move their own masks."""
 
     def wants_scores(self, course: Course) -> bool:
         """True if clients send their units' scores in this round."""
@@ -172,4 +174,7 @@ def _with_room(array: np.ndarray, room: int, dtype: type = np.float32) -> np.nda
     return copy
 
 
-MERGINGS: Mapping[str, type[SharedMask] | type[ClientMasks]] = {"shared": SharedMask, "clients": ClientMasks}
+MERGINGS: Mapping[str, Callable[[int], Merging]] = {
+    "shared": SharedMask,
+    "clients": lambda every_rounds: ClientMasks(),
+}

@@ -98,7 +98,7 @@ class Place:
 
         def text(name: str) -> str | None:
             value = given.get(name)
-            if value is None:
+            if value is None or value == "":
                 return None
             try:
                 return str(value).format(**filled)

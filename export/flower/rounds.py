@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,8 @@ def train(
         shutil.rmtree(folder, ignore_errors=True)
     write_weights(begin, artifact, layout, weights)
     started = time.monotonic()
-    result = _finetune([str(begin), f"--out={end}", *place.words(), *order.words()])
+    words = [str(begin), f"--out={end}", *place.words(), *order.words(), f"--engine={ENGINE}"]
+    result = answer_of("finetune", words, "samples_train")
     seconds = time.monotonic() - started
     if not is_state(end):
         raise InputError(f"{place.work}: the fine-tuning left no state")
@@ -65,18 +66,22 @@ def train(
     return Trained(found, int(result["samples_train"]), _facts(result, seconds), plan, scores)
 
 
-def _finetune(words: list[str]) -> dict[str, Any]:
-    """The answer of `mest finetune` in a process that dies with this one."""
-    command = [sys.executable, "-m", "export.flower.child", str(os.getpid()), "finetune", *words]
+def evaluate(state: Path, data: str) -> dict[str, Any]:
+    """What `mest eval` says of a state, in a process of its own; raises InputError with its line where it refuses."""
+    return answer_of("eval", [str(state), f"--data={data}"], "images")
+
+
+def answer_of(name: str, words: Sequence[str], expected: str) -> dict[str, Any]:
+    """The JSON answer of a command of mest in a process that dies with this one.
+
+    Raises InputError with the command's last line where there is no answer with the `expected` field.
+    """
+    command = [sys.executable, "-m", "export.flower.child", str(os.getpid()), name, *words, "--json", "--quiet"]
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    pipe = subprocess.PIPE
+    environment = {**os.environ, "PYTHONPATH": path}
     child = subprocess.Popen(
-        [*command, f"--engine={ENGINE}", "--json", "--quiet"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        env={**os.environ, "PYTHONPATH": path},
+        command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, errors="replace", env=environment
     )
     try:
         answer, said = child.communicate()
@@ -88,9 +93,9 @@ def _finetune(words: list[str]) -> dict[str, Any]:
         result = json.loads(answer)
     except ValueError:
         result = {}
-    if not isinstance(result, dict) or "samples_train" not in result:
+    if not isinstance(result, dict) or expected not in result:
         lines = said.strip().splitlines()
-        raise InputError(lines[-1] if lines else f"mest finetune ended with {child.returncode} and said nothing")
+        raise InputError(lines[-1] if lines else f"mest {name} ended with {child.returncode} and said nothing")
     return result
 
 
