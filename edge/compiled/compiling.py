@@ -27,7 +27,6 @@ from edge.run.training_data import TrainingData
 from edge.spelling import named
 
 ENGINE = "native"
-_FIXED = {"patience": 0, "drop_after": 0}
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,6 @@ def compile_plan(job: CompileJob) -> CompileResult:
 
     Raises InputError for what such a process cannot do, BudgetError where nothing fits.
     """
-    _refuse_unfit(job.settings)
     artifact = open_artifact(job.artifact)
     task = artifact.network.task
     if not task.of_classes:
@@ -83,7 +81,9 @@ def compile_plan(job: CompileJob) -> CompileResult:
         request = start.request(request)
     samples, last_batch = _counted(job, artifact, request.batch_size)
     request = replace(request, last_batch=last_batch)
-    found = search(CompiledPlanned(artifact, samples), request, DataNeeds(), job.budget_bytes)
+    found = search(
+        CompiledPlanned(artifact, samples, job.settings.drop_after > 0), request, DataNeeds(), job.budget_bytes
+    )
     plan, blueprint = found.plan, found.prepared.blueprint
     if job.data is None:  # whatever an epoch ends in, and whatever is collected later
         blueprint = with_pieces(blueprint, range(1, plan.choices.micro_batch))
@@ -112,13 +112,6 @@ def compile_plan(job: CompileJob) -> CompileResult:
     finally:
         engine.close()
     return CompileResult(job.out, plan, tuple(sorted(blueprint.training)), head.nbytes)
-
-
-def _refuse_unfit(settings: Settings) -> None:
-    """Raise InputError for settings of a run that only `mest finetune` has."""
-    for name, only in _FIXED.items():
-        if getattr(settings, name) != only:
-            raise InputError(f"{named(name)} {getattr(settings, name)}: a compiled plan has {only}; leave it out")
 
 
 def _counted(job: CompileJob, artifact: Artifact, batch_size: int) -> tuple[int, int]:

@@ -31,7 +31,18 @@ from edge.run.recording import planned
 from edge.run.settings import Settings
 
 _REMEDY = "copy the file again, or compile it again"
-_SETTINGS = ("seed", "learning_rate", "warmup", "hold_out", "epochs", "save_every", "mutate_every", "gradient_weight")
+_SETTINGS = (
+    "seed",
+    "learning_rate",
+    "warmup",
+    "hold_out",
+    "epochs",
+    "save_every",
+    "mutate_every",
+    "gradient_weight",
+    "patience",
+    "drop_after",
+)
 MOST_FACTS_BYTES = 64 << 20
 
 

@@ -21,18 +21,22 @@ PROGRAM_BYTES = 448 << 10  # resident of the program itself: its code for one in
 SURROUNDINGS = Surroundings(code_bytes=64 << 10, margin_bytes=128 << 10)  # what pages and heads of files scatter by
 # Of a step: its row, and what it has at the most of operands and rows of tables, all of them mapped from the file.
 STEP_BYTES = sizeof(Step) + 12 * sizeof(Operand)
-SAMPLE_BYTES = 4 + 4 + 4 + 1  # of a sample of the data: label, split, order, mark
+SAMPLE_BYTES = 4 + 4 + 4 + 1  # of a sample of the data: label, split, order, mark of what is held out
 _HELD = ("weights", "indices", "gradients", "optimizer")
 
 
 class CompiledPlanned(NativePlanned):
-    """Our own sparse kernels in a static program. `samples` are those of the data, 0 where they are not known."""
+    """Our own sparse kernels in a static program.
+
+    `samples` are those of the data, 0 where they are not known; of each it is noted whether it was forgotten where some
+    are `dropped`.
+    """
 
     surroundings = SURROUNDINGS
 
-    def __init__(self, artifact: Artifact, samples: int) -> None:
+    def __init__(self, artifact: Artifact, samples: int, dropped: bool = False) -> None:
         super().__init__(artifact, PROGRAM_BYTES, 0)
-        self._samples = samples
+        self._of_samples = samples * (SAMPLE_BYTES + dropped)
 
     def prepare(self, choices: Choices) -> NativeOpening:
         """All that the program will hold for these choices; allocates nothing."""
@@ -50,7 +54,7 @@ class CompiledPlanned(NativePlanned):
             items.append(Item("runtime", "mutation", len(choices.densest_sparsity) * WEIGHT_BYTES))
         piece = choices.micro_batch * (4 * numbers + 8 + 4 * self.network.classes) + 4 * numbers
         items.append(Item("data", "piece", piece))
-        items.append(Item("data", "labels and order", self._samples * SAMPLE_BYTES))
+        items.append(Item("data", "labels and order", self._of_samples))
         return replace(blueprint.footprint, items=tuple(items))
 
 

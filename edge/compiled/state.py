@@ -15,6 +15,7 @@ from edge.handover.state import is_state, write_state
 from edge.libmest import plan_file
 
 _REMEDY = "copy the file again"
+_ROOM = 64  # marks are padded to this, as src/library/forgetting.c has them
 _STEPS = "optimizer/steps"  # as the native engine has it
 
 
@@ -33,14 +34,19 @@ def bring_home(compiled: Compiled, path: Path, out: Path) -> dict[str, Any]:
     head = opened(path, content, plan_file.State, plan_file.STATE_MAGIC, "state of mest-run", _REMEDY)
     if digest_fields(head, "plan") != compiled.sha256:
         raise InputError(f"{path}: was trained from another plan than {compiled.path}; give that one")
-    block = memoryview(content)[sizeof(plan_file.State) :]
-    arrays = held(compiled, path, block)
+    arrays = held(compiled, path, behind_marks(compiled, head, content))
     whole = memoryview(compiled.path.read_bytes())
     arrays |= {name: _array(compiled.path, whole, entry) for name, entry in compiled.facts["fixed"].items()}
-    arrays[_STEPS] = np.array([head.step], np.int64)
+    arrays[_STEPS] = np.array([head.updates], np.int64)
     facts = {name: compiled.facts[name] for name in ("artifact", "engine", "choices")}
     write_state(out, {**facts, "class_names": list(compiled.class_names), "steps": head.step}, arrays)
     return {"steps": head.step, "epochs": head.epoch}
+
+
+def behind_marks(compiled: Compiled, head: plan_file.State, content: bytes) -> memoryview:
+    """What stands behind the head of a state, and the marks of its samples where its plan drops some."""
+    marks = -(-head.samples // _ROOM) * _ROOM if compiled.head.drop_after else 0
+    return memoryview(content)[sizeof(plan_file.State) + marks :]
 
 
 def held(compiled: Compiled, path: Path, block: memoryview) -> dict[str, np.ndarray]:

@@ -45,6 +45,7 @@ _SETTINGS = (
     Field("int64_t", "seed"),
     Field("double", "learning_rate warmup hold_out"),
     Field("int32_t", "epochs schedule save_every augment"),
+    Field("int32_t", "patience drop_after", "epochs; 0: the run ends at its end, and no sample is dropped"),
 )
 _HEAD = (
     Field("int64_t", "magic version"),
@@ -134,15 +135,20 @@ SAMPLE = Struct(
 )
 STATE = Struct(
     "State",
-    "The beginning of a state: where a run is. The block of tensors follows, and the lists that mutate.",
+    "The beginning of a state: where a run is. Marks of the samples follow, where some are dropped, the block of "
+    "tensors, and the lists that mutate.",
     (
         *_HEAD,
         _sha256("plan", "of the compiled plan"),
         _sha256("data", "of labels and marks"),
         Field("int64_t", "samples step epoch_correct epoch_samples mutations"),
+        Field("int64_t", "updates", "of the optimizer: fewer than steps where the run came back to its best epoch"),
         Field("double", "epoch_loss", "sum over the samples of the running epoch"),
         Field("double", "accuracy_before", "not a number where none was held out"),
+        Field("double", "best_accuracy", "on what is held out, of the best epoch"),
         *_SETTINGS,
+        Field("int32_t", "best_epoch kept_epoch", "0: none; the latter of a run that came back to its weights"),
+        Field("int32_t", "waited stopped_early", "epochs without a gain, and 1 where the run ended for them"),
         Field("int32_t", "epoch batch finished"),
         Field("int32_t", "off_target", "1: denser than its target, in the midst of EM&S"),
     ),

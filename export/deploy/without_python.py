@@ -85,11 +85,11 @@ def make_runner_bundle(plan: Path, target: str, program: Path | None, scratch: P
         content = program.read_bytes()
     except OSError as error:
         raise InputError(
-            f"{named('runner')} {program}: {error.strerror}; give what 'mest runner --target {target}' wrote"
+            f"{named('runner')} {program}: {error.strerror}; give what 'mest runner' wrote for {target}"
         ) from None
     if not _runs_on(content, target):
         raise InputError(
-            f"{named('runner')} {program}: is no program for {target}; give what 'mest runner --target {target}' wrote"
+            f"{named('runner')} {program}: is no program for {target}; give what 'mest runner' wrote for that"
         )
     return RunnerBundle(target, content, plan.read_bytes())
 

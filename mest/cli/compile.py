@@ -23,11 +23,13 @@ EFFECTS = (
 )
 
 
-def add_planning(parser: argparse.ArgumentParser) -> None:
-    """What a plan for a process without Python is asked for, whatever becomes of it."""
+def add_planning(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """What a plan for a process without Python is asked for, whatever becomes of it; the group of the run."""
     within_budget.add_budget(parser, of="mest-run")
     within_budget.add_pins(parser)
-    within_budget.add_mutation(within_budget.add_course(parser))
+    run = within_budget.add_course(parser)
+    within_budget.add_mutation(run)
+    return run
 
 
 def compiled(args: argparse.Namespace, out: Path, data: str | None = None) -> CompileResult:
@@ -59,7 +61,7 @@ class Command(Base):
         parser.add_argument("--out", type=Path, required=True, metavar="FILE.mest", help="the file to write")
         parser.add_argument("--data", help="what it will be trained on, counted for the plan")
         parser.add_argument("--threads", type=int, default=1, help="threads of mest-run (default 1)")
-        add_planning(parser)
+        within_budget.add_ends(add_planning(parser))
 
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
         done = compiled(args, args.out, None if args.data is None else within_budget.data_path(args.data))

@@ -74,15 +74,7 @@ class Command(Base):
         within_budget.add_pins(parser)
         run = within_budget.add_course(parser)
         within_budget.add_mutation(run)
-        run.add_argument(
-            "--patience", type=int, metavar="EPOCHS", help="stop early without a gain for so long; keeps the best epoch"
-        )
-        run.add_argument(
-            "--drop-after",
-            type=int,
-            metavar="EPOCHS",
-            help="then drop samples that were never forgotten; until then every step costs one more forward pass",
-        )
+        within_budget.add_ends(run)
         run.add_argument(
             "--log",
             metavar="LOG",

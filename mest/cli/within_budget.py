@@ -91,6 +91,19 @@ def add_course(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     return run
 
 
+def add_ends(run: argparse._ArgumentGroup) -> None:
+    """When a run, and training on samples, ends before it is through."""
+    run.add_argument(
+        "--patience", type=int, metavar="EPOCHS", help="stop early without a gain for so long; keeps the best epoch"
+    )
+    run.add_argument(
+        "--drop-after",
+        type=int,
+        metavar="EPOCHS",
+        help="then drop samples that were never forgotten; until then every step costs one more forward pass",
+    )
+
+
 def add_pins(parser: argparse.ArgumentParser) -> None:
     """What the plan would choose, for a user who wants it otherwise."""
     pins = parser.add_argument_group("to pin the plan")

@@ -6,7 +6,6 @@ import functools
 import json
 import os
 import subprocess
-from ctypes import sizeof
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pytest
 from edge.compiled.compiling import CompileJob, compile_plan
 from edge.compiled.packing import pack
 from edge.compiled.plan import read_plan
-from edge.compiled.state import held
+from edge.compiled.state import behind_marks, held
 from edge.data.open import open_source
 from edge.handover.state import read_state
 from edge.libmest import build, library, plan_file
@@ -99,7 +98,8 @@ def run(program: Path, *words: object) -> subprocess.CompletedProcess[str]:
 
 def tensors_of(plan: Path, state: Path) -> dict[str, np.ndarray]:
     """What a state of the program holds, by the names that a state of Python's has."""
-    return held(read_plan(plan), state, memoryview(state.read_bytes())[sizeof(plan_file.State) :])
+    content, compiled = state.read_bytes(), read_plan(plan)
+    return held(compiled, state, behind_marks(compiled, plan_file.State.from_buffer_copy(content), content))
 
 
 def different(plan: Path, state: Path, python: Path) -> list[str]:

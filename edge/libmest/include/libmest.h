@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define LIBMEST_VERSION_MAJOR 1
-#define LIBMEST_VERSION_MINOR 2
+#define LIBMEST_VERSION_MINOR 3
 #define LIBMEST_VERSION_PATCH 0
 
 #define LIBMEST_API __attribute__((visibility("default")))
@@ -35,7 +35,8 @@ enum {
 enum { LIBMEST_UINT8 = 0, LIBMEST_INT16 = 1, LIBMEST_FLOAT32 = 2 };               /* the numbers of samples */
 enum { LIBMEST_FOR_PREDICTING = 0, LIBMEST_FOR_TRAINING = 1 };
 enum { LIBMEST_AS_COMPILED = -1 };                                                  /* of a setting */
-enum { LIBMEST_BEFORE = 1, LIBMEST_TRAINING = 2, LIBMEST_AFTER = 3, LIBMEST_FINISHED = 4 }; /* where a run is */
+enum { LIBMEST_BEFORE = 1, LIBMEST_TRAINING = 2, LIBMEST_AFTER = 3, LIBMEST_FINISHED = 4 }; /* where a run is, */
+enum { LIBMEST_JUDGING = 5 };   /* since 1.3: between two epochs of a plan with patience, over what is held out */
 
 /* Bytes that are kept elsewhere: in memory, in a file, by a host. */
 typedef struct {
@@ -58,7 +59,7 @@ typedef struct {
     int64_t planned_peak_bytes;      /* of the whole process of mest-run */
     int64_t budget_bytes;            /* 0: none */
     int64_t arena_bytes, tensors_bytes;
-    int64_t state_bytes;             /* of what libmest_save writes */
+    int64_t state_bytes;             /* of what libmest_save writes; of a plan that drops samples, once its run was begun */
     const char *instruction_set;     /* what this processor computes with */
     int32_t epochs;                  /* these and the next: the run as compiled */
     double learning_rate;
@@ -104,6 +105,11 @@ typedef struct {
     double step_ms, read_ms;              /* of this step: computing, and reading samples */
     int64_t removed, grown;               /* since 1.2: weights that went and came with this step */
     int64_t mutations;                    /* since 1.2: of the run so far */
+    double held_out_accuracy;             /* since 1.3, as all behind it: of the epoch that ended; not a number where none was asked for */
+    int32_t gained;                       /* 1: it is the best epoch so far, and its state should be kept beside */
+    int32_t best_epoch, kept_epoch;       /* 0: none; the latter of a run that came back to its weights */
+    int32_t waited, stopped_early;        /* epochs without a gain, and 1 where the run ended for them */
+    int32_t reserved;
 } LibmestProgress;
 
 /* Told after every batch; another answer than 0 stops the run, its state saved. */
@@ -162,7 +168,9 @@ LIBMEST_API int libmest_begin(LibmestModel *model, const LibmestSettings *settin
 LIBMEST_API int libmest_continue(LibmestModel *model, const LibmestSettings *settings);
 /* One batch of the run: of the evaluation before it, of an epoch, of the evaluation after it. */
 LIBMEST_API int libmest_advance(LibmestModel *model, LibmestProgress *progress);
-/* The whole run, its state saved whenever due to a path; NULL: the caller saves when told that it is due. */
+/* The whole run, its state saved whenever due to a path; NULL: the caller saves when told that it is due. A plan with patience
+ * needs the path: beside it, with .best at its end, the best epoch waits until the run comes back to its weights. (A caller of
+ * libmest_advance keeps a state whenever an epoch has gained, and loads the last one of them in the end.) */
 LIBMEST_API int libmest_run(LibmestModel *model, const char *state_path, LibmestCallback callback, void *context,
                             LibmestProgress *progress);
 

@@ -38,7 +38,8 @@ export interface Settings {
 }
 
 export interface Progress {
-  /** 1: accuracy before training, 2: training, 3: accuracy after it, 4: finished. */
+  /** 1: accuracy before training, 2: training, 3: accuracy after it, 4: finished, 5: between two epochs of a plan
+   * with patience. */
   phase: number;
   finished: boolean;
   epoch: number;
@@ -64,6 +65,13 @@ export interface Progress {
   removed: number;
   grown: number;
   mutations: number;
+  /** Of the epoch that ended, of a plan with patience; else NaN. */
+  heldOutAccuracy: number;
+  /** It is the best epoch so far: keep a state of it, and load that in the end. */
+  gained: boolean;
+  /** 0: none. */
+  bestEpoch: number;
+  stoppedEarly: boolean;
 }
 
 /** What the library refuses (2), has no memory for (3) or finds damaged (4). */

@@ -18,6 +18,7 @@ const PROGRESS = [
   "phase", "epoch", "epochs", "epochEnded", "due", "step", "samples", "correct", "loss", "learningRate", "epochLoss",
   "epochAccuracy", "accuracyBefore", "accuracyAfter", "trained", "heldOut", "stepMs", "readMs",
   "removed", "grown", "mutations",
+  "heldOutAccuracy", "gained", "bestEpoch", "stoppedEarly",
 ];
 const KINDS = new Map([[Uint8Array, 0], [Int16Array, 1], [Float32Array, 2]]);
 const BAD_INPUT = 2;
@@ -159,7 +160,7 @@ export class Model {
   advance() {
     this.#must(this.#exports.web_advance());
     const found = this.#named(PROGRESS, this.#exports.web_found());
-    for (const name of ["epochEnded", "due"]) found[name] = Boolean(found[name]);
+    for (const name of ["epochEnded", "due", "gained", "stoppedEarly"]) found[name] = Boolean(found[name]);
     return { ...found, finished: found.phase === FINISHED };
   }
 

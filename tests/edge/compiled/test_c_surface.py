@@ -82,7 +82,10 @@ def test_what_moves_the_version() -> None:
     for added, wanted in cases.items():
         assert least_version(before, surface(HEADER.read_text() + added)) == wanted
     changes = {
-        ("    int64_t mutations; ", "    int64_t mutations, more; "): (major, minor + 1),
+        ("    int32_t reserved;\n} LibmestProgress;", "    int32_t reserved, more;\n} LibmestProgress;"): (
+            major,
+            minor + 1,
+        ),
         ("    double step_ms, read_ms;", "    double read_ms, step_ms;"): (major + 1, 0),
         ("    const char *name;", "    const char *name; int more;"): (major + 1, 0),  # LibmestSource has no size
         ("LIBMEST_DAMAGED = 4", "LIBMEST_DAMAGED = 5"): (major + 1, 0),

@@ -6,12 +6,13 @@
 #include <time.h>
 
 #include "../mest.h"
+#include "forgetting.h"
 #include "memory.h"
 #include "mutating.h"
 
 enum { ALIGNMENT = 64 };
 
-static double milliseconds(void) {
+double mest_machine_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
@@ -52,6 +53,7 @@ static void place(Machine *m, Block *b) {
     const int64_t input = mest_plan_input(m->plan);
     place_samples(m, b);
     m->arena = take(b, h->arena_bytes, 1);
+    take(b, mest_forgetting_bytes(m->plan, m->most_samples > 1 ? m->most_samples : 1), 1); /* end where the tensors begin */
     m->tensors = take(b, h->tensors_bytes, 1);
     m->lists = take(b, h->lists_bytes, 1); /* follow at once: the tensors end at a multiple of the alignment */
     m->weights = take(b, h->weight_count, sizeof *m->weights);
@@ -219,17 +221,17 @@ int mest_machine_train(Machine *m, Reading of, int64_t count, double rate, int64
     for (int64_t at = 0; at < count; at += micro) {
         const int64_t size = count - at < micro ? count - at : micro;
         const Sized *piece = program_for(m, size); /* machine_ready was asked before */
-        const double start = milliseconds();
+        const double start = mest_machine_now();
         const int wrong = read_piece(m, of, at, size);
         if (wrong) return wrong;
-        const double read = milliseconds();
+        const double read = mest_machine_now();
         call.begin = at ? piece->row.start : 0;
         call.start = piece->row.start;
         call.body = piece->row.body;
         call.end = at + size == count ? piece->program.count : piece->row.body;
         mest_run(m->engine, &piece->program, &call);
         done->read_ms += read - start;
-        done->step_ms += milliseconds() - read;
+        done->step_ms += mest_machine_now() - read;
     }
     done->loss = call.loss / (double)count;
     done->correct = call.correct;
@@ -272,7 +274,9 @@ int mest_machine_finite(const Machine *m, int64_t count) {
                       "or the samples are not of the kind that it knows", (long long)wrong, (long long)count);
 }
 
-static int32_t likeliest(const float *logits, int32_t classes) {
+int32_t mest_machine_likeliest(const Machine *m, int64_t row) {
+    const int32_t classes = m->plan->head.classes;
+    const float *logits = m->logits + row * classes;
     int32_t best = 0;
     for (int32_t k = 1; k < classes; k++)
         if (logits[k] > logits[best]) best = k;
@@ -281,13 +285,12 @@ static int32_t likeliest(const float *logits, int32_t classes) {
 
 int mest_machine_correct(Machine *m, const Data *data, const int32_t *samples, int64_t count, int64_t *correct) {
     const int64_t micro = m->plan->head.micro_batch;
-    const int32_t classes = m->plan->head.classes;
     for (int64_t at = 0; at < count; at += micro) {
         const int64_t size = count - at < micro ? count - at : micro;
         int wrong = mest_machine_predict(m, (Reading){.data = data, .numbers = samples + at}, size);
         if (!wrong) wrong = mest_machine_finite(m, size);
         if (wrong) return wrong;
-        for (int64_t i = 0; i < size; i++) *correct += likeliest(m->logits + i * classes, classes) == m->labels[i];
+        for (int64_t i = 0; i < size; i++) *correct += mest_machine_likeliest(m, i) == m->labels[i];
     }
     return DONE;
 }

@@ -20,7 +20,7 @@ typedef struct {
     void *engine;
     void *block;
     size_t block_bytes;
-    char *arena, *tensors, *lists; /* the lists follow the tensors: what a state holds of both is one piece */
+    char *arena, *tensors, *lists; /* marks of samples, tensors, lists: what a state holds of them is one piece */
     /* Of what mutates. */
     MestWeight *weights;
     MestPlanPhase *phases;
@@ -49,6 +49,7 @@ int mest_machine_open(Machine *m, const Plan *plan, int trains, int64_t most_sam
 void mest_machine_close(Machine *m);
 /* Bytes from the tensors on that a state holds: these, and the lists that mutate. */
 int64_t mest_machine_kept(const Plan *plan);
+double mest_machine_now(void); /* milliseconds */
 /* The tensors, and the lists that mutate, that the plan begins with. */
 int mest_machine_reset(Machine *m);
 /* Takes in the labels of samples, of which there is room for so many. */
@@ -80,6 +81,8 @@ int mest_machine_train(Machine *m, Reading reading, int64_t count, double rate, 
 int mest_machine_predict(Machine *m, Reading reading, int64_t count);
 /* A fault where one of the first `count` rows of logits is not finite. */
 int mest_machine_finite(const Machine *m, int64_t count);
+/* The likeliest class by a row of logits. */
+int32_t mest_machine_likeliest(const Machine *m, int64_t row);
 /* Adds how many of the samples, by their numbers, are classified correctly. */
 int mest_machine_correct(Machine *m, const Data *data, const int32_t *samples, int64_t count, int64_t *correct);
 /* Whether a number that the next step depends on is not finite, or the answers to the piece that was computed last. */

@@ -6,6 +6,7 @@
 
 #include "../mest.h"
 #include "handle.h"
+#include "state.h"
 
 int32_t libmest_version(void) { return 10000 * LIBMEST_VERSION_MAJOR + 100 * LIBMEST_VERSION_MINOR + LIBMEST_VERSION_PATCH; }
 
@@ -72,11 +73,12 @@ static const char *instruction_set(void) {
 int libmest_facts(const LibmestModel *m, LibmestFacts *facts) {
     const MestPlan *h = &m->plan.head;
     if (!m->opened) return LIBMEST_BAD_INPUT;
+    const int64_t samples = m->prepared ? m->training.head.samples : m->used ? m->data.samples : 1;
     const LibmestFacts found = {
         .channels = h->channels, .height = h->height, .width = h->width, .images = h->images, .classes = h->classes,
         .batch_size = h->batch_size, .piece = h->micro_batch, .threads = h->threads, .sparsity = h->sparsity,
         .planned_peak_bytes = h->planned_peak_bytes, .budget_bytes = h->budget_bytes, .arena_bytes = h->arena_bytes,
-        .tensors_bytes = h->tensors_bytes, .state_bytes = (int64_t)sizeof(MestState) + mest_machine_kept(&m->plan),
+        .tensors_bytes = h->tensors_bytes, .state_bytes = (int64_t)sizeof(MestState) + mest_state_body(&m->plan, samples),
         .instruction_set = instruction_set(), .epochs = h->epochs, .learning_rate = h->learning_rate, .seed = h->seed,
     };
     mest_give(facts, &found, sizeof found);

@@ -19,7 +19,8 @@ static int lies_within(const MestPlan *h, int64_t at, int64_t count, size_t item
 static int settings_good(const MestPlan *h) {
     return h->epochs >= 1 && h->save_every >= 1 && h->schedule >= 0 && h->schedule < MEST_SCHEDULES && h->augment >= 0 && h->augment < MEST_AUGMENTS &&
            (h->images || !h->augment) && within(h->learning_rate, 0, 1e30) &&
-           h->mutate_every >= (h->weight_count > 0) && within(h->gradient_weight, 0, 1e30) && within(h->warmup, 0, 1) && within(h->hold_out, 0, 1) && within(h->sparsity, 0, 1);
+           h->mutate_every >= (h->weight_count > 0) && within(h->gradient_weight, 0, 1e30) && within(h->warmup, 0, 1) && within(h->hold_out, 0, 1) && within(h->sparsity, 0, 1) &&
+           h->patience >= 0 && h->drop_after >= 0;
 }
 
 static int sizes_good(const MestPlan *h) {

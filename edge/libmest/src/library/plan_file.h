@@ -4,7 +4,7 @@
 
 #include "../program.h"
 
-#define MEST_FILES_DIGEST 769407236027042553LL
+#define MEST_FILES_DIGEST 786000512680461797LL
 #define MEST_PLAN_MAGIC 7953757647158863213LL
 #define MEST_DATA_MAGIC 7022344803055789421LL
 #define MEST_STATE_MAGIC 3561913489737082221LL
@@ -54,6 +54,7 @@ typedef struct {
     int64_t seed;
     double learning_rate, warmup, hold_out;
     int32_t epochs, schedule, save_every, augment;
+    int32_t patience, drop_after;  /* epochs; 0: the run ends at its end, and no sample is dropped */
     double sparsity;
     int32_t batch_size, micro_batch, threads, classes;
     int32_t channels, height, width;
@@ -138,7 +139,8 @@ typedef struct {
     int32_t test;                  /* 1: held out */
 } MestSample;
 
-/* The beginning of a state: where a run is. The block of tensors follows, and the lists that mutate. */
+/* The beginning of a state: where a run is. Marks of the samples follow, where some are dropped, the block of tensors,
+ * and the lists that mutate. */
 typedef struct {
     int64_t magic, version;
     int64_t declared;              /* MEST_FILES_DIGEST of whoever wrote it */
@@ -147,11 +149,16 @@ typedef struct {
     int64_t plan_a, plan_b, plan_c, plan_d; /* of the compiled plan */
     int64_t data_a, data_b, data_c, data_d; /* of labels and marks */
     int64_t samples, step, epoch_correct, epoch_samples, mutations;
+    int64_t updates;               /* of the optimizer: fewer than steps where the run came back to its best epoch */
     double epoch_loss;             /* sum over the samples of the running epoch */
     double accuracy_before;        /* not a number where none was held out */
+    double best_accuracy;          /* on what is held out, of the best epoch */
     int64_t seed;
     double learning_rate, warmup, hold_out;
     int32_t epochs, schedule, save_every, augment;
+    int32_t patience, drop_after;  /* epochs; 0: the run ends at its end, and no sample is dropped */
+    int32_t best_epoch, kept_epoch; /* 0: none; the latter of a run that came back to its weights */
+    int32_t waited, stopped_early; /* epochs without a gain, and 1 where the run ended for them */
     int32_t epoch, batch, finished;
     int32_t off_target;            /* 1: denser than its target, in the midst of EM&S */
 } MestState;
@@ -263,16 +270,18 @@ _Static_assert(offsetof(MestPlan, epochs) == 320, "MestPlan");
 _Static_assert(offsetof(MestPlan, schedule) == 324, "MestPlan");
 _Static_assert(offsetof(MestPlan, save_every) == 328, "MestPlan");
 _Static_assert(offsetof(MestPlan, augment) == 332, "MestPlan");
-_Static_assert(offsetof(MestPlan, sparsity) == 336, "MestPlan");
-_Static_assert(offsetof(MestPlan, batch_size) == 344, "MestPlan");
-_Static_assert(offsetof(MestPlan, micro_batch) == 348, "MestPlan");
-_Static_assert(offsetof(MestPlan, threads) == 352, "MestPlan");
-_Static_assert(offsetof(MestPlan, classes) == 356, "MestPlan");
-_Static_assert(offsetof(MestPlan, channels) == 360, "MestPlan");
-_Static_assert(offsetof(MestPlan, height) == 364, "MestPlan");
-_Static_assert(offsetof(MestPlan, width) == 368, "MestPlan");
-_Static_assert(offsetof(MestPlan, images) == 372, "MestPlan");
-_Static_assert(sizeof(MestPlan) == 376, "MestPlan");
+_Static_assert(offsetof(MestPlan, patience) == 336, "MestPlan");
+_Static_assert(offsetof(MestPlan, drop_after) == 340, "MestPlan");
+_Static_assert(offsetof(MestPlan, sparsity) == 344, "MestPlan");
+_Static_assert(offsetof(MestPlan, batch_size) == 352, "MestPlan");
+_Static_assert(offsetof(MestPlan, micro_batch) == 356, "MestPlan");
+_Static_assert(offsetof(MestPlan, threads) == 360, "MestPlan");
+_Static_assert(offsetof(MestPlan, classes) == 364, "MestPlan");
+_Static_assert(offsetof(MestPlan, channels) == 368, "MestPlan");
+_Static_assert(offsetof(MestPlan, height) == 372, "MestPlan");
+_Static_assert(offsetof(MestPlan, width) == 376, "MestPlan");
+_Static_assert(offsetof(MestPlan, images) == 380, "MestPlan");
+_Static_assert(sizeof(MestPlan) == 384, "MestPlan");
 
 _Static_assert(offsetof(MestPlanProgram, part_at) == 0, "MestPlanProgram");
 _Static_assert(offsetof(MestPlanProgram, part_bytes) == 8, "MestPlanProgram");
@@ -393,20 +402,28 @@ _Static_assert(offsetof(MestState, step) == 136, "MestState");
 _Static_assert(offsetof(MestState, epoch_correct) == 144, "MestState");
 _Static_assert(offsetof(MestState, epoch_samples) == 152, "MestState");
 _Static_assert(offsetof(MestState, mutations) == 160, "MestState");
-_Static_assert(offsetof(MestState, epoch_loss) == 168, "MestState");
-_Static_assert(offsetof(MestState, accuracy_before) == 176, "MestState");
-_Static_assert(offsetof(MestState, seed) == 184, "MestState");
-_Static_assert(offsetof(MestState, learning_rate) == 192, "MestState");
-_Static_assert(offsetof(MestState, warmup) == 200, "MestState");
-_Static_assert(offsetof(MestState, hold_out) == 208, "MestState");
-_Static_assert(offsetof(MestState, epochs) == 216, "MestState");
-_Static_assert(offsetof(MestState, schedule) == 220, "MestState");
-_Static_assert(offsetof(MestState, save_every) == 224, "MestState");
-_Static_assert(offsetof(MestState, augment) == 228, "MestState");
-_Static_assert(offsetof(MestState, epoch) == 232, "MestState");
-_Static_assert(offsetof(MestState, batch) == 236, "MestState");
-_Static_assert(offsetof(MestState, finished) == 240, "MestState");
-_Static_assert(offsetof(MestState, off_target) == 244, "MestState");
-_Static_assert(sizeof(MestState) == 248, "MestState");
+_Static_assert(offsetof(MestState, updates) == 168, "MestState");
+_Static_assert(offsetof(MestState, epoch_loss) == 176, "MestState");
+_Static_assert(offsetof(MestState, accuracy_before) == 184, "MestState");
+_Static_assert(offsetof(MestState, best_accuracy) == 192, "MestState");
+_Static_assert(offsetof(MestState, seed) == 200, "MestState");
+_Static_assert(offsetof(MestState, learning_rate) == 208, "MestState");
+_Static_assert(offsetof(MestState, warmup) == 216, "MestState");
+_Static_assert(offsetof(MestState, hold_out) == 224, "MestState");
+_Static_assert(offsetof(MestState, epochs) == 232, "MestState");
+_Static_assert(offsetof(MestState, schedule) == 236, "MestState");
+_Static_assert(offsetof(MestState, save_every) == 240, "MestState");
+_Static_assert(offsetof(MestState, augment) == 244, "MestState");
+_Static_assert(offsetof(MestState, patience) == 248, "MestState");
+_Static_assert(offsetof(MestState, drop_after) == 252, "MestState");
+_Static_assert(offsetof(MestState, best_epoch) == 256, "MestState");
+_Static_assert(offsetof(MestState, kept_epoch) == 260, "MestState");
+_Static_assert(offsetof(MestState, waited) == 264, "MestState");
+_Static_assert(offsetof(MestState, stopped_early) == 268, "MestState");
+_Static_assert(offsetof(MestState, epoch) == 272, "MestState");
+_Static_assert(offsetof(MestState, batch) == 276, "MestState");
+_Static_assert(offsetof(MestState, finished) == 280, "MestState");
+_Static_assert(offsetof(MestState, off_target) == 284, "MestState");
+_Static_assert(sizeof(MestState) == 288, "MestState");
 
 #endif

@@ -23,7 +23,7 @@ int libmest_train_step(LibmestModel *m, const LibmestSamples *samples, double le
         return mest_fault(&m->fault, BAD_INPUT, "learning_rate %g: must be a number, 0 or more", learning_rate);
     if (data.samples >= micro) wrong = mest_machine_ready(&m->machine, micro);
     if (!wrong) wrong = mest_machine_ready(&m->machine, data.samples % micro);
-    if (!wrong) wrong = mest_machine_train(&m->machine, (Reading){.data = &data}, data.samples, learning_rate, s->step, &step);
+    if (!wrong) wrong = mest_machine_train(&m->machine, (Reading){.data = &data}, data.samples, learning_rate, s->updates, &step);
     if (wrong) return wrong;
     if (loss) *loss = step.loss;
     if (correct) *correct = step.correct;
@@ -31,6 +31,7 @@ int libmest_train_step(LibmestModel *m, const LibmestSamples *samples, double le
         return mest_fault(&m->fault, BAD_INPUT, "the loss is not finite at step %lld (learning_rate %g); no weight was changed",
                           (long long)s->step + 1, learning_rate);
     s->step++;
+    s->updates++;
     return DONE;
 }
 
@@ -58,7 +59,11 @@ int libmest_advance(LibmestModel *m, LibmestProgress *progress) {
 }
 
 int mest_seal(LibmestModel *m) {
+    const int64_t samples = m->training.head.samples, most = m->machine.most_samples;
     int wrong = mest_need(m, 0);
+    if (!wrong && m->plan.head.drop_after && samples > 1 && samples > most)
+        wrong = mest_fault(&m->fault, BAD_INPUT, "the state is of a run over %lld samples, and there is room for %lld; prepare for so many",
+                           (long long)samples, (long long)most);
     if (!wrong) wrong = mest_train_refuse_ruined(&m->training, &m->machine);
     if (!wrong) mest_state_seal(&m->training.head, &m->machine);
     return wrong;
@@ -68,19 +73,21 @@ int libmest_save(LibmestModel *m, LibmestWrite write, void *context) {
     const int wrong = mest_seal(m);
     if (wrong) return wrong;
     const MestState *head = &m->training.head;
-    if (write(context, head, sizeof *head) && write(context, m->machine.tensors, (size_t)mest_machine_kept(&m->plan))) return DONE;
+    const void *body = mest_state_begins(&m->machine, head->samples);
+    if (write(context, head, sizeof *head) && write(context, body, (size_t)mest_state_body(&m->plan, head->samples))) return DONE;
     return mest_fault(&m->fault, BAD_INPUT, "the state was not taken by whoever writes it");
 }
 
 int libmest_save_bytes(LibmestModel *m, void *into, size_t room) {
-    const size_t kept = (size_t)mest_machine_kept(&m->plan), needed = sizeof(MestState) + kept;
+    const int64_t samples = m->training.head.samples;
+    const size_t kept = (size_t)mest_state_body(&m->plan, samples), needed = sizeof(MestState) + kept;
     int wrong = mest_need(m, 0);
     if (!wrong && room < needed)
         wrong = mest_fault(&m->fault, BAD_INPUT, "room for %zu bytes: a state takes %zu; see facts.state_bytes", room, needed);
     if (!wrong) wrong = mest_seal(m);
     if (wrong) return wrong;
     memcpy(into, &m->training.head, sizeof(MestState));
-    memcpy((char *)into + sizeof(MestState), m->machine.tensors, kept);
+    memcpy((char *)into + sizeof(MestState), mest_state_begins(&m->machine, samples), kept);
     return DONE;
 }
 
@@ -89,7 +96,7 @@ int libmest_load(LibmestModel *m, const LibmestSource *state) {
     int wrong = mest_need(m, 0);
     if (wrong) return wrong;
     mest_source_take(&m->state, state, NULL);
-    wrong = mest_state_read(&m->state, &m->machine, &head);
+    wrong = mest_state_read(&m->state, &m->machine, 1, &head);
     if (wrong) {
         m->training.phase = 0; /* the weights may be those of the plan again */
         return wrong;

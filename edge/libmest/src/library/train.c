@@ -5,6 +5,7 @@
 
 #include "chance.h"
 #include "course.h"
+#include "forgetting.h"
 #include "mutating.h"
 
 enum { ORDER_KEY = 2 }; /* edge/data/batches.py */
@@ -15,7 +16,7 @@ void mest_train_blank(Training *t, const Plan *plan) {
     t->head = (MestState){
         .magic = MEST_STATE_MAGIC, .version = MEST_FILE_VERSION, .declared = MEST_FILES_DIGEST, .samples = 1, .accuracy_before = NAN,
         .seed = h->seed, .learning_rate = h->learning_rate, .warmup = h->warmup, .hold_out = h->hold_out, .epochs = h->epochs,
-        .schedule = h->schedule, .augment = h->augment, .save_every = h->save_every,
+        .schedule = h->schedule, .augment = h->augment, .save_every = h->save_every, .patience = h->patience, .drop_after = h->drop_after,
     };
     memcpy(&t->head.plan_a, &h->sha256_a, 4 * sizeof h->sha256_a);
 }
@@ -51,6 +52,9 @@ static int make_ready(const Training *t, Machine *m, const Data *data) {
         const int wrong = mest_machine_ready(m, pieces[i]);
         if (wrong) return wrong;
     }
+    if (t->head.patience && t->head.hold_out == 0 && !m->split.held)
+        return mest_fault(m->fault, BAD_INPUT, "%s: a plan with patience needs held-out samples; mark some as test, or give %s above 0",
+                          data->source.name, mest_named(m->fault, "--hold-out", "hold_out"));
     return refuse_one_class(m, data);
 }
 
@@ -64,6 +68,7 @@ int mest_train_begin(Training *t, Machine *m, const Data *data, const LibmestSet
     memcpy(&s->data_a, m->digest, sizeof m->digest);
     s->samples = data->samples;
     s->step = t->head.step;
+    s->updates = t->head.updates;
     if (settings->has_seed) s->seed = settings->seed;
     if (settings->learning_rate != kept) s->learning_rate = settings->learning_rate;
     if (settings->hold_out != kept) s->hold_out = settings->hold_out;
@@ -71,8 +76,10 @@ int mest_train_begin(Training *t, Machine *m, const Data *data, const LibmestSet
     if (settings->save_every != kept) s->save_every = settings->save_every;
     begun.phase = LIBMEST_BEFORE;
     wrong = make_ready(&begun, m, data);
-    if (!wrong) *t = begun;
-    return wrong;
+    if (wrong) return wrong;
+    mest_forgetting_blank(m, s->samples);
+    *t = begun;
+    return DONE;
 }
 
 /* A run keeps its settings; a finished one takes more epochs than it has behind it. */
@@ -90,7 +97,7 @@ static int keep_settings(Fault *f, const LibmestSettings *settings, MestState *s
         if (settings->epochs <= s->epoch)
             return mest_fault(f, BAD_INPUT, "%s %d: the run has %d behind it; give more, or none", epochs, settings->epochs, s->epoch);
         s->epochs = settings->epochs;
-        s->finished = 0;
+        s->finished = s->stopped_early = s->waited = s->kept_epoch = 0;
     }
     if (settings->save_every != kept) s->save_every = settings->save_every;
     return DONE;
@@ -107,6 +114,8 @@ int mest_train_continue(Training *t, Machine *m, const Data *data, const Libmest
     wrong = keep_settings(m->fault, settings, &going.head);
     if (!wrong) wrong = make_ready(&going, m, data);
     if (wrong) return wrong;
+    if (t->head.finished && !going.head.finished && t->head.best_epoch)
+        going.reopened = t->head.kept_epoch || t->head.best_epoch == t->head.epoch ? REOPENED_AT_BEST : REOPENED_ELSEWHERE;
     going.phase = going.head.finished ? LIBMEST_AFTER : LIBMEST_TRAINING;
     *t = going;
     return DONE;
@@ -152,58 +161,81 @@ static int mutate_if_due(Training *t, Machine *m, double reached, LibmestProgres
 
 static int one_step(Training *t, Machine *m, const Data *data, int64_t batches, LibmestProgress *p) {
     MestState *s = &t->head;
-    const int64_t batch = m->plan->head.batch_size, first = s->batch * batch, left = m->split.trained - first;
+    const int64_t batch = m->plan->head.batch_size, first = s->batch * batch, left = t->kept - first;
     const int64_t count = left < batch ? left : batch;
     const double done = (s->epoch + (double)s->batch / (double)batches) / s->epochs;
     Step step;
     p->learning_rate = mest_course_rate(s->schedule, s->learning_rate, done, s->warmup);
-    const int wrong = mest_machine_train(m, (Reading){.data = data, .numbers = m->order + first, .run = s}, count, p->learning_rate, s->step, &step);
+    const Reading reading = {.data = data, .numbers = m->order + first, .run = s};
+    const double began = mest_machine_now();
+    int wrong = s->epoch < s->drop_after ? mest_forgetting_observe(m, reading, count) : DONE;
+    const double observed = mest_machine_now() - began;
+    if (!wrong) wrong = mest_machine_train(m, reading, count, p->learning_rate, s->updates, &step);
     if (wrong) return wrong;
     if (!isfinite(step.loss)) return mest_train_exploded(t, m, "the loss is no longer finite", s->step + 1, s->learning_rate);
     s->epoch_loss += step.loss * (double)count;
     s->epoch_correct += step.correct;
     s->epoch_samples += count;
     s->step++;
+    s->updates++;
     s->batch++;
     p->samples = count;
     p->correct = step.correct;
     p->loss = step.loss;
-    p->step_ms = step.step_ms;
+    p->step_ms = step.step_ms + observed;
     p->read_ms = step.read_ms;
     running(s, p);
     return mutate_if_due(t, m, (s->epoch + (double)s->batch / (double)batches) / s->epochs, p);
 }
 
-static void close_epoch(Training *t) {
+/* What an epoch comes to with its accuracy on what is held out, which is not a number where it was not asked for: edge/run/position.py. */
+static void judge(MestState *s, double accuracy, LibmestProgress *p) {
+    const int judged = !isnan(accuracy) && !s->off_target; /* denser networks are no measure for what will be kept */
+    p->held_out_accuracy = accuracy;
+    p->gained = judged && (!s->best_epoch || accuracy > s->best_accuracy);
+    s->waited = judged && !p->gained ? s->waited + 1 : 0;
+    s->stopped_early = s->patience && s->waited >= s->patience;
+    if (!p->gained) return;
+    s->best_epoch = s->epoch;
+    s->best_accuracy = accuracy;
+}
+
+static void close_epoch(Training *t, double accuracy, LibmestProgress *p) {
     MestState *s = &t->head;
     s->epoch++;
+    judge(s, accuracy, p);
+    p->epoch_ended = p->due = 1;
     s->batch = 0;
     s->epoch_loss = 0;
     s->epoch_correct = s->epoch_samples = 0;
-    s->finished = s->epoch >= s->epochs;
+    s->finished = s->epoch >= s->epochs || s->stopped_early;
     t->ordered = 0;
+    t->phase = s->finished ? LIBMEST_AFTER : LIBMEST_TRAINING;
 }
 
 /* The samples in the order of the epoch: each number of the permutation becomes the sample that stands there. */
-static void order_samples(Machine *m, uint64_t seed, int32_t epoch) {
-    const uint64_t key[] = {seed, ORDER_KEY, (uint64_t)epoch};
-    mest_chance_permutation(m->order, m->split.trained, chance_mix(key, 3));
-    for (int64_t i = 0; i < m->split.trained; i++) m->order[i] = m->split.train[m->order[i]];
+static void order_samples(Training *t, Machine *m) {
+    const MestState *s = &t->head;
+    const uint64_t key[] = {(uint64_t)s->seed, ORDER_KEY, (uint64_t)s->epoch};
+    if (s->drop_after && s->epoch == s->drop_after && !s->batch) mest_forgetting_drop(m, s);
+    t->kept = mest_forgetting_kept(m, s);
+    mest_chance_permutation(m->order, t->kept, chance_mix(key, 3));
+    for (int64_t i = 0; i < t->kept; i++) m->order[i] = m->split.train[m->order[i]];
+    t->ordered = 1;
 }
 
 static int advance_training(Training *t, Machine *m, const Data *data, LibmestProgress *p) {
     MestState *s = &t->head;
-    const int64_t batch = m->plan->head.batch_size, batches = (m->split.trained + batch - 1) / batch;
-    if (!t->ordered) order_samples(m, (uint64_t)s->seed, s->epoch);
-    t->ordered = 1;
     int wrong = DONE;
+    if (!t->ordered) order_samples(t, m);
+    const int64_t batch = m->plan->head.batch_size, batches = (t->kept + batch - 1) / batch;
     if (s->batch < batches) wrong = one_step(t, m, data, batches, p);
     else running(s, p); /* of a state that was saved at the very end of an epoch */
     if (wrong) return wrong;
-    p->epoch_ended = s->batch >= batches;
-    p->due = p->epoch_ended || s->step % s->save_every == 0;
-    if (p->epoch_ended) close_epoch(t);
-    if (s->finished) t->phase = LIBMEST_AFTER;
+    p->due = p->samples && s->step % s->save_every == 0;
+    if (s->batch < batches) return DONE;
+    if (s->patience) t->phase = LIBMEST_JUDGING;
+    else close_epoch(t, NAN, p);
     return DONE;
 }
 
@@ -223,6 +255,7 @@ static int advance_evaluation(Training *t, Machine *m, const Data *data, double 
 int mest_train_advance(Training *t, Machine *m, const Data *data, LibmestProgress *p) {
     int through = 0, wrong = DONE;
     p->phase = t->phase;
+    p->held_out_accuracy = NAN;
     if (t->phase == LIBMEST_BEFORE) {
         wrong = advance_evaluation(t, m, data, &t->head.accuracy_before, &through);
         if (!wrong && through) {
@@ -231,6 +264,11 @@ int mest_train_advance(Training *t, Machine *m, const Data *data, LibmestProgres
         }
     } else if (t->phase == LIBMEST_TRAINING) {
         wrong = advance_training(t, m, data, p);
+    } else if (t->phase == LIBMEST_JUDGING) {
+        double accuracy = NAN;
+        wrong = advance_evaluation(t, m, data, &accuracy, &through);
+        running(&t->head, p);
+        if (!wrong && through) close_epoch(t, accuracy, p);
     } else if (t->phase == LIBMEST_AFTER) {
         wrong = advance_evaluation(t, m, data, &t->accuracy_after, &through);
         if (!wrong && through) t->phase = p->phase = LIBMEST_FINISHED;
@@ -243,5 +281,9 @@ int mest_train_advance(Training *t, Machine *m, const Data *data, LibmestProgres
     p->trained = m->split.trained;
     p->held_out = m->split.held;
     p->mutations = t->head.mutations;
+    p->best_epoch = t->head.best_epoch;
+    p->kept_epoch = t->head.kept_epoch;
+    p->waited = t->head.waited;
+    p->stopped_early = t->head.stopped_early;
     return wrong;
 }

@@ -4,11 +4,15 @@
 
 #include "machine.h"
 
+enum { REOPENED_AT_BEST = 1, REOPENED_ELSEWHERE = 2 }; /* of a finished run that goes on: which weights it has */
+
 typedef struct {
     MestState head; /* settings and position */
     int phase;      /* LIBMEST_BEFORE and the like; 0: no run was begun */
     int ordered;    /* the samples lie in the order of the epoch */
+    int reopened;
     int64_t at, correct; /* of an evaluation */
+    int64_t kept;        /* samples that the running epoch trains on */
     double accuracy_after;
     const char *state_path;  /* where the last good state lies, for messages; NULL: the caller keeps it */
     const char *loaded;      /* what was loaded, for messages */

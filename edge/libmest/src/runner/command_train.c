@@ -19,13 +19,16 @@ typedef struct {
 
 static int watch(void *context, const LibmestProgress *p) {
     Watch *w = context;
-    if (p->phase == LIBMEST_TRAINING && p->samples) times_add(&w->times, p->step_ms, p->read_ms);
-    if (p->phase == LIBMEST_TRAINING) curve_add(&w->curve, p);
+    char held_out[48] = "";
+    const int training = p->phase == LIBMEST_TRAINING || p->phase == LIBMEST_JUDGING;
+    if (training && p->samples) times_add(&w->times, p->step_ms, p->read_ms);
+    if (training) curve_add(&w->curve, p);
+    if (isfinite(p->held_out_accuracy)) snprintf(held_out, sizeof held_out, ", %.1f%% of what is held out", 100 * p->held_out_accuracy);
     if (p->epoch_ended && !w->quiet)
-        say("epoch %d of %d: loss %.4f, %.1f%% correct in training, step %lld", p->epoch, p->epochs, p->epoch_loss,
-            100 * p->epoch_accuracy, (long long)p->step);
-    w->saved |= p->due || p->phase == LIBMEST_TRAINING;
-    w->over_budget = p->phase == LIBMEST_TRAINING && limits_passed(w->budget_bytes);
+        say("epoch %d of %d: loss %.4f, %.1f%% correct in training%s, step %lld", p->epoch, p->epochs, p->epoch_loss,
+            100 * p->epoch_accuracy, held_out, (long long)p->step);
+    w->saved |= p->due || training;
+    w->over_budget = training && limits_passed(w->budget_bytes);
     return w->over_budget || stop_asked();
 }
 
@@ -56,7 +59,13 @@ static void print_json(const Options *o, const LibmestModel *model, const Libmes
     json_number(stdout, p->accuracy_after);
     printf(", \"samples_train\": %lld, \"samples_held_out\": %lld, ", (long long)p->trained, (long long)p->held_out);
     printf("\"samples_skipped\": 0, \"sparsity\": %.17g, \"zeros_kept\": true, \"mutations\": %lld, ", f.sparsity, (long long)p->mutations);
-    fputs("\"stopped\": false, \"saved\": true, \"stopped_early\": null, \"kept_epoch\": null, \"plan\": ", stdout);
+    fputs("\"stopped\": false, \"saved\": true, \"stopped_early\": ", stdout);
+    if (p->stopped_early) printf("\"no better held-out accuracy for %d epochs\"", p->waited);
+    else fputs("null", stdout);
+    fputs(", \"kept_epoch\": ", stdout);
+    if (p->kept_epoch) printf("%d", p->kept_epoch);
+    else fputs("null", stdout);
+    fputs(", \"plan\": ", stdout);
     print_choices(stdout, model);
     fputs("}\n", stdout);
 }
@@ -70,6 +79,8 @@ static void print_text(const Options *o, const LibmestModel *model, const Libmes
     printf("planned peak   %s\n", mest_size_text(planned, f.planned_peak_bytes));
     printf("measured peak  %s\n", limits_peak() < 0 ? limits_reason() : mest_size_text(peak, limits_peak()));
     printf("steps          %lld in %d epochs, batch %d\n", (long long)p->step, p->epoch, f.batch_size);
+    if (p->stopped_early) printf("stopped early  no better held-out accuracy for %d epochs\n", p->waited);
+    if (p->kept_epoch) printf("kept           epoch %d\n", p->kept_epoch);
     printf("state          %s\n", o->state);
 }
 

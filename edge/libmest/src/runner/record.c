@@ -37,7 +37,7 @@ void curve_add(Curve *c, const LibmestProgress *p) {
         }
     }
     if (p->epoch_ended && takes(&c->epochs_seen, &c->epoch_every)) {
-        c->epochs[c->epoch_count++] = (EpochPoint){p->epoch, p->epoch_loss, p->epoch_accuracy};
+        c->epochs[c->epoch_count++] = (EpochPoint){p->epoch, p->epoch_loss, p->epoch_accuracy, p->held_out_accuracy};
         if (c->epoch_count == MOST_POINTS) {
             for (int i = 0; i < MOST_POINTS / 2; i++) c->epochs[i] = c->epochs[2 * i];
             c->epoch_count /= 2;
@@ -100,8 +100,10 @@ static void print_curve(FILE *out, const Curve *c) {
     fputs("], \"epochs\": [", out);
     for (int64_t i = 0; i < c->epoch_count; i++) {
         const EpochPoint *p = &c->epochs[i];
-        fprintf(out, "%s{\"epoch\": %d, \"loss\": %.9g, \"accuracy\": null, \"train_accuracy\": %.9g}", i ? ", " : "", p->epoch, p->loss,
+        fprintf(out, "%s{\"epoch\": %d, \"loss\": %.9g, \"train_accuracy\": %.9g, \"accuracy\": ", i ? ", " : "", p->epoch, p->loss,
                 p->accuracy);
+        json_number(out, p->held_out);
+        fputs("}", out);
     }
     fputs("], \"mutations\": [", out);
     for (int64_t i = 0; i < c->mutation_count; i++) {

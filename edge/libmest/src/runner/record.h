@@ -11,7 +11,7 @@ typedef struct {
 } StepPoint;
 typedef struct {
     int32_t epoch;
-    double loss, accuracy;
+    double loss, accuracy, held_out;
 } EpochPoint;
 typedef struct {
     int64_t step, removed, grown; /* weights */

@@ -30,7 +30,7 @@ static uint8_t *test;        /* which are held out; */
 static char *asked;          /* and for those of one call, a batch or a piece, */
 static int32_t *asked_labels; /* what they are, */
 static float *scores;        /* and what is read in them. */
-static double numbers[24];
+static double numbers[32];
 
 /* Handed out from the bottom up and never taken back: a model that is of no more use goes with its module. */
 void *aligned_alloc(size_t alignment, size_t nbytes) {
@@ -200,6 +200,7 @@ int EXPORT(web_advance)(void) {
         p.phase, p.epoch, p.epochs, p.epoch_ended, p.due, (double)p.step, (double)p.samples, (double)p.correct, p.loss,
         p.learning_rate, p.epoch_loss, p.epoch_accuracy, p.accuracy_before, p.accuracy_after, (double)p.trained,
         (double)p.held_out, p.step_ms, p.read_ms, (double)p.removed, (double)p.grown, (double)p.mutations,
+        p.held_out_accuracy, p.gained, p.best_epoch, p.stopped_early,
     };
     memcpy(numbers, found, sizeof found);
     return wrong;
