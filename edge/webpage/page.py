@@ -87,6 +87,7 @@ def _facts(plan: Compiled, name: str) -> dict[str, Any]:
         "width": head.width,
         "epochs": head.epochs,
         "learningRate": head.learning_rate,
+        "holdOut": head.hold_out,
         "mutates": head.weight_count > 0,
         "drawing": _drawing(plan),
     }

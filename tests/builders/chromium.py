@@ -51,7 +51,7 @@ class Browser:
         session, self._session = self._session, None
         try:
             self.call("Browser.close")
-        except (OSError, AssertionError):
+        except (OSError, AssertionError):  # it was killed
             self.process.kill()
         self.process.wait(20)
         self._session = session
@@ -87,9 +87,10 @@ class Browser:
         return found
 
     def open(self, address: str, ready: str) -> None:
-        """Go to an address and wait until the expression `ready` holds there."""
+        """Go to an address, anew if it is this one, and wait until the expression `ready` holds there."""
+        self.value("window.left = true")
         self.call("Page.navigate", url=address)
-        self.wait(ready)
+        self.wait(f"window.left !== true && {ready}")
 
     def value(self, expression: str) -> Any:
         """What a JavaScript expression, or its promise, gives in the page."""

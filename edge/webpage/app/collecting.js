@@ -6,8 +6,14 @@ import { Pad } from "./drawing.js";
 import { alarm, element, press, storageFault } from "./elements.js";
 import { decoded, watchFiles } from "./files.js";
 import { pixelsOf, show } from "./pixels.js";
-import { showReading } from "./reading.js";
+import { best, showReading } from "./reading.js";
 import { countText } from "./words.js";
+
+function joined(parts) {
+  const all = new Uint8Array(parts.length * parts[0].length);
+  parts.forEach((part, place) => all.set(part, place * part.length));
+  return all;
+}
 
 export class Collecting {
   #facts;
@@ -43,11 +49,12 @@ export class Collecting {
     this.#shown = shown;
     element("tray").replaceChildren(
       ...shown.map(({ pixels, name }) => {
-        const canvas = document.createElement("canvas");
+        const [item, canvas, word] = ["li", "canvas", "span"].map((kind) => document.createElement(kind));
         canvas.setAttribute("role", "img");
         canvas.setAttribute("aria-label", name);
         show(canvas, pixels, this.#facts);
-        return canvas;
+        item.append(canvas, word);
+        return item;
       }),
     );
     await this.#read();
@@ -59,8 +66,16 @@ export class Collecting {
       element("reading").replaceChildren();
       return;
     }
-    const { pixels } = this.#shown[this.#shown.length - 1];
-    showReading(element("reading"), await this.#trainer.ask("predict", { pixels }), this.#facts.classNames);
+    const shown = this.#shown;
+    const { classNames } = this.#facts;
+    const scores = await this.#trainer.ask("predict", { pixels: joined(shown.map(({ pixels }) => pixels)) });
+    if (shown !== this.#shown) return;
+    const each = shown.map((_, place) => scores.subarray(place * classNames.length, (place + 1) * classNames.length));
+    document.querySelectorAll("#tray span").forEach((word, place) => {
+      word.textContent = shown.length > 1 ? best(each[place], classNames)[0].name : "";
+    });
+    element("reading").hidden = shown.length > 1;
+    if (shown.length === 1) showReading(element("reading"), each[0], classNames);
   }
 
   /** Reads again what is shown, with what was learned since. */

@@ -76,7 +76,7 @@ export class Store {
 
   async #change(kind, work) {
     if (!this.#database) return;
-    const transaction = this.#database.transaction(kind, "readwrite");
+    const transaction = this.#database.transaction(kind, "readwrite", { durability: "strict" });
     const ended = new Promise((resolve, reject) => {
       transaction.addEventListener("complete", resolve);
       transaction.addEventListener("abort", () => reject(transaction.error));

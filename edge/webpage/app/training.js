@@ -13,14 +13,18 @@ export class Training {
   #run;
   #found = null;
   #running = false;
+  #epochsKept = 0;
+  #drawing = false;
   #ended = () => {};
 
   /** `run` is what was stored: its state, its epochs, and whether it was stopped before its end. */
   constructor(facts, store, run) {
     [this.#facts, this.#store] = [facts, store];
     this.#run = run ?? { state: null, epochs: [], unfinished: false, progress: null };
+    this.#epochsKept = this.#run.epochs.length;
     element("epochs").value = facts.epochs;
     element("rate").value = facts.learningRate;
+    element("held").value = Number((100 * facts.holdOut).toFixed(1));
     press("train", () => this.#start(false));
     press("go-on", () => this.#start(true));
     press("stop", () => this.trainer.ask("stop"));
@@ -67,19 +71,27 @@ export class Training {
 
   async #start(goesOn) {
     if (!this.collection.count) throw new Error("There are no samples yet: show pictures and say their class.");
-    const settings = { epochs: Number(element("epochs").value), learningRate: Number(element("rate").value) };
-    if (!Number.isInteger(settings.epochs) || settings.epochs < 1) throw new Error("Epochs: give a whole number, 1 or more.");
-    if (!(settings.learningRate > 0)) throw new Error("Learning rate: give a number above 0.");
+    const settings = asked();
     if (!goesOn) this.#run.epochs = [];
     this.#running = true;
     this.show();
     try {
       await this.trainer.ask("train", { ...this.collection.packed(), state: this.#run.state, goesOn, settings });
+    } catch (error) {
+      await this.#backToKept();
+      throw error;
     } finally {
       this.#running = false;
       this.show();
     }
     await this.#ended();
+  }
+
+  /** After a failure: the state, and the epochs, that were kept last. */
+  async #backToKept() {
+    this.#run.epochs.length = Math.min(this.#run.epochs.length, this.#epochsKept);
+    if (this.#run.state) await this.trainer.ask("load", { state: this.#run.state });
+    else await this.trainer.ask("reset");
   }
 
   /** A message of the worker while it trains. */
@@ -89,9 +101,10 @@ export class Training {
     this.#run.progress = progress;
     if (state) {
       Object.assign(this.#run, { state, unfinished: !progress.finished });
+      this.#epochsKept = this.#run.epochs.length;
       this.#keep();
     }
-    this.show();
+    this.#showSoon();
   }
 
   /** The page is about to be put to sleep: what was computed so far is stored. */
@@ -109,14 +122,25 @@ export class Training {
     await this.#store.keepRun({ state, epochs, unfinished, progress }).catch((error) => alarm(storageFault(error)));
   }
 
+  /** Once for all that was told since the page was last drawn. */
+  #showSoon() {
+    if (this.#drawing) return;
+    this.#drawing = true;
+    setTimeout(() => {
+      this.#drawing = false;
+      this.show();
+    }, 100);
+  }
+
   show() {
     const { progress, epochs, unfinished, state } = this.#run;
     element("train").disabled = this.#running;
     element("go-on").hidden = this.#running || !unfinished;
     element("stop").hidden = !this.#running;
     element("progress").value = progress ? share(progress) : 0;
+    element("status").setAttribute("aria-live", this.#running ? "off" : "polite");
     element("status").textContent = this.#words();
-    drawCurve(element("curve"), epochs);
+    drawCurve(element("curve"), element("loss-top"), epochs);
     if (this.#found) showFacts(element("facts"), factRows(this.#facts, this.#found, progress));
     element("download").disabled = !state;
   }
@@ -130,6 +154,15 @@ export class Training {
     const how = last ? `; loss ${last.loss.toFixed(3)}, accuracy ${percentText(last.accuracy)} in the last one` : "";
     return `Epoch ${Math.min(at.epoch + 1, at.epochs)} of ${at.epochs}${how}.`;
   }
+}
+
+/** The settings of a new run; throws in words where one is none. */
+function asked() {
+  const [epochs, learningRate, held] = ["epochs", "rate", "held"].map((name) => Number(element(name).value));
+  if (!Number.isInteger(epochs) || epochs < 1) throw new Error("Epochs: give a whole number, 1 or more.");
+  if (!(learningRate > 0)) throw new Error("Learning rate: give a number above 0.");
+  if (!(held >= 0 && held < 100)) throw new Error("Held out: give a share from 0 to below 100 %.");
+  return { epochs, learningRate, holdOut: held / 100 };
 }
 
 function share({ epoch, epochs, finished }) {

@@ -1,6 +1,6 @@
 /** The training beside the page: one model in a worker, so that the page stays alive while it computes. */
 
-import { open } from "./mest.js";
+import { MestError, open, supported } from "./mest.js";
 
 const SLICE_MS = 40;
 const SAVE_MS = 1000;
@@ -37,6 +37,7 @@ function slice() {
 
 const answers = {
   async start(given) {
+    if (!supported()) throw new MestError(2, "This browser has no WebAssembly with vectors (SIMD); use a newer one.");
     ({ plan } = given);
     module = await WebAssembly.compile(given.module);
     await reopen(0, given.state);

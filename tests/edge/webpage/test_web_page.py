@@ -2,156 +2,239 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import shutil
 import subprocess
-from importlib.util import find_spec
+import threading
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import chromium
-import numpy as np
 import pytest
 from finetune_example import mest
 from native_artifact import write_artifact
-from native_networks import resnet
+from native_networks import Builder
+from web_page_example import CLASSES, DONE, EACH, EPOCHS, MARKS, READY, Example, make_example, problems, text
 
-from edge.compiled.packing import pack
-from edge.compiled.plan import read_plan
-from edge.data.open import open_source
-from edge.libmest import build, library
-from edge.libmest.targets import WEB, build_library_for
-
-pytestmark = [
-    pytest.mark.skipif(not library.available()[0], reason=f"needs the library: {library.available()[1]}"),
-    pytest.mark.skipif(chromium.PROGRAM is None, reason="needs Chromium: apt install chromium"),
-    pytest.mark.skipif(find_spec("ziglang") is None, reason="needs a compiler: pip install ziglang"),
-]
-EPOCHS, CLASSES, EACH, SIDE = 8, 5, 6, 8
-READY = "document.getElementById('train').dataset.ready === 'yes'"
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    """A folder with the page of a small network, its plan, and pictures of each class as files."""
-    pil = pytest.importorskip("PIL.Image", reason="needs Pillow")
-    folder = tmp_path_factory.mktemp("page")
-    network = resnet("block", 0.75, blocks=1, width=8, size=SIDE, classes=CLASSES)
-    artifact = write_artifact(folder / "artifact", network)
-    build_library_for(WEB, folder / "module")
-    options = (
-        "--module",
-        folder / "module" / "mest.wasm",
-        "--batch-size",
-        8,
-        "--epochs",
-        EPOCHS,
-        "--hold-out",
-        0.25,
-        "--lr",
-        0.05,
-    )
-    done = mest(
-        "page", artifact, "--out", folder / "page.html", *options, "--seed", 3, "--title", "Five <kinds>", "--json"
-    )
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert (said["bytes"], said["plan_bytes"]) == tuple(
-        (folder / f"page.{end}").stat().st_size for end in ("html", "mest")
-    )
-    rng = np.random.default_rng(5)
-    images = rng.integers(0, 256, (CLASSES * EACH, SIDE, SIDE, 3), dtype=np.uint8)
-    labels = np.repeat(np.arange(CLASSES), EACH)
-    images[..., 0] = images[..., 0] // 4 + labels[:, None, None] * 48  # something to learn
-    for place, image in enumerate(images):
-        pil.fromarray(image).save(folder / f"{place:02d}.png")
-    np.savez(
-        folder / "images.npz",
-        images=images,
-        labels=labels,
-        class_names=np.array(read_plan(folder / "page.mest").class_names),
-    )
-    return folder
+def example(tmp_path_factory) -> Example:
+    """A folder with what pages are made of."""
+    return make_example(tmp_path_factory.mktemp("page"))
 
 
 @pytest.fixture(scope="module")
-def native(made: Path) -> tuple[bytes, dict[str, Any]]:
-    """The state that mest-run, without fused multiply-add, trains from the same plan and samples, and what it says."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MEST_ONLY_SETS", "sse2")
-        try:
-            build.build(made / "libmest.so")
-            build.build_runner(made / "mest-run", made / "libmest.so")
-        except build.BuildError as error:
-            pytest.skip(f"needs a compiler for a processor without fused multiply-add: {error}")
-    plan = read_plan(made / "page.mest")
-    source = open_source(str(made / "images.npz"), plan.class_names, made, plan.preprocess)
-    try:
-        pack(source, plan, made / "images.data")
-    finally:
-        source.close()
-    words = ("train", plan.path, "--data", made / "images.data", "--state", made / "native.state", "--json")
-    done = subprocess.run([made / "mest-run", *words], capture_output=True, text=True, check=True, timeout=120)
-    return (made / "native.state").read_bytes(), json.loads(done.stdout)
+def plain(example: Example) -> Path:
+    """A page without mutation."""
+    return example.page("plain", "--epochs", EPOCHS, "--title", "Five <kinds>")
 
 
-def add_samples(page: chromium.Browser, made: Path) -> None:
-    """Show the files of each class and press its button."""
-    for label in range(CLASSES):
-        page.give_files("#files", [made / f"{label * EACH + place:02d}.png" for place in range(EACH)])
-        page.wait(
-            f"document.querySelectorAll('#tray canvas').length === {EACH} && document.querySelector('#reading li')"
-        )
-        page.press(f"#class-{label}")
-        page.wait(f"document.getElementById('counted').textContent.startsWith('{(label + 1) * EACH}')")
-
-
-def status(page: chromium.Browser) -> str:
-    """What the page says of the run."""
-    said: str = page.value("document.getElementById('status').textContent")
-    return said
-
-
-def test_the_run_is_that_of_the_program(made: Path, native: tuple[bytes, dict[str, Any]], tmp_path: Path) -> None:
+def test_the_run_is_that_of_the_program(example: Example, plain: Path, tmp_path: Path) -> None:
     """Samples by files, trained: the state of mest-run byte for byte, there again after a reload; and no request."""
-    state, said = native
+    state, said = example.trained(plain)
     with chromium.browser(tmp_path / "profile") as page:
-        page.open(f"file://{made}/page.html", READY)
+        page.open(f"file://{plain}", READY)
         assert page.value("document.title") == "Five <kinds>"
-        add_samples(page, made)
+        example.add_all(page)
         page.press("#train")
-        page.wait("document.getElementById('status').textContent.startsWith('Done')")
-        assert page.value("document.getElementById('alarm').hidden"), page.value(
-            "document.getElementById('alarm').textContent"
-        )
+        page.wait(DONE)
+        assert page.value("document.getElementById('alarm').hidden"), text(page, "alarm")
         assert page.downloaded(tmp_path / "one", "#download", "artifact.state") == state
-        assert page.downloaded(tmp_path / "one", "#download-plan", "artifact.mest") == (made / "page.mest").read_bytes()
-        words = status(page)
+        plan = page.downloaded(tmp_path / "one", "#download-plan", "artifact.mest")
+        assert plan == plain.with_suffix(".mest").read_bytes()
+        words = text(page, "status")
         for accuracy in (said["accuracy_before"], said["accuracy_after"]):
             assert f"{100 * accuracy:.1f}\u00a0%" in words
         assert page.value("document.querySelector('#curve .loss').getAttribute('points').split(' ').length") == EPOCHS
 
-        page.open(f"file://{made}/page.html", READY)
-        assert page.value("document.getElementById('counted').textContent") == f"{CLASSES * EACH}\u00a0samples."
-        assert status(page) == words
+        page.open(f"file://{plain}", READY)
+        assert text(page, "counted") == f"{CLASSES * EACH}\u00a0samples."
+        assert text(page, "status") == words
         assert page.downloaded(tmp_path / "two", "#download", "artifact.state") == state
         assert page.requests() == []
-        problems = [each for each in page.events if each.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded")]
-        assert problems == []
+        assert problems(page) == []
 
 
-def test_a_state_comes_home(made: Path, native: tuple[bytes, dict[str, Any]], tmp_path: Path) -> None:
+def test_a_state_comes_home(example: Example, plain: Path, tmp_path: Path) -> None:
     """What the page hands out, which is what the program wrote, is an ordinary state of the accuracy that both say."""
-    _, said = native
+    _, said = example.trained(plain)
     assert said["accuracy_after"] > said["accuracy_before"]
-    home = tmp_path / "home"
-    done = mest("unpack", made / "native.state", "--for", made / "page.mest", "--out", home)
+    home, state = tmp_path / "home", plain.with_suffix(".state")
+    done = mest("unpack", state, "--for", plain.with_suffix(".mest"), "--out", home)
     assert done.returncode == 0, done.stderr
-    done = mest("eval", home, "--data", made / "images.npz", "--json")
+    done = mest("eval", home, "--data", example.folder / "images.npz", "--json")
     assert done.returncode == 0, done.stderr
-    words = ("eval", made / "page.mest", "--data", made / "images.data", "--state", made / "native.state", "--json")
-    program = subprocess.run([made / "mest-run", *words], capture_output=True, text=True, check=True, timeout=120)
+    words = ("eval", plain.with_suffix(".mest"), "--data", plain.with_suffix(".data"), "--state", state, "--json")
+    program = subprocess.run([example.program, *words], capture_output=True, text=True, check=True, timeout=120)
     assert json.loads(done.stdout)["accuracy"] == json.loads(program.stdout)["accuracy"] > 1 / CLASSES
+
+
+def test_a_run_that_was_cut_goes_on_to_the_same_state(example: Example, tmp_path: Path) -> None:
+    """Stopped by its button, then by leaving the page, then by killing the browser; mutating all the while."""
+    long = example.page("long", "--epochs", 1500, "--save-every", 100000, "--mutate", "em", "--mutate-every", 7)
+    state, said = example.trained(long)
+    assert said["mutations"] > 300
+    with chromium.browser(tmp_path / "profile") as page:
+        page.open(f"file://{long}", READY)
+        example.add_all(page)
+        page.press("#train")
+        page.wait("document.getElementById('progress').value > 0.02")
+        page.press("#stop")
+        page.wait("!document.getElementById('go-on').hidden")
+        assert text(page, "status").startswith("Stopped in epoch")
+        reached = page.value("document.getElementById('progress').value")
+        assert 0 < reached < 1
+        page.press("#go-on")
+        page.wait(f"document.getElementById('progress').value > {reached + 0.1}")
+        page.open(f"file://{long}", READY)
+        assert page.value("document.getElementById('progress').value") >= reached
+        page.press("#go-on")
+        page.wait(f"document.getElementById('progress').value > {reached + 0.3}")
+        page.process.kill()
+    with chromium.browser(tmp_path / "profile") as page:
+        page.open(f"file://{long}", f"{READY} && !document.getElementById('go-on').hidden")
+        assert page.value("document.getElementById('progress').value") >= reached
+        page.press("#go-on")
+        page.wait(DONE)
+        assert page.downloaded(tmp_path / "one", "#download", "artifact.state") == state
+        assert f"{said['mutations']} so far" in text(page, "facts")
+        assert page.value("document.querySelector('#curve .loss').getAttribute('points').split(' ').length") == 300
+        assert problems(page) == []
+
+
+def test_states_of_boards_open_and_altered_ones_do_not(example: Example, plain: Path, tmp_path: Path) -> None:
+    """A state of mest-run is taken and read with; an altered one is refused in one line, and what there was stays."""
+    state, _ = example.trained(plain)
+    (tmp_path / "board.state").write_bytes(state)
+    (tmp_path / "altered.state").write_bytes(state[:-1] + bytes([state[-1] ^ 1]))
+    with chromium.browser(tmp_path / "profile") as page:
+        page.open(f"file://{plain}", READY)
+        assert page.value("document.getElementById('download').disabled")
+        page.give_files("#load", [tmp_path / "board.state"])
+        page.wait("!document.getElementById('download').disabled")
+        example.show(page, 3)
+        read = page.value("document.getElementById('tray').textContent")
+        page.give_files("#load", [tmp_path / "altered.state"])
+        page.wait("!document.getElementById('alarm').hidden")
+        assert text(page, "alarm").startswith("altered.state: state: does not match its SHA-256")
+        page.open(f"file://{plain}", READY)
+        assert page.downloaded(tmp_path / "one", "#download", "artifact.state") == state
+        example.show(page, 3)
+        assert page.value("document.getElementById('tray').textContent") == read
+        page.press("#forget")
+        page.wait("document.getElementById('download').disabled")
+
+
+def test_what_a_person_does_wrong_is_said(example: Example, plain: Path, tmp_path: Path) -> None:
+    """No samples, no picture, one class, a rate that is none, a file that is no picture, no camera, an altered page."""
+    (tmp_path / "text.png").write_text("no picture")
+    altered = plain.read_text().replace('id="carried-plan">', 'id="carried-plan">AAAA')
+    (tmp_path / "altered.html").write_text(altered)
+    with chromium.browser(tmp_path / "profile") as page:
+
+        def said(words: str) -> None:
+            page.wait(f"document.getElementById('alarm').textContent.includes({json.dumps(words)})")
+
+        page.open(f"file://{plain}", READY)
+        page.press("#train")
+        said("There are no samples yet")
+        page.press("#class-0")
+        said("Show a picture first")
+        page.give_files("#files", [tmp_path / "text.png"])
+        said("No picture that this browser can read: text.png")
+        page.press("#camera")
+        said("camera")
+        example.show(page, 0)
+        page.press("#class-0")
+        page.wait("document.getElementById('counted').textContent.startsWith('6')")
+        page.press("#train")
+        said("all samples to train on are of one class")
+        page.value("document.getElementById('rate').value = '-1'")
+        page.press("#train")
+        said("Learning rate: give a number above 0")
+        page.press("#remove-last")
+        page.wait("document.getElementById('counted').textContent.startsWith('5')")
+        page.press("#remove-all")
+        page.wait("document.getElementById('counted').textContent.startsWith('0')")
+        page.call("Page.navigate", url=f"file://{tmp_path}/altered.html")
+        said("plan: ")
+
+
+def test_a_rate_that_ruins_the_run_leaves_what_there_was(example: Example, plain: Path, tmp_path: Path) -> None:
+    """The page says so, goes back to what was kept, and trains again."""
+    with chromium.browser(tmp_path / "profile") as page:
+        page.open(f"file://{plain}", READY)
+        example.add_all(page)
+        page.value("document.getElementById('rate').value = '1e30'")
+        page.press("#train")
+        page.wait("!document.getElementById('alarm').hidden && !document.getElementById('train').disabled")
+        assert "finite" in text(page, "alarm")
+        page.value("document.getElementById('rate').value = '0.05'")
+        page.press("#train")
+        page.wait(DONE)
+        assert page.downloaded(tmp_path / "one", "#download", "artifact.state") == example.trained(plain)[0]
+
+
+def test_a_full_storage_loses_nothing_that_was_kept(example: Example, plain: Path, tmp_path: Path) -> None:
+    """The page says that the browser's storage is full; what was there before is there after a reload."""
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(plain.parent))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    origin = f"http://127.0.0.1:{server.server_port}"
+    try:
+        with chromium.browser(tmp_path / "profile") as page:
+            page.open(f"{origin}/plain.html", READY)
+            example.show(page, 0)
+            page.press("#class-0")
+            page.wait("document.getElementById('counted').textContent.startsWith('6')")
+            page.open(
+                f"{origin}/plain.html", f"{READY} && document.getElementById('counted').textContent.startsWith('6')"
+            )
+        with chromium.browser(tmp_path / "profile") as page:
+            page.call("Storage.overrideQuotaForOrigin", origin=origin, quotaSize=1)
+            page.open(f"{origin}/plain.html", READY)
+            example.show(page, 1)
+            page.press("#class-1")
+            page.wait("document.getElementById('alarm').textContent.includes('storage is full')")
+            assert text(page, "counted").startswith("12")
+            page.open(f"{origin}/plain.html", f"{READY} && document.getElementById('alarm').hidden")
+            assert text(page, "counted").startswith("6")
+            asked = {address for address in page.requests() if not address.endswith("/favicon.ico")}
+            assert asked == {f"{origin}/plain.html"}
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_drawings_and_a_camera(example: Example, tmp_path: Path) -> None:
+    """A network of small grey pictures has a pad; a line of ink is a sample, and so is what a camera sees."""
+    b = Builder((1, 8, 8), 2)
+    network = b.head(b.relu(b.norm(b.conv("input", 8, fmt="block", sparsity=0.5))))
+    grey = example.page("grey", artifact=write_artifact(tmp_path / "grey", network))
+    eyes = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    with chromium.browser(tmp_path / "profile", *eyes) as page:
+        page.open(f"file://{grey}", READY)
+        x, y = page.place("#pad")
+        page.drag([(x - 60, y), (x, y), (x + 60, y)])
+        page.wait("document.querySelector('#reading li')")
+        dots = "[...document.querySelector('#tray canvas').getContext('2d').getImageData(0, 0, 8, 8).data]"
+        rows = page.value(f"{dots}.filter((_, place) => place % 4 === 0)")
+        assert [min(rows[8 * row : 8 * row + 8]) < 200 for row in range(8)] == [row in (3, 4) for row in range(8)]
+        page.press("#class-1")
+        page.wait("document.querySelectorAll('#tray canvas').length === 0")
+        assert text(page, "class-1").endswith("1")
+        page.press("#camera")
+        page.wait("document.getElementById('video').videoWidth > 0 && !document.getElementById('take').hidden")
+        page.press("#take")
+        page.wait("document.querySelector('#reading li')")
+        page.press("#class-0")
+        page.wait("document.getElementById('counted').textContent.startsWith('2')")
+        page.press("#camera")
+        page.wait("document.getElementById('video').hidden")
+        assert problems(page) == []
 
 
 @pytest.mark.parametrize(
@@ -162,10 +245,10 @@ def test_a_state_comes_home(made: Path, native: tuple[bytes, dict[str, Any]], tm
         (("--out", "page.html", "--module", "images.npz"), "is no WebAssembly module"),
     ],
 )
-def test_refusals(made: Path, words: tuple[str, ...], message: str, tmp_path: Path) -> None:
+def test_refusals(example: Example, words: tuple[str, ...], message: str, tmp_path: Path) -> None:
     """One line, exit code 2, and no page."""
-    shutil.copy(made / "images.npz", tmp_path)
+    shutil.copy(example.folder / "images.npz", tmp_path)
     given = [word if word.startswith("--") else tmp_path / word for word in words]
-    done = mest("page", made / "artifact", *given)
+    done = mest("page", example.artifact, *given)
     assert (done.returncode, message in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
     assert not (tmp_path / "page.html").exists()
