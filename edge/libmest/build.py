@@ -22,7 +22,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 LIBRARY_NAME = "libmest.so"
 # What does not depend on the instruction set, with options of its own: what numpy does as well rounds as numpy does.
-SOURCES = {"engine.c": (), "check.c": (), "threads.c": (), "mutation.c": ("-ffp-contract=off",)}
+SOURCES = {"engine.c": (), "check.c": (), "threads.c": (), "weight.c": (), "mutation.c": ("-ffp-contract=off",)}
 CORE = "library"  # the folder of what runs a compiled plan, behind include/libmest.h
 RUNNER = "runner"  # the folder of the program's own sources
 
