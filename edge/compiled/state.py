@@ -39,7 +39,8 @@ def bring_home(compiled: Compiled, path: Path, out: Path) -> dict[str, Any]:
     arrays |= {name: _array(compiled.path, whole, entry) for name, entry in compiled.facts["fixed"].items()}
     arrays[_STEPS] = np.array([head.updates], np.int64)
     facts = {name: compiled.facts[name] for name in ("artifact", "engine", "choices")}
-    write_state(out, {**facts, "class_names": list(compiled.class_names), "steps": head.step}, arrays)
+    facts |= {"class_names": list(compiled.class_names), "steps": head.step, "off_target": bool(head.off_target)}
+    write_state(out, facts, arrays)
     return {"steps": head.step, "epochs": head.epoch}
 
 

@@ -42,6 +42,8 @@ def read_body(body: object, file: str) -> tuple[int, Facts, dict[str, Any]]:
         given.texts("class_names")
     if "data" in facts:
         given.string("data")
+    if "off_target" in facts:
+        given.boolean("off_target")
     if "choices" in facts:
         facts["choices"] = asdict(decode(Choices, given.take("choices"), f"{file}: facts.choices"))
     if "artifact" in facts:

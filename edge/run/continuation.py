@@ -181,6 +181,11 @@ class Start:
                 f"{named('resume', True)}, or give {named('mutate')} em or ems here, so that this one "
                 f"ends at the target"
             )
+        if facts.get("off_target") and mutate == "none":  # brought home, without a position
+            raise InputError(
+                f"{artifact.state}: was brought home in the midst of EM&S, denser than its target; finish that run and "
+                f"bring it home again, or give {named('mutate')} em or ems here, so that this one ends at the target"
+            )
         return cls(artifact.state, facts, optimizer_state == "keep")
 
     def defaults(self, artifact: Artifact) -> Artifact:

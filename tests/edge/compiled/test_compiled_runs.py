@@ -16,15 +16,19 @@ from native_artifact import write_artifact, write_images
 from native_guards import mixed
 from native_networks import Builder, resnet
 
+from edge.compiled.compiling import CompileJob, compile_plan
 from edge.compiled.plan import read_plan
 from edge.compiled.state import bring_home
 from edge.errors import InputError
 from edge.handover.manifest import read_manifest, write_manifest
+from edge.handover.state import read_facts
 from edge.host.counters import untrusted_reason
 from edge.libmest import library, plan_file
 from edge.plan.choices import OptimizerChoice
 from edge.plan.search import Request
 from edge.run.evaluate import evaluate
+from edge.run.finetune import finetune
+from edge.run.job import Job
 
 pytestmark = pytest.mark.skipif(not library.available()[0], reason=f"needs the library: {library.available()[1]}")
 SMALL = {"blocks": 1, "width": 8, "size": 8, "classes": 5}
@@ -96,6 +100,8 @@ def test_mutations_are_those_of_python(mest_run: Path, tmp_path: Path, scheme: s
     _, said = process.communicate(timeout=60)
     assert process.returncode == 143, said
     assert plan_file.State.from_buffer_copy(state.read_bytes()).off_target == (kind == "ems")
+    bring_home(read_plan(example.plan), state, tmp_path / "midst")
+    at_target(example, tmp_path / "midst", kind)
     ours = example.run(mest_run, "train", "--state", state, "--resume")
     python = example.finetune(tmp_path / "state")
     assert different(example.plan, state, tmp_path / "state") == []
@@ -107,6 +113,24 @@ def test_mutations_are_those_of_python(mest_run: Path, tmp_path: Path, scheme: s
     bring_home(read_plan(example.plan), state, tmp_path / "home")
     accuracy = evaluate(tmp_path / "home", str(example.source), "native").accuracy
     assert accuracy == example.run(mest_run, "eval", "--state", state)["accuracy"]
+
+
+def at_target(example: Compiled, midst: Path, kind: str) -> None:
+    """A run from a state of the midst of EM&S is refused without mutation, and ends at the target with it."""
+    settings = replace(example.settings, epochs=1, mutate="none")
+    job = Job(midst, str(example.source), midst.parent / "from-midst", settings, lambda _: example.request, "native")
+    wanted = example.finetune(midst.parent / "at-target").sparsity
+    if kind == "ems":
+        assert read_facts(midst)["off_target"] is True
+        for begin in (
+            lambda: finetune(job),
+            lambda: compile_plan(CompileJob(midst, midst.parent / "x.mest", settings, lambda _: example.request)),
+        ):
+            with pytest.raises(InputError, match=r"brought home in the midst of EM&S, .* give mutate em or ems here"):
+                begin()
+        assert not job.state.exists() or not list(job.state.glob("*.json"))
+    mutating = replace(settings, mutate=kind, mutate_every=2) if kind == "ems" else settings
+    assert finetune(replace(job, settings=mutating)).sparsity == wanted
 
 
 def test_every_operator_and_format_is_compiled(mest_run: Path, tmp_path: Path) -> None:  # noqa: F811
