@@ -51,6 +51,7 @@ RANGES: Mapping[str, Range] = {
     "micro_batch": COUNT,
     "threads": Range(1, 1024),
     "warmup": SHARE,
+    "gamma": Range(0, 1),
     "hold_out": SHARE,
     "mutate_every": COUNT,
     "gradient_weight": NOT_NEGATIVE,

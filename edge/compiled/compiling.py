@@ -17,6 +17,7 @@ from edge.errors import BudgetError, InputError
 from edge.handover.artifact import Artifact, open_artifact
 from edge.handover.state import stored_tensors
 from edge.host.limits import format_size
+from edge.libmest import plan_file
 from edge.plan.process import DataNeeds, MemoryPlan
 from edge.plan.search import Request, search
 from edge.run.beginning import room_to_mutate
@@ -59,6 +60,9 @@ def compile_plan(job: CompileJob) -> CompileResult:
 
     Raises InputError for what such a process cannot do, BudgetError where nothing fits.
     """
+    if job.settings.schedule not in plan_file.SCHEDULES:
+        said = f"{named('schedule')} {job.settings.schedule}"
+        raise InputError(f"{said}: a compiled plan has {', '.join(plan_file.SCHEDULES)}; give one of them")
     artifact = open_artifact(job.artifact)
     task = artifact.network.task
     if not task.of_classes:

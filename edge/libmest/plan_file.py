@@ -12,7 +12,7 @@ from ctypes import Structure
 from edge.libmest import declared, program
 from edge.libmest.declared import Enum, Field, Struct
 
-SCHEDULES = ("constant", "linear", "cosine")  # as edge/run/rate.py has them
+SCHEDULES = ("constant", "linear", "cosine")  # the first of edge/run/rate.py's, in its order
 AUGMENTS = ("none", "flip", "crop", "crop-flip")  # as edge/data/batches.py has them
 NUMBERS = ("uint8", "int16", "float32")  # of which a sample may consist
 ENUMS = (

@@ -74,6 +74,7 @@ def refuse_other_settings(state: Path, given: Mapping[str, Any], facts: Mapping[
 
 
 def _refuse(state: Path, setting: str, value: Any, pinned: Any, way: str = "") -> None:
+    value, pinned = ("-".join(map(str, one)) if isinstance(one, tuple) else one for one in (value, pinned))
     raise InputError(
         f"{named(setting)} {value}: the state {state} was begun with {pinned}; leave it out, "
         f"{f'give {way}, ' if way else ''}or begin a new run from it: {anew(state)}"

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-LEARNING_RATES = ("constant", "linear", "cosine")
+LEARNING_RATES = ("constant", "linear", "cosine", "step")
 MUTATIONS = ("none", "em", "ems")
 # The published decay, epochs 90 and 120 of 160: the share of the kept weights that moves, by progress.
 PHASES = ((90 / 160, 0.2), (120 / 160, 0.1))
+# Where the rate falls in the published runs of 160 epochs.
+MILESTONES, OF_EPOCHS = (80, 120), 160
 
 
-def learning_rate(kind: str, base: float, progress: float, warmup: float = 0.0) -> float:
-    """The learning rate at a progress from 0 to 1; it rises linearly during the share `warmup`."""
+def milestones_of(epochs: int) -> tuple[int, ...]:
+    """The epochs at which the rate of a run falls unless others are given: the published ones, scaled."""
+    return tuple(sorted({max(1, round(milestone * epochs / OF_EPOCHS)) for milestone in MILESTONES}))
+
+
+def fallen(epoch: int, milestones: Sequence[int], gamma: float) -> float:
+    """What is left of the rate in an epoch, counted from 0: `gamma` for each milestone that it has reached."""
+    return float(gamma ** sum(epoch >= milestone for milestone in milestones))
+
+
+def learning_rate(kind: str, base: float, progress: float, warmup: float = 0.0, left: float = 1.0) -> float:
+    """The learning rate at a progress from 0 to 1; it rises linearly during the share `warmup`.
+
+    `left` is what step leaves of it in this epoch, as `fallen` counts it; no other kind looks at it.
+    """
     if progress < warmup:
         return base * (progress / warmup if progress else 1e-3)
     rest = (progress - warmup) / (1 - warmup) if warmup < 1 else 1.0
@@ -21,7 +36,7 @@ def learning_rate(kind: str, base: float, progress: float, warmup: float = 0.0) 
         return base * (1 - rest)
     if kind == "cosine":
         return base * (1 + math.cos(math.pi * rest)) / 2
-    return base
+    return base * left if kind == "step" else base
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from edge.run.finite import not_finite, rows_not_finite
 from edge.run.forgetting import Forgetting
 from edge.run.listener import EpochEnd, Listener
 from edge.run.position import Position
-from edge.run.rate import learning_rate, mutation_bounds, mutation_ratio
+from edge.run.rate import fallen, learning_rate, milestones_of, mutation_bounds, mutation_ratio
 from edge.run.session import HARNESS, Session
 from edge.run.settings import Settings
 from edge.spelling import named
@@ -235,7 +235,7 @@ class FineTuning:
             read = time.perf_counter()
             if self._forgetting is not None and position.epoch < settings.drop_after:
                 self._forgetting.observe(samples, self._engine.predict(images).argmax(axis=1) == labels)
-            rate = learning_rate(settings.schedule, settings.learning_rate, progress, settings.warmup)
+            rate = self._rate(position.epoch, progress)
             result = self._engine.train_step(images, labels, rate)
         if not math.isfinite(result.loss):
             raise self._exploded(f"the loss is no longer finite at step {position.step + 1}")
@@ -249,6 +249,11 @@ class FineTuning:
         resident = self._session.meter.resident
         self.timeline.add(position.step + 1, result.loss, (ended - read) * 1e3, (read - started) * 1e3, rate, resident)
         return result.loss
+
+    def _rate(self, epoch: int, progress: float) -> float:
+        settings = self._settings
+        left = fallen(epoch, settings.milestones or milestones_of(settings.epochs), settings.gamma)
+        return learning_rate(settings.schedule, settings.learning_rate, progress, settings.warmup, left)
 
     def _read(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """A batch to train on; an image that cannot be read says how the run goes on without it."""
@@ -316,9 +321,7 @@ class FineTuning:
         self._session.meter.enter("train")
 
     def _ended(self, epoch: int, steps: int) -> EpochEnd:
-        settings = self._settings
-        progress = (epoch + (steps - 1) / steps) / settings.epochs
-        rate = learning_rate(settings.schedule, settings.learning_rate, progress, settings.warmup)
+        rate = self._rate(epoch, (epoch + (steps - 1) / steps) / self._settings.epochs)
         return EpochEnd(self.position, steps, rate, self._session.sparsity, self._session.meter.resident)
 
     def _moment(self, progress: float, loss: float) -> Moment:

@@ -33,6 +33,11 @@ EFFECTS = (
         "is about mutation, and none was asked for; give --mutate em or ems, or leave it out",
     ),
     Effect(
+        ("lr_milestones", "lr_gamma"),
+        lambda args: args.resume or args.lr_scheduler == "step",
+        "is about steps of the learning rate; give --lr-scheduler step, or leave it out",
+    ),
+    Effect(
         ("hold_out",),
         lambda args: args.eval_data is None or args.hold_out == 0,
         "holds out a share of --data, and --eval-data is held out instead; give one of them, or --hold-out 0",
@@ -72,7 +77,11 @@ class Command(Base):
         )
         within_budget.add_engine(parser)
         within_budget.add_pins(parser)
-        run = within_budget.add_course(parser)
+        run = within_budget.add_course(parser, schedules=("cosine", "linear", "constant", "step"))
+        run.add_argument(
+            "--lr-milestones", metavar="EPOCHS", help="step: epochs at which the rate falls (default 80-120, scaled)"
+        )
+        run.add_argument("--lr-gamma", type=float, metavar="SHARE", help="step: what it is multiplied by (default 0.1)")
         within_budget.add_mutation(run)
         within_budget.add_ends(run)
         run.add_argument(

@@ -9,6 +9,8 @@ from collections.abc import Container
 _OPTIONS = {
     "learning_rate": "lr",
     "schedule": "lr-scheduler",
+    "milestones": "lr-milestones",
+    "gamma": "lr-gamma",
     "state": "out",
     "contents": "for",
     "restore_every_epochs": "restore-every",

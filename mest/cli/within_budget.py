@@ -57,14 +57,26 @@ def warmup_share(warmup: float, epochs: int) -> float:
     return warmup / epochs
 
 
-def add_course(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+def milestones(given: str) -> tuple[int, ...]:
+    """Epochs joined by `-` as published, or by commas; raises InputError for anything else."""
+    from edge.errors import InputError
+
+    parts = [part.strip() for part in given.replace("-", ",").split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise InputError(f"--lr-milestones {given}: give epochs that rise from 1 (3-5)")
+    return tuple(int(part) for part in parts)
+
+
+def add_course(
+    parser: argparse.ArgumentParser, schedules: tuple[str, ...] = ("cosine", "linear", "constant")
+) -> argparse._ArgumentGroup:
     """How a run goes, whoever trains it; the group, for what one command has beside."""
     run = parser.add_argument_group("the run")
     run.add_argument("--epochs", type=int, help="default 5")
     run.add_argument("--lr", type=float, help="learning rate at its highest (default 0.01)")
     run.add_argument(
         "--lr-scheduler",
-        choices=("cosine", "linear", "constant"),
+        choices=schedules,
         help="how the rate falls (default cosine)",
     )
     run.add_argument(
@@ -227,6 +239,8 @@ def settings(args: argparse.Namespace, stored: Mapping[str, Any] = MappingProxyT
     given = {each.name: asked[each.name] for each in fields(Settings) if asked.get(each.name) is not None}
     if "warmup" in given:
         given["warmup"] = warmup_share(given["warmup"], {**vars(Settings()), **given, **stored}["epochs"])
+    if "milestones" in given:
+        given["milestones"] = milestones(given["milestones"])
     return Settings(**{**stored, **given})
 
 

@@ -161,6 +161,8 @@ OTHER = {  # another value for every option of a run; those that may change at -
     "--seed": 7,
     "--lr": 0.5,
     "--lr-scheduler": "linear",
+    "--lr-milestones": "2-3",
+    "--lr-gamma": 0.5,
     "--warmup": 0.5,
     "--augment": "flip",
     "--hold-out": 0.3,
@@ -185,7 +187,7 @@ OTHER = {  # another value for every option of a run; those that may change at -
     "--optimizer-state": "fresh",
 }
 MAY_CHANGE = {"--save-every", "--memory-budget", "--threads", "--replan", "--exact", "--json", "--help", "--resume"}
-MAY_CHANGE |= {"--unreadable", "-q", "-v"}
+MAY_CHANGE |= {"--unreadable", "--log", "-q", "-v"}
 WHERE = {"--data", "--out", "--engine"}
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from edge import chance
 from edge.run.forgetting import Forgetting
-from edge.run.rate import densest_sparsity, learning_rate, mutation_bounds, mutation_ratio
+from edge.run.rate import densest_sparsity, fallen, learning_rate, milestones_of, mutation_bounds, mutation_ratio
 
 
 def test_learning_rates_by_eye():
@@ -19,6 +19,16 @@ def test_learning_rates_by_eye():
     assert learning_rate("cosine", 0.1, 0.05, warmup=0.1) == pytest.approx(0.05)
     assert learning_rate("cosine", 0.1, 0.1, warmup=0.1) == pytest.approx(0.1)
     assert learning_rate("linear", 0.1, 0.0, warmup=0.1) > 0
+
+
+def test_a_rate_that_falls_in_steps_by_eye():
+    """At its epochs, not between them; a warm-up comes before; no other kind falls by steps."""
+    left = [fallen(epoch, (1, 3), 0.5) for epoch in range(5)]
+    assert left == [1.0, 0.5, 0.5, 0.25, 0.25]
+    assert [learning_rate("step", 0.1, epoch / 5, left=left[epoch]) for epoch in (0, 2, 4)] == [0.1, 0.05, 0.025]
+    assert learning_rate("step", 0.1, 0.05, warmup=0.1) == pytest.approx(0.05)
+    assert learning_rate("constant", 0.1, 0.9, left=0.25) == 0.1
+    assert [milestones_of(epochs) for epochs in (160, 8, 2, 1)] == [(80, 120), (4, 6), (1, 2), (1,)]
 
 
 def test_the_mutation_ratio_decays_as_published():

@@ -24,7 +24,7 @@ def test_each_shell_gets_its_code(shell: str, capsys: pytest.CaptureFixture[str]
     ("typed", "answers"),
     [
         ("mest comp", {"compile", "completion"}),
-        ("mest finetune --lr-scheduler ", {"cosine", "linear", "constant"}),
+        ("mest finetune --lr-scheduler ", {"cosine", "linear", "constant", "step"}),
         ("mest train --hold", {"--hold-out"}),
     ],
 )
