@@ -170,9 +170,12 @@ class SparseRounds(Strategy):
         wants_scores = self._merging.wants_scores(self._course(number))
         digest = digest_of(pack_masks(self._layout, self.weights.masks))
         accepted: list[tuple[int, Accepted]] = []
-        left_out, silent = [], set(self._sent)
+        left_out, silent, why = [], set(self._sent), "did not answer in time"
         for reply in sorted(replies, key=lambda reply: reply.metadata.src_node_id):
             node = reply.metadata.src_node_id
+            if node not in self._sent:  # the SuperLink answers for a node that is gone, and does not say for which
+                why = reply.error.reason if reply.has_error() else why
+                continue
             silent.discard(node)
             try:
                 mutates = self._merging.client_mutates
@@ -184,7 +187,7 @@ class SparseRounds(Strategy):
             self._digest_at[node] = digest
             accepted.append((node, one))
         for node in sorted(silent):
-            left_out.append(f"client {node}: did not answer in time")
+            left_out.append(f"client {node}: {why}")
             self._digest_at[node] = ""
         return accepted, left_out
 

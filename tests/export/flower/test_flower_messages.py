@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("flwr", reason="needs flwr (the extra flower)")
 
 from flower_example import sparse_artifact
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAvg
 from flwr.supercore.task_identity import TaskIdentity
 from native_artifact import write_images
@@ -26,7 +26,8 @@ from export.flower.layout import layout_of_artifact, weights_of
 from export.flower.packing import digest_of, pack_masks, pack_values
 from export.flower.states import read_weights
 
-SEEDS = {1: 11, 2: 22}
+IMAGES = {11: 40, 22: 80}  # of each node
+SUPERLINK = 1  # what it calls itself
 
 
 @pytest.fixture(autouse=True)
@@ -42,17 +43,18 @@ class Nodes:
     def __init__(self, folder: Path, artifact: Path, simulated: bool = False) -> None:
         self.sent: list[RecordDict] = []
         self.silent: set[int] = set()
+        self.gone = ""  # what the SuperLink says of those that are silent
         self.altered = lambda reply: reply
         network = open_artifact(artifact).network
         self.contexts = {}
-        for node, seed in SEEDS.items():
-            data = write_images(folder / f"part-{node}.npz", network, 40 * node, seed)
+        for node, count in IMAGES.items():
+            data = write_images(folder / f"part-{node}.npz", network, count, node)
             own = {"artifact": str(artifact), "data": str(data), "work": str(folder / f"work-{node}"), "threads": 1}
             run = {}
             if simulated:
                 run = {"node-artifact": str(artifact), "node-data": str(folder / "part-{partition}.npz")}
                 run |= {"node-work": str(folder / "work-{partition}"), "node-threads": 1}
-                own = {"partition-id": node, "num-partitions": len(SEEDS)}
+                own = {"partition-id": node, "num-partitions": len(IMAGES)}
             self.contexts[node] = Context(1, node, own, RecordDict(), run)
 
     def get_node_ids(self) -> list[int]:
@@ -65,6 +67,9 @@ class Nodes:
             node = message.metadata.dst_node_id
             if node not in self.silent:
                 replies.append(self.altered(client_app(message, self.contexts[node])))
+            elif self.gone:
+                asked = Message(RecordDict(), dst_node_id=SUPERLINK, message_type="train")
+                replies.append(Message(Error(5, self.gone), reply_to=asked))
         return replies
 
 
@@ -143,24 +148,27 @@ def test_the_mean_is_of_what_the_clients_sent(artifact: Path, tmp_path: Path) ->
 def test_a_round_ends_without_a_client_that_is_silent(artifact: Path, tmp_path: Path) -> None:
     """And with one that refuses; both are named, and what the others trained counts."""
     nodes, out = Nodes(tmp_path, artifact), tmp_path / "out"
-    nodes.silent = {2}
+    nodes.silent = {22}
     server.run(nodes, configuration(artifact, out, rounds=1))
     (one,) = lines(out)
-    assert list(one["clients"]) == ["client 1"]
-    assert one["left_out"] == ["client 2: did not answer in time"]
+    assert list(one["clients"]) == ["client 11"]
+    assert one["left_out"] == ["client 22: did not answer in time"]
+    nodes.gone = "Node Unavailable"
+    server.run(nodes, configuration(artifact, tmp_path / "gone", rounds=1))
+    assert lines(tmp_path / "gone")[0]["left_out"] == ["client 22: Node Unavailable"]
     nodes = Nodes(tmp_path, artifact)
-    nodes.contexts[1].node_config["memory-budget"] = "1MiB"
+    nodes.contexts[11].node_config["memory-budget"] = "1MiB"
     server.run(nodes, configuration(artifact, tmp_path / "other", rounds=1))
     (one,) = lines(tmp_path / "other")
-    assert list(one["clients"]) == ["client 2"]
-    assert one["left_out"][0].startswith("client 1: mest finetune: ")
+    assert list(one["clients"]) == ["client 22"]
+    assert one["left_out"][0].startswith("client 11: mest finetune: ")
     assert "budget" in one["left_out"][0]
 
 
 def test_a_round_that_nobody_ends_changes_nothing(artifact: Path, tmp_path: Path) -> None:
     """The next one begins from the same weights."""
     nodes = Nodes(tmp_path, artifact)
-    nodes.silent = {1, 2}
+    nodes.silent = {11, 22}
     strategy = server.run(nodes, configuration(artifact, tmp_path / "out", rounds=2))
     layout = layout_of_artifact(open_artifact(artifact))
     own = weights_of(layout, layout.parameters)
@@ -173,7 +181,7 @@ def test_nodes_of_a_simulation_are_told_by_the_run(artifact: Path, tmp_path: Pat
     nodes = Nodes(tmp_path, artifact, simulated=True)
     server.run(nodes, configuration(artifact, tmp_path / "out", rounds=1))
     assert len(lines(tmp_path / "out")[0]["clients"]) == 2
-    assert (tmp_path / "work-1" / "end").is_dir()
+    assert (tmp_path / "work-11" / "end").is_dir()
 
 
 def test_a_node_obeys_no_run_about_its_files(artifact: Path, tmp_path: Path) -> None:
@@ -196,7 +204,7 @@ def test_masks_that_were_lost_are_sent_again(artifact: Path, tmp_path: Path) -> 
     def lose(reply: Message) -> Message:
         seen.append(reply.metadata.src_node_id)
         if len(seen) == 2:
-            for kept in (tmp_path / "work-1" / "masks").iterdir():
+            for kept in (tmp_path / "work-11" / "masks").iterdir():
                 kept.unlink()
         return reply
 
