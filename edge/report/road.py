@@ -90,6 +90,7 @@ class Road:
     page_command: str  # makes this page from what the stages left
     record: Record
     notes: tuple[str, ...] = ()
+    by_hand: str = ""  # a page beside this one that is trained in the browser; none where empty
 
 
 def render(road: Road) -> str:
@@ -99,6 +100,7 @@ def render(road: Road) -> str:
         html.cards(road.promises),
         "".join(html.paragraph(note) for note in road.notes),
         _pictures(road),
+        _by_hand(road.by_hand),
         _comparison(road.contenders, road.record.budget_bytes),
         _refused(road),
         _training(road),
@@ -128,6 +130,16 @@ def _pictures(road: Road) -> str:
 def _pair(sample: Sample) -> html.Pair:
     said = [f"{read} {'✓' if read == sample.label else '✗'}" for read in (sample.read_before, sample.read_after)]
     return html.Pair(sample.old, sample.new, " → ".join(said))
+
+
+def _by_hand(address: str) -> str:
+    if not address:
+        return ""
+    said = (
+        "The page below holds the network and everything that trains it, and works without a connection, on a phone "
+        "too: draw digits in your own hand, say which they are, train, and see them read."
+    )
+    return html.section("In your own hand", html.paragraph(said), html.links([("Draw, train, read", address)]))
 
 
 def _comparison(contenders: tuple[Contender, ...], budget_bytes: int | None) -> str:

@@ -50,6 +50,7 @@ def build_road(walked: Walk, found: tuple[Check, ...]) -> Road:
         page_command=script.page(walked.settings),
         record=_record(walked),
         notes=notes(walked),
+        by_hand=walked.by_hand,
     )
 
 
@@ -75,11 +76,12 @@ def notes(walked: Walk) -> tuple[str, ...]:
     """What a reader must know of this run beside the checks: which engine worked, and why."""
     manifest = _manifest(walked)
     engine = walked.result("finetune")["engine"]
+    tuned = f"The {engine} engine fine-tuned: {walked.result('finetune').get('engine_reason', 'as asked')}."
     if not manifest["ort"]["available"]:
-        return (
-            f"onnxruntime-training is not used here ({manifest['ort']['reason']}); the {engine} engine fine-tuned.",
-        )
-    return (f"The {engine} engine fine-tuned: {walked.result('finetune').get('engine_reason', 'as asked')}.",)
+        tuned = f"onnxruntime-training is not used here ({manifest['ort']['reason']}); the {engine} engine fine-tuned."
+    if walked.settings.scenario.by_hand and not walked.by_hand:
+        return tuned, "A page to draw digits in takes a compiler for it: pip install ziglang, and run the demo again."
+    return (tuned,)
 
 
 def _manifest(walked: Walk) -> dict[str, Any]:

@@ -34,6 +34,7 @@ class Scenario:
     was: str
     becomes: str
     old: str
+    by_hand: bool = False  # a person can draw such samples
 
     @property
     def module(self) -> str:
@@ -77,6 +78,7 @@ DIGITS = Scenario(
     was="as the old sensor sees it",
     becomes="as the new sensor sees it",
     old="the old sensor's test images",
+    by_hand=True,
 )
 SENSORS = Scenario(
     name="sensors",

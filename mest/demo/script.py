@@ -9,6 +9,7 @@ from mest.demo.scenario import DIGITS, Scenario
 
 SAID = "said"  # the folder of what the commands print
 RUN, ARTIFACT, STATE, ORT_STATE, PROFILE, DATA = "run", "artifact", "state", "state_ort", "profile", "data"
+BY_HAND = "by_hand"  # the page that is trained in a browser, and the step that writes it
 TOO_SMALL = "1MiB"  # no process of Python fits: the refusal names the least budget that does
 
 
@@ -145,6 +146,14 @@ def others(settings: Settings, ort: bool) -> tuple[Step, ...]:
         called="ort",
     )  # fmt: skip
     return (pytorch, same) if ort else (pytorch,)
+
+
+def by_hand(settings: Settings) -> Step:
+    """The page that a person draws in: batches small and epochs many enough for a few drawings."""
+    return mest(
+        "page", ARTIFACT, "--out", f"{BY_HAND}.html", "--title", "Digits in your own hand", "--batch-size", 8,
+        "--epochs", 20, "--seed", settings.seed, called=BY_HAND,
+    )  # fmt: skip
 
 
 def page(settings: Settings) -> str:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,11 @@ class Walk:
         return self.result("ort") if "ort" in self.done else None
 
     @property
+    def by_hand(self) -> str:
+        """The page that is trained in a browser, from the folder of the demo; empty where none was written."""
+        return f"{script.BY_HAND}.html" if script.BY_HAND in self.done else ""
+
+    @property
     def refusal(self) -> str:
         """What fine-tuning said of a budget that is a little too small."""
         return self.done["refused"].said.strip().rpartition("\n")[2]
@@ -67,6 +73,7 @@ def walk(folder: Path, settings: Settings, commands: Commands, say: Callable[[st
         "least": "3/5 asking for the least budget",
         "read_before": f"4/5 fine-tuning within it and a tenth, on {scenario.new}: {scenario.change}",
         "pytorch": "5/5 the same in other tools, for comparison",
+        script.BY_HAND: "and a page that learns from drawings",
     }
     seconds: dict[str, float] = {}
 
@@ -77,7 +84,8 @@ def walk(folder: Path, settings: Settings, commands: Commands, say: Callable[[st
         seconds[step.name] = done.seconds or 0.0
         return done
 
-    walked = _walk(folder, settings, run, seconds)
+    drawn = scenario.by_hand and find_spec("ziglang") is not None
+    walked = _walk(folder, settings, run, seconds, drawn)
     lines = ["#!/bin/sh", "# In an empty folder these commands make the page.", f"mkdir -p {script.SAID}"]
     lines += [step.line + (f" || [ $? = {step.exit_code} ]" if step.exit_code else "") for step in walked.commands]
     (folder / COMMANDS).write_text("\n".join([*lines, script.page(settings), ""]), encoding="utf-8")
@@ -86,10 +94,11 @@ def walk(folder: Path, settings: Settings, commands: Commands, say: Callable[[st
 
 def read_walk(folder: Path, settings: Settings) -> Walk:
     """The walk whose commands somebody ran in a folder; raises InputError if one is missing."""
-    return _walk(folder, settings, lambda step: read(folder, step), {})
+    drawn = (folder / script.by_hand(settings).output).is_file()
+    return _walk(folder, settings, lambda step: read(folder, step), {}, drawn)
 
 
-def _walk(folder: Path, settings: Settings, run: Run, seconds: Mapping[str, float]) -> Walk:
+def _walk(folder: Path, settings: Settings, run: Run, seconds: Mapping[str, float], drawn: bool) -> Walk:
     done: dict[str, Done] = {}
 
     def follow(steps: tuple[Step, ...]) -> None:
@@ -104,6 +113,8 @@ def _walk(folder: Path, settings: Settings, run: Run, seconds: Mapping[str, floa
     engine = done["finetune"].result["engine"]
     follow(script.after(settings, f"{budget:g}MiB", engine))
     follow(script.others(settings, ort=engine != "ort" and ort_available(folder)))
+    if drawn:
+        follow((script.by_hand(settings),))
     return Walk(folder, settings, least, round(refused * MIB), done["finetune"].result["budget_bytes"], done, seconds)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,27 @@ def test_steps_outside_of_a_run(found: dict[str, Any]) -> None:
     losses = found["own"]["losses"]
     assert losses[-1] < losses[0]
     assert (found["own"]["changed"], found["own"]["reset"]) == (True, True)
+
+
+@pytest.mark.parametrize(("batch", "most"), [(1, 9 << 20), (4, 13 << 20)])
+def test_resnet32_fits_a_page(example: Compiled, found: dict[str, Any], tmp_path: Path, batch: int, most: int) -> None:
+    """90 % sparse in blocks, every layer trained, room for the densest phase: the linear memory with its samples."""
+    plan, artifact = tmp_path / "plan.mest", write_artifact(tmp_path / "artifact", resnet("block", 0.9))
+    request = Request(batch_size=batch, recompute="blocks")
+    settings = replace(example.settings, mutate="ems", mutate_every=10)
+    compile_plan(CompileJob(artifact, plan, settings, lambda _: request))
+    script = (
+        f"import {{ open }} from {json.dumps((example.plan.parent / 'module' / 'mest.js').as_uri())};"
+        "import { readFile } from 'node:fs/promises';"
+        f"const module = await readFile({json.dumps(str(example.plan.parent / 'module' / 'mest.wasm'))});"
+        f"const model = await open({{ module, plan: await readFile({json.dumps(str(plan))}), mostSamples: 40 }});"
+        "console.log(model.memoryBytes);"
+    )
+    (tmp_path / "open.mjs").write_text(script)
+    done = run(Path(str(NODE)), tmp_path / "open.mjs")
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) <= most
+    assert found["memory"]["reserved"] < int(done.stdout)
 
 
 @pytest.mark.parametrize(
