@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from onnx import helper, numpy_helper
 MAX_IR_VERSION = 10  # the newest that onnxruntime-training loads
 OPSET = 18
 FROZEN = "mest.frozen"
+IMAGES = 7, 11  # numbers of images that no size of a layer is by chance
+FIRST_AXIS = "mest.first_axis"
+SMALL = 1 << 10  # elements; the scales and sizes that shape inference may read are no larger
 
 
 def producers(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
@@ -60,7 +64,25 @@ def set_attributes(node: onnx.NodeProto, **values: Any) -> None:
 
 
 def shapes(model: onnx.ModelProto) -> dict[str, tuple[int | None, ...]]:
-    """The shape of every value that shape inference can tell; None for a dimension that is not fixed (the batch)."""
+    """The shape of every value that shape inference can tell; None for a dimension that is not fixed (the batch).
+
+    Inference gives up on a Reshape whose -1 stands beside a free batch. Where a dimension is open that need not be, the
+    graph is looked at with two numbers of images, and what is the same for both is fixed.
+    """
+    stripped = _without_weights(model)
+    found = _inferred(stripped)
+    written = [name for node in model.graph.node for name in node.output if name]
+    if all(name in found and None not in found[name][1:] for name in written):
+        return found
+    few, many = (_inferred(_with_images(stripped, found, images)) for images in IMAGES)
+    for name in few.keys() & many.keys():
+        if len(few[name]) == len(many[name]):
+            found[name] = tuple(a if a == b else None for a, b in zip(few[name], many[name], strict=True))
+    return found
+
+
+def _inferred(model: onnx.ModelProto) -> dict[str, tuple[int | None, ...]]:
+    """What shape inference says of a graph as it is."""
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     found: dict[str, tuple[int | None, ...]] = {}
     for info in (*inferred.input, *inferred.value_info, *inferred.output):
@@ -70,6 +92,41 @@ def shapes(model: onnx.ModelProto) -> dict[str, tuple[int | None, ...]]:
     for tensor in inferred.initializer:
         found[tensor.name] = tuple(tensor.dims)
     return found
+
+
+def _with_images(model: onnx.ModelProto, found: Mapping[str, tuple[int | None, ...]], images: int) -> onnx.ModelProto:
+    """A copy of a graph for a number of images, in which that number is followed through all that is computed with it.
+
+    Inference follows numbers through most operators of a shape, but not through the Reshape that makes one a vector.
+    """
+    counted = onnx.ModelProto()
+    counted.CopyFrom(model)
+    del counted.graph.value_info[:]
+    for info in (*counted.graph.input, *counted.graph.output):
+        for dim in info.type.tensor_type.shape.dim:
+            if not dim.HasField("dim_value"):
+                dim.dim_value = images
+    set_tensor(counted.graph, FIRST_AXIS, np.array([0]))
+    for node in counted.graph.node:
+        if node.op_type == "Reshape" and (found.get(node.input[0]), found.get(node.output[0])) == ((), (1,)):
+            node.CopyFrom(helper.make_node("Unsqueeze", [node.input[0], FIRST_AXIS], node.output, node.name))
+    return counted
+
+
+def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose large tensors are inputs of the same shape: inference copies all that it is given."""
+    copied = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
+    graph = copied.graph
+    graph.node.extend(model.graph.node)
+    graph.input.extend(model.graph.input)
+    graph.output.extend(model.graph.output)
+    graph.value_info.extend(model.graph.value_info)
+    for tensor in model.graph.initializer:
+        if prod(tensor.dims) <= SMALL or tensor.data_type == onnx.TensorProto.INT64:
+            graph.initializer.append(tensor)
+        elif all(tensor.name != given.name for given in graph.input):
+            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    return copied
 
 
 def rename_input(graph: onnx.GraphProto, old: str, new: str) -> None:

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from zlib import crc32
+
 import numpy as np
 import pytest
 from native_guards import between_guards
 
 from edge.engines.native import engine as engine_module
 from edge.engines.native import weights as weights_module
+
+MANY = 8
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On an emulated processor half of the cases of a test with many, the same ones every time: all take too long."""
+    if not os.environ.get("MEST_EMULATED"):
+        return
+    name = {item: item.nodeid.partition("[")[0] for item in items}
+    cases = Counter(name.values())
+    left_out = [item for item in items if cases[name[item]] > MANY and crc32(item.nodeid.encode()) % 2]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ class Gates(nn.Module):
         n, c, h, w = x.shape
         x = x * self.where(torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], 1)).sigmoid()
         x = torch.cat(F.channel_shuffle(x, 2).chunk(2, 1)[::-1], 1)
-        x = x * self.which(x.mean((2, 3)).view(n, 1, c)).view(n, c, 1, 1).sigmoid()
+        x = x * self.which(x.mean((2, 3)).view(n, 1, -1)).view(n, -1, 1, 1).expand_as(x).sigmoid()
         patches = x.reshape(n, c, h // 2, 2, w // 2, 2).permute(0, 1, 3, 5, 2, 4).reshape(n, c, 4, -1)
         score, key, value = self.asked(patches).split([1, WIDTH, WIDTH], 1)
         context = (key * score.softmax(-1)).sum(-1, keepdim=True)
