@@ -16,6 +16,7 @@ from typing import Any
 from edge.compiled.plan import Compiled
 from edge.errors import InputError
 from edge.files.durable import write_durably
+from edge.libmest import plan_file
 from edge.libmest.build import WEB
 from edge.report.palette import STYLE as COLOURS
 from edge.report.svg import escape
@@ -33,8 +34,8 @@ _POLICY = (
 def write_page(plan: Compiled, module: bytes, name: str, title: str, version: str, out: Path) -> int:
     """Write a page that trains a compiled plan with the WebAssembly `module` (mest.wasm); the bytes of the file.
 
-    `name` is what its downloads are called. Raises InputError for a network that takes no pictures, or for more threads
-    than one.
+    `name` is what its downloads are called. Raises InputError for a network that takes no pictures, for more threads
+    than one, and for a module of another version than the plan.
     """
     if not plan.preprocess.takes_images:
         raise InputError(f"{plan.path}: takes numbers that are no pictures; make a page of your own with mest.js")
@@ -42,6 +43,8 @@ def write_page(plan: Compiled, module: bytes, name: str, title: str, version: st
         raise InputError(
             f"{plan.path}: is planned for {plan.head.threads} threads, and a page has one; compile it for 1"
         )
+    if _signed_leb128(plan_file.digest()) not in module:
+        raise InputError("the WebAssembly module is of another version of mest; build it again, or leave it out")
     content = whole(plan, module, name, title, version).encode()
     write_durably(out, content)
     return len(content)
@@ -66,6 +69,17 @@ def whole(plan: Compiled, module: bytes, name: str, title: str, version: str) ->
         + _carried("plan", base64.b64encode(plan.path.read_bytes()).decode())
         + f"<script>{script}</script>\n</body>\n</html>\n"
     )
+
+
+def _signed_leb128(number: int) -> bytes:
+    """A number as WebAssembly writes constants: the module compares the declarations of a plan's file with this one."""
+    out = bytearray()
+    while True:
+        low, number = number & 0x7F, number >> 7
+        last = number == (-1 if low & 0x40 else 0)
+        out.append(low | (0 if last else 0x80))
+        if last:
+            return bytes(out)
 
 
 def _carried(name: str, text: str) -> str:

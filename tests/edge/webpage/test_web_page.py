@@ -243,11 +243,13 @@ def test_drawings_and_a_camera(example: Example, tmp_path: Path) -> None:
         (("--out", "page.htm"), "give a file that ends in .html"),
         (("--out", "page.html", "--module", "none.wasm"), "give mest.wasm"),
         (("--out", "page.html", "--module", "images.npz"), "is no WebAssembly module"),
+        (("--out", "page.html", "--module", "other.wasm"), "is of another version of mest"),
     ],
 )
 def test_refusals(example: Example, words: tuple[str, ...], message: str, tmp_path: Path) -> None:
     """One line, exit code 2, and no page."""
     shutil.copy(example.folder / "images.npz", tmp_path)
+    (tmp_path / "other.wasm").write_bytes(b"\0asm\1\0\0\0")
     given = [word if word.startswith("--") else tmp_path / word for word in words]
     done = mest("page", example.artifact, *given)
     assert (done.returncode, message in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
