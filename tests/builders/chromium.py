@@ -41,10 +41,32 @@ class Browser:
         self.events: list[dict[str, Any]] = []
         self._session: str | None = None
         pages = [each for each in self.call("Target.getTargets")["targetInfos"] if each["type"] == "page"]
-        found = self.call("Target.attachToTarget", targetId=pages[0]["targetId"], flatten=True)
-        self._session = found["sessionId"]
+        self._drive(pages[0]["targetId"])
+
+    def _drive(self, tab: str) -> None:
+        self._session = self.call("Target.attachToTarget", targetId=tab, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
+
+    @contextmanager
+    def another_tab(self) -> Iterator[str | None]:
+        """Drive a second tab, which is closed again, instead of the first; gives the first, for `driving`."""
+        first, tab = self._session, self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._drive(tab)
+        try:
+            yield first
+        finally:
+            self.call("Target.closeTarget", targetId=tab)
+            self._session = first
+
+    @contextmanager
+    def driving(self, tab: str | None) -> Iterator[None]:
+        """Drive the other tab meanwhile."""
+        self._session, back = tab, self._session
+        try:
+            yield
+        finally:
+            self._session = back
 
     def close(self) -> None:
         """End it; what it leaves on the disk is its profile."""

@@ -11,6 +11,7 @@ import { element, alarm } from "./elements.js";
 async function start() {
   const facts = carriedFacts();
   const store = await Store.open(`mest ${facts.id}`);
+  element("elsewhere").hidden = !store.elsewhere;
   const run = (await store.run()) ?? null;
   const training = new Training(facts, store, run);
   const trainer = new Trainer(carriedText("worker"), (told) => training.told(told));

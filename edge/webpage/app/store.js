@@ -1,5 +1,7 @@
 /** What the browser keeps of this page between two visits: the samples and the run, in a database of their own. */
 
+import { holds } from "./holding.js";
+
 const [SAMPLES, RUN] = ["samples", "run"];
 
 function done(request) {
@@ -18,15 +20,22 @@ function opened(name) {
   return done(request);
 }
 
-/** A store that keeps all of a change or nothing of it; where the browser has none, nothing is kept, and `reason` says so. */
+const ELSEWHERE = "another tab has this page open, and keeps its samples and what it learned";
+
+/** A store that keeps all of a change or nothing of it.
+ *
+ * Where the browser has none, or another tab holds it, nothing is kept, and `reason` says so. */
 export class Store {
   #database = null;
+  #writes = false;
   reason = "";
 
   static async open(name) {
     const store = new Store();
     try {
       store.#database = await opened(name);
+      store.#writes = await holds(name);
+      if (!store.#writes) store.reason = ELSEWHERE;
     } catch (error) {
       store.reason = error.message;
     }
@@ -34,7 +43,12 @@ export class Store {
   }
 
   get keeps() {
-    return this.#database !== null;
+    return this.#writes;
+  }
+
+  /** Another tab holds it: what that tab kept so far is read, and nothing is written. */
+  get elsewhere() {
+    return this.#database !== null && !this.#writes;
   }
 
   async samples() {
@@ -75,7 +89,7 @@ export class Store {
   }
 
   async #change(kind, work) {
-    if (!this.#database) return;
+    if (!this.#writes) return;
     const transaction = this.#database.transaction(kind, "readwrite", { durability: "strict" });
     const ended = new Promise((resolve, reject) => {
       transaction.addEventListener("complete", resolve);
