@@ -17,6 +17,7 @@ from typing import Any
 
 PROGRAM = next((found for found in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if found), None)
 PATIENCE_SECONDS = 60.0
+_KEYS = {"Tab": (9, ""), "Enter": (13, "\r"), "Space": (32, " ")}  # code and text
 _OPTIONS = (
     "--headless", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
     "--no-first-run",
@@ -136,6 +137,53 @@ class Browser:
         x, y = self.place(selector)
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def key(self, name: str) -> None:
+        """Press a key of the keyboard: "Tab", "Enter" or "Space"."""
+        code, text = _KEYS[name]
+        given: dict[str, Any] = {"key": text or name, "code": name, "windowsVirtualKeyCode": code}
+        if name == "Enter":
+            given["key"] = name
+        self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **given)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **given)
+
+    def focused(self) -> str:
+        """The name of the element that the keyboard speaks to; empty for none."""
+        name: str = self.value("document.activeElement === document.body ? '' : document.activeElement.id")
+        return name
+
+    def tab_to(self, name: str, most: int = 60) -> None:
+        """Press Tab until an element has the focus."""
+        for _ in range(most):
+            self.key("Tab")
+            if self.focused() == name:
+                return
+        raise AssertionError(f"{name}: Tab never comes to it")
+
+    def accessible(self, role: str) -> list[dict[str, Any]]:
+        """What a screen reader is told of the elements of a role: name and value."""
+        nodes = [each for each in self.call("Accessibility.getFullAXTree")["nodes"] if not each["ignored"]]
+        return [
+            {"name": each.get("name", {}).get("value", ""), "value": each.get("value", {}).get("value")}
+            for each in nodes
+            if each["role"]["value"] == role
+        ]
+
+    def choose_by_keyboard(self, files: Sequence[Path]) -> None:
+        """Press Enter on the file input that has the focus, and pick files in the dialog that opens."""
+        self.call("Page.setInterceptFileChooserDialog", enabled=True)
+        before = len(self.events)
+        self.key("Enter")
+        end = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < end:
+            self.value("0")  # takes in what has happened
+            opened = [each for each in self.events[before:] if each.get("method") == "Page.fileChooserOpened"]
+            if opened:
+                element = opened[0]["params"]["backendNodeId"]
+                self.call("DOM.setFileInputFiles", backendNodeId=element, files=[str(file) for file in files])
+                return
+            time.sleep(0.05)
+        raise AssertionError("no dialog for files opened")
 
     def place(self, selector: str) -> tuple[float, float]:
         """The middle of an element, once it is scrolled into view."""

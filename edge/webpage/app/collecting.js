@@ -152,7 +152,11 @@ export class Collecting {
   }
 
   #count() {
-    this.#counts.forEach((place, label) => (place.textContent = String(this.collection.ofClass(label).length)));
+    this.#counts.forEach((place, label) => {
+      const count = this.collection.ofClass(label).length;
+      place.textContent = String(count);
+      place.parentElement.setAttribute("aria-label", `${this.#facts.classNames[label]}: ${countText(count, "sample")}`);
+    });
     element("counted").textContent = `${countText(this.collection.count, "sample")}.`;
   }
 }

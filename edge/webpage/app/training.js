@@ -134,9 +134,11 @@ export class Training {
 
   show() {
     const { progress, epochs, unfinished, state } = this.#run;
+    const focused = document.activeElement;
     element("train").disabled = this.#running;
     element("go-on").hidden = this.#running || !unfinished;
     element("stop").hidden = !this.#running;
+    handFocus(focused, this.#running ? "stop" : unfinished ? "go-on" : "train");
     element("progress").value = progress ? share(progress) : 0;
     element("status").setAttribute("aria-live", this.#running ? "off" : "polite");
     element("status").textContent = this.#words();
@@ -154,6 +156,11 @@ export class Training {
     const how = last ? `; loss ${last.loss.toFixed(3)}, accuracy ${percentText(last.accuracy)} in the last one` : "";
     return `Epoch ${Math.min(at.epoch + 1, at.epochs)} of ${at.epochs}${how}.`;
   }
+}
+
+/** From a button that is gone now to the one that takes its place, so that a keyboard does not lose its way. */
+function handFocus(from, to) {
+  if (["train", "go-on", "stop"].includes(from?.id) && (from.hidden || from.disabled)) element(to).focus();
 }
 
 /** The settings of a new run; throws in words where one is none. */
