@@ -15,7 +15,6 @@ from export.passes.cast_like import replace_cast_like
 from export.passes.ceil_mode import pad_instead_of_ceil
 from export.passes.constants import fold_constants
 from export.passes.flatten import restore_flatten
-from export.passes.gather_nd import gather_instead_of_gather_nd
 from export.passes.gathered_resize import restore_gathered_resize
 from export.passes.global_pool import restore_global_pool
 from export.passes.identity import remove_identity
@@ -45,7 +44,6 @@ NORMALISE: tuple[Pass, ...] = (
     remove_identity,
     fold_constants,  # again: what a Pad by nothing wrote has a size now, and so do the parts of a cyclic shift
     slice_instead_of_split,
-    gather_instead_of_gather_nd,
     restore_relu,
     pad_in_the_window,
     join_steps,

@@ -32,15 +32,16 @@ def put_channels_first(model: onnx.ModelProto, trained: Collection[str]) -> int:
     value that some node computed keeps its name. Raises InputError naming the first operator for which that cannot be.
     """
     written_out: set[str] = set()
-    nodes, sizes = list(model.graph.node), list(model.graph.value_info)
+    # A copy: an attempt changes the nodes that it reads.
+    untouched = onnx.GraphProto(node=model.graph.node, value_info=model.graph.value_info)
     while True:
         try:
             return Rewriting(model, trained, HANDLERS, _otherwise, scored, written_out).run()
         except NoAttentionError as found:
             written_out.add(found.product)
             del model.graph.node[:], model.graph.value_info[:]
-            model.graph.node.extend(nodes)
-            model.graph.value_info.extend(sizes)
+            model.graph.node.extend(untouched.node)
+            model.graph.value_info.extend(untouched.value_info)
 
 
 def _otherwise(self: Rewriting, node: onnx.NodeProto) -> None:

@@ -75,6 +75,7 @@ class Rewriting:
         self.outputs = {output.name for output in model.graph.output}
         self.layouts: dict[str, Layout | None] = {}  # by value that an image is in; None: a shape that is not known
         self.natives: dict[str, Shape] = {}  # by value that is written now: its shape a sample
+        self.seen: dict[tuple[str, Shape], str] = {}  # what a value is called in another shape
         self.made: list[onnx.NodeProto] = []
         self.joined: set[str] = set()  # values whose node became part of the one before
         self.scores: dict[str, Scores] = {}  # by value that is no value of the native network
@@ -196,8 +197,10 @@ class Rewriting:
         """A value's numbers, in the order in which they lie, in another shape."""
         if self.natives[source] == shape:
             return source
-        channels = {} if self.natives[source][0] == shape[0] else {"channels": shape[0]}
-        return self.emit(RESHAPE, [source], name, shape, node, height=shape[1], **channels)
+        if (source, shape) not in self.seen:
+            channels = {} if self.natives[source][0] == shape[0] else {"channels": shape[0]}
+            self.seen[source, shape] = self.emit(RESHAPE, [source], name, shape, node, height=shape[1], **channels)
+        return self.seen[source, shape]
 
     def moves(self, layout: Layout, order: Sequence[int]) -> list[View]:
         """What brings a layout over all of its source into the order of its axes, those listed first to last."""

@@ -115,6 +115,29 @@ class Gates(nn.Module):
         return self.head((F.relu(value) * context).mean((2, 3)))
 
 
+class Pyramid(nn.Module):
+    """Attention to a smaller image of normed tokens (PVT), then a GELU of tokens from a convolution (TinyViT)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.smaller = nn.Conv2d(3, WIDTH, 1), nn.Conv2d(WIDTH, WIDTH, 2, 2)
+        self.norm, self.asked, self.answered = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, 2 * WIDTH)
+        self.local, self.wide = nn.Conv2d(WIDTH, WIDTH, 3, padding=1, groups=WIDTH), nn.Linear(WIDTH, 8)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits `(n, 4)`."""
+        x = self.stem(images)
+        n, c, h, w = x.shape
+        tokens = self.norm(x.flatten(2).transpose(1, 2))
+        fewer = self.smaller(tokens.transpose(1, 2).reshape(n, c, h, w)).reshape(n, c, -1).transpose(1, 2)
+        key, value = self.answered(fewer).reshape(n, -1, 2, 1, c).permute(2, 0, 3, 1, 4).unbind(0)
+        query = self.asked(tokens).reshape(n, h * w, 1, -1).transpose(1, 2)
+        x = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(n, h * w, c)
+        x = self.local(x.transpose(1, 2).reshape(n, c, h, w)).flatten(2).transpose(1, 2)
+        return self.head(F.gelu(self.wide(x)).mean(1))
+
+
 class Turned(nn.Module):
     """Windows (length, channels) turned for a convolution, and read as an image of one channel."""
 
@@ -129,7 +152,10 @@ class Turned(nn.Module):
         return self.head(torch.cat([along, torch.relu(self.across(windows.unsqueeze(1))).mean((2, 3))], 1))
 
 
-@pytest.mark.parametrize(("kind", "shape"), [(Tokens, (3, 6, 8)), (Gates, (3, 4, 6)), (Turned, (10, 3))])
+CASES = [(Tokens, (3, 6, 8)), (Gates, (3, 4, 6)), (Pyramid, (3, 4, 6)), (Turned, (10, 3))]
+
+
+@pytest.mark.parametrize(("kind", "shape"), CASES)
 def test_both_engines_follow_pytorch(kind: type[nn.Module], shape: tuple[int, ...], tmp_path: Path) -> None:
     """Export compares a step of each with PyTorch's and writes nothing where they differ."""
     torch.manual_seed(0)
