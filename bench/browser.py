@@ -86,11 +86,16 @@ class Page:
 
 
 @contextmanager
-def browser(width: int, height: int, dark: bool = False, command: str = "chromium") -> Iterator[Page]:
-    """A page of a browser that ends with the block; the browser sees no network beyond this machine."""
+def browser(
+    width: int, height: int, dark: bool = False, command: str = "chromium", more: tuple[str, ...] = ("--disable-gpu",)
+) -> Iterator[Page]:
+    """A page of a browser that ends with the block; the browser sees no network beyond this machine.
+
+    `more` are options of the browser beside those that it always gets.
+    """
     to_browser, from_browser = os.pipe(), os.pipe()
     with TemporaryDirectory(prefix="chromium-") as profile:
-        flags = ("--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run")
+        flags = ("--headless=new", "--no-sandbox", "--remote-debugging-pipe", "--no-first-run", *more)
         redirected = f'exec "$@" 3<&{to_browser[0]} 4>&{from_browser[1]}'  # the numbers that it speaks on
         started = subprocess.Popen(
             ["bash", "-c", redirected, "browser", command, *flags, f"--user-data-dir={profile}"],
