@@ -40,11 +40,26 @@ class Job:
         self.number = number
         self.folder = board.root / "jobs" / number
 
-    def describe(self, version: str, words: list[str]) -> None:
-        """Write down what is to run: a command of mest on a version's artifact, without its state."""
+    def describe(self, version: str, words: list[str], begin: str | None = None) -> None:
+        """Write down what is to run: a command of mest on a version's artifact, without its state.
+
+        With `begin`, the number of data that hold a state, it begins with that instead of the artifact.
+        """
+        if begin is not None:
+            refuse_strange_number(begin)
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self.running():
-            write_durably(self.folder / _JOB, json.dumps({"version": version, "words": words}).encode())
+            asked = {"version": version, "words": words, "begin": begin}
+            write_durably(self.folder / _JOB, json.dumps(asked).encode())
+
+    @property
+    def begin(self) -> str | None:
+        """The number of the data that it begins with, None for the artifact."""
+        try:
+            found = json.loads((self.folder / _JOB).read_bytes()).get("begin")
+        except FileNotFoundError:
+            return None
+        return None if found is None else str(found)
 
     def ended(self) -> dict[str, Any] | None:
         """How it ended: `code`, and `back` if the version before became active again; None if it did not yet.
@@ -135,7 +150,7 @@ class Job:
         os.dup2(null, 1)
         job = json.loads((self.folder / _JOB).read_bytes())
         words = ["--out", str(self.folder / _STATE), "--json", *(["--resume"] if self.state_file.is_file() else [])]
-        command = [str(self.board.version(job["version"]) / START), *job["words"], *words]
+        command = [*self._words(job), *words]
         began = time.monotonic()
         with open(self.folder / _ANSWER, "wb") as answer, open(self.folder / _SAID, "ab") as said:
             process = subprocess.Popen(
@@ -144,12 +159,20 @@ class Job:
             signal.signal(signal.SIGTERM, lambda number, frame: process.terminate())
             code = process.wait()
         code = 128 - code if code < 0 else code
-        back = self._judge(job["version"], code)
+        back = self._judge(job["version"], code) if job.get("begin") is None else None
         at, seconds = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), round(time.monotonic() - began, 1)
         ended = {"code": code, "back": back, "at": at, "seconds": seconds}
         write_durably(self.folder / _ENDED, json.dumps(ended).encode())
         if code not in _STOPPED:  # a board that shuts down stops its runs first: those are to go on
             let_lie_on_boot(self.folder)
+
+    def _words(self, job: Mapping[str, Any]) -> list[str]:
+        version, begin = self.board.version(job["version"]), job.get("begin")
+        if begin is None:
+            return [str(version / START), *job["words"]]
+        command, *options = job["words"]
+        python = version / "environment" / "bin" / "python"
+        return [str(python), "-I", "-m", "mest", command, str(data_folder(self.board, begin)), *options]
 
     def _judge(self, version: str, code: int) -> str | None:
         """After a failed run of a version that never ran well, make the one before active again; its name."""
@@ -225,11 +248,21 @@ def unfinished(board: Board) -> set[str]:
     return found
 
 
-def lay_data(board: Board, number: str, files: Mapping[str, Member]) -> Path:
-    """The folder of data whose files have arrived, by their names in it; made whole or not at all."""
+def refuse_strange_number(number: str) -> None:
+    """Raise InputError for what cannot be the number of data."""
     if not re.fullmatch(r"[0-9a-f]{16}", number):
         raise InputError(f"{number!r:.40}: is not the number of data")
-    folder = board.root / "data" / number
+
+
+def data_folder(board: Board, number: str) -> Path:
+    """Where the data of a number lie, or will; raises InputError for another number than those of data."""
+    refuse_strange_number(number)
+    return board.root / "data" / number
+
+
+def lay_data(board: Board, number: str, files: Mapping[str, Member]) -> Path:
+    """The folder of data whose files have arrived, by their names in it; made whole or not at all."""
+    folder = data_folder(board, number)
     if folder.is_dir():
         return folder
     fresh = folder.with_name(f"{number}.{os.getpid()}")

@@ -20,6 +20,7 @@ from edge.install.boot import continue_on_boot, let_lie_on_boot
 from edge.install.health import compare, last_line, refuse_unhealthy, run
 from edge.install.jobs import Job, lay_data, unfinished
 from edge.install.restarted import let_all_lie, resume
+from edge.install.rounds import forget
 from edge.install.versions import Board
 
 _SILENCE_SECONDS = 40.0  # after which whoever was sending is taken for gone
@@ -132,7 +133,7 @@ def _lay(board: Board) -> dict[str, Any]:
 def _start(board: Board) -> dict[str, Any]:
     asked = _asked()
     job = Job(board, asked["number"])
-    job.describe(asked["version"], asked["words"])
+    job.describe(asked["version"], asked["words"], asked.get("begin"))
     on_boot = asked["on_boot"]  # None leaves it as it is
     if on_boot is False:
         let_lie_on_boot(job.folder)
@@ -155,6 +156,10 @@ def _resume(board: Board, number: str) -> None:
 def _follow(board: Board, number: str, offset: str) -> None:
     for said in Job(board, number).follow(int(offset)):
         print(json.dumps(said), flush=True)
+
+
+def _forget(board: Board) -> dict[str, Any]:
+    return {"forgotten": forget(board, _asked()["but"])}
 
 
 def _outcome(board: Board, number: str) -> dict[str, Any]:
@@ -182,5 +187,6 @@ COMMANDS: Mapping[str, Callable[..., dict[str, Any] | None]] = {
     "resume": _resume,
     "follow": _follow,
     "outcome": _outcome,
+    "forget": _forget,
     "fetch": _fetch,
 }

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-from edge.files.digest import sha256
 from edge.host.limits import format_size
 from edge.install.archive import Member, Place
 from edge.install.bundle import ARTIFACT, START, WHEELS
@@ -15,18 +13,15 @@ from export.deploy.channel import Channel, LostError, RefusedError
 from export.deploy.copying import arrived, fed, unpacked_bytes
 from export.deploy.data import THERE, Data
 from export.deploy.health import judge
-from export.deploy.home import draw_report, fetch, folder_of, listed, plain_number, put_artifact, read_answer
+from export.deploy.home import draw_report, folder_of, plain_number, put_artifact, read_answer
 from export.deploy.order import HEALTH, Order
 from export.deploy.package import Package
+from export.deploy.persistence import Persistence, number_of
 from export.deploy.targets import Target, target_of
 from mest.errors import InputError
 
-_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)  # seconds before a lost connection is tried again
-_HELD_SECONDS = 60.0  # a connection that held so long was a good one
-_RESTARTS = 3  # of a run that died without a word, as in a reset
 _CLOCK_SECONDS = 86_400
 _SPARE_BYTES = 32 * 2**20
-Answer = TypeVar("Answer")
 
 
 class Deployment:
@@ -34,6 +29,7 @@ class Deployment:
 
     def __init__(self, channel: Channel, order: Order, say: Callable[[str], None]) -> None:
         self._channel = channel
+        self._line = Persistence(channel, say)
         self._order = order
         self._say = say
         self._root = ""
@@ -63,7 +59,7 @@ class Deployment:
     def roll_back(self) -> dict[str, Any]:
         """Make the version before the active one active again; raises where there is none."""
         self._look()
-        self.facts["active"] = self._again(lambda: self._channel.call("back"))["active"]
+        self.facts["active"] = self._line.again(lambda: self._channel.call("back"))["active"]
         self._say(f"{self.facts['active']} is active again")
         return {**self.facts, "exit_code": 0}
 
@@ -177,19 +173,18 @@ class Deployment:
             return self._channel.call("receive", feed=fed(needed, look["content"]))
 
         began = self.facts["to_copy_bytes"]
-        self._again(send)
+        self._line.again(send)
         self.facts["copied_bytes"] = began
         for _, one in self._order.data.values():
             if one is not None:
-                files = {name: [member.sha256, member.nbytes] for name, member in one.members.items()}
-                self._ask("lay", {"number": one.number, "files": files})
+                self._line.lay(one)
 
     def _install(self, package: Package) -> str:
         given = {
             "manifest": package.bundle.encode().decode(),
             "signature": package.signature.decode("ascii", "replace"),
         }
-        answer = self._ask("install", given)
+        answer = self._line.ask("install", given)
         self.facts["installed"] = str(answer["version"])
         agreement = answer["verified"].get("agreement", {})
         self._say(f"{answer['version']} is installed and verifies ({', '.join(agreement) or 'files'})")
@@ -200,7 +195,7 @@ class Deployment:
         if not self._order.command:
             return
         words = [*self._order.plan, *self._data_words({"data"})]
-        planned = self._ask("plan", words, version)
+        planned = self._line.ask("plan", words, version)
         if planned["code"]:
             self.facts["plan"] = planned["answer"]
             said = str(planned["said"]).removeprefix("mest plan: ")
@@ -215,14 +210,14 @@ class Deployment:
             return
         budget = self._order.budget_bytes
         words = ["--data", self._place_of(HEALTH), *([] if budget is None else ["--memory-budget", str(budget)])]
-        found = self._ask("compare", {"words": words, "drop": self._order.health_drop}, version)
+        found = self._line.ask("compare", {"words": words, "drop": self._order.health_drop}, version)
         self.facts["health"] = found
         if found["back"] is not None:
             self.facts["active"] = found["back"]
         self._say(judge(found, version, self._order.health_drop))
 
     def _activate(self, version: str) -> None:
-        self._again(lambda: self._channel.call("activate", version))
+        self._line.again(lambda: self._channel.call("activate", version))
         self.facts["active"] = version
         if self.facts["active_before"] != version:
             self._say(f"{version} is active")
@@ -230,59 +225,24 @@ class Deployment:
     def _to_the_end(self, version: str) -> None:
         """Start the run, or find the one that was started before, and tell what it says until it ends."""
         words = [*self._order.command, *self._data_words({"data", "eval_data"})]
-        number = self._number(version, words)
+        number = number_of(version.partition("-")[2], words)
         self.facts["job"] = number
-        offset = 0
-        for _ in range(_RESTARTS):
-            asked = {"number": number, "version": version, "words": words, "on_boot": self._order.on_boot}
-            answer = self._ask("start", asked)
+
+        def began(answer: Mapping[str, Any]) -> None:
             self.facts["resumes_on_boot"] = answer["on_boot"]
             by = f", and continued by {answer['on_boot']} if the board restarts" if answer["on_boot"] else ""
             self._say(f"run {number}: {answer['job']}{by}")
-            ended, offset = self._follow(number, offset)
-            if ended is not None:
-                self.facts["ended"] = {**ended, "seconds": plain_number(ended.get("seconds"))}
-                if ended["back"]:
-                    self.facts["active"] = ended["back"]
-                    self._say(f"failed with exit code {ended['code']}; {ended['back']} is active again")
-                return
-            self._say("the run ended without a word; continuing it")
-        raise RefusedError(f"run {number} died {_RESTARTS} times without saying why", 1)
 
-    def _follow(self, number: str, offset: int) -> tuple[dict[str, Any] | None, int]:
-        """How the run ended, None if it died, and how far its log was read."""
-        ended: dict[str, Any] | None = None
-
-        def listen() -> bool:
-            nonlocal ended, offset
-            rest = b""
-            for piece in self._channel.stream("follow", number, str(offset)):
-                *lines, rest = (rest + piece).split(b"\n")
-                for line in lines:
-                    said = json.loads(line)
-                    offset = int(said.get("offset", offset))
-                    for text in str(said.get("text", "")).splitlines():
-                        self._say(text)
-                    ended = said.get("ended", ended)
-            return True
-
-        self._again(listen)
-        return ended, offset
+        asked = {"number": number, "version": version, "words": words, "on_boot": self._order.on_boot}
+        ended = self._line.run(asked, began, self._say)
+        self.facts["ended"] = {**ended, "seconds": plain_number(ended.get("seconds"))}
+        if ended["back"]:
+            self.facts["active"] = ended["back"]
+            self._say(f"failed with exit code {ended['code']}; {ended['back']} is active again")
 
     def _bring_home(self, package: Package) -> None:
-        number, into = self.facts["job"], self._order.out / folder_of(self._channel.board)
-        into.mkdir(parents=True, exist_ok=True)
-
-        def bring() -> dict[str, Any]:
-            outcome = self._channel.call("outcome", number)
-            fetch(
-                listed(outcome["files"], into),
-                into,
-                lambda member, offset: self._channel.stream("fetch", number, member.name, str(offset)),
-            )
-            return outcome
-
-        self._again(bring)
+        into = self._order.out / folder_of(self._channel.board)
+        self._line.bring(self.facts["job"], into)
         put_artifact(package, into)
         page = draw_report(into)
         self.facts |= {"home": str(into), "result": read_answer(into), "report": None if page is None else str(page)}
@@ -303,27 +263,3 @@ class Deployment:
         """Where the data of an option lie on this board."""
         given, one = self._order.data[name]
         return given.removeprefix(THERE) if one is None else one.place_in(self._root)
-
-    def _number(self, version: str, words: Sequence[str]) -> str:
-        digest = sha256()
-        digest.update(json.dumps([version.partition("-")[2], list(words)]).encode())
-        return str(digest.hexdigest()[:16])
-
-    def _ask(self, command: str, question: object, *words: str) -> dict[str, Any]:
-        return self._again(lambda: self._channel.call(command, *words, feed=[json.dumps(question).encode()]))
-
-    def _again(self, act: Callable[[], Answer]) -> Answer:
-        """What `act` gives; after a lost connection it is tried again, a few times."""
-        waits = list(_WAITS)
-        while True:
-            began = time.monotonic()
-            try:
-                return act()
-            except LostError as error:
-                if time.monotonic() - began > _HELD_SECONDS:
-                    waits = list(_WAITS)
-                if not waits:
-                    raise LostError(f"{error}; call again to go on from here") from None
-                wait = waits.pop(0)
-                self._say(f"{error}; trying again in {wait:.0f} s")
-                self._channel.pause(wait)

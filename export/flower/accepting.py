@@ -16,18 +16,22 @@ from export.flower.layout import Layout, Weights
 from export.flower.merging import mutable, stored_units
 from export.flower.packing import digest_of, unpack_masks, unpack_scores, unpack_values
 
-_NAME_LENGTH = 40
+_NAME_LENGTH, _LINE_LENGTH, _LINES = 40, 300, 1000
 
 
 @dataclass(frozen=True, eq=False)
 class Accepted:
-    """An update with what is told of the round: figures by name, the client's plan as JSON, and bytes that came."""
+    """An update with what is told of the round: figures by name, the client's plan as JSON, bytes that came.
+
+    `left_out` has a line for each board that a client which speaks for several went without.
+    """
 
     update: Update
     digest: str
     facts: Mapping[str, int | float] = field(repr=False)
     plan: str
     payload_bytes: int
+    left_out: tuple[str, ...] = ()
 
 
 def accept(reply: Message, layout: Layout, sent: Weights, digest: str, mutates: bool, wants_scores: bool) -> Accepted:
@@ -55,7 +59,9 @@ def accept(reply: Message, layout: Layout, sent: Weights, digest: str, mutates: 
             counts = {name: stored_units(encoded[name]) for name in mutable(layout)}
             scores = unpack_scores(layout, records.to_packed(content, records.SCORES), counts)
         plan = records.field(said, "plan", str)
-        return Accepted(Update(client, samples, weights, scores), found, facts, plan, records.payload_bytes(content))
+        update = Update(client, samples, weights, scores)
+        left_out = tuple(f"{client}: {line}" for line in _lines(said.get(records.LEFT_OUT)))
+        return Accepted(update, found, facts, plan, records.payload_bytes(content), left_out)
     except InputError as refused:
         raise InputError(f"{client}: {refused}; its update is left out") from None
 
@@ -79,6 +85,14 @@ def _masks(
 def _numbers(given: Mapping[str, Any]) -> dict[str, int | float]:
     """The figures that are finite numbers."""
     return {str(name): value for name, value in given.items() if type(value) in (int, float) and math.isfinite(value)}
+
+
+def _lines(given: object) -> list[str]:
+    """The lines that a client sent, as a message shows them."""
+    lines = [line for line in given if isinstance(line, str)] if isinstance(given, list) else []
+    return [
+        "".join(letter if letter.isprintable() else "_" for letter in line[:_LINE_LENGTH]) for line in lines[:_LINES]
+    ]
 
 
 def _called(name: str) -> str:

@@ -16,11 +16,14 @@ from edge.errors import EdgeError, InputError
 from edge.files.lock import holding
 from edge.handover.artifact import open_artifact
 from export.flower import records
+from export.flower.boards import BOARD, Boards
+from export.flower.gateway import train_on_boards
 from export.flower.kept_masks import KeptMasks
 from export.flower.layout import ENGINE, Weights, layout_of_artifact, weights_of
 from export.flower.orders import Order, Place
 from export.flower.packing import digest_of, pack_masks, pack_values, unpack_masks, unpack_values
 from export.flower.rounds import Trained, train
+from mest.errors import MestError
 
 REFUSED = 200  # the code of an error that is a refusal of ours; Flower's own end far below
 _SIMULATED = "num-partitions"  # what a simulation gives a node instead of a configuration of its own
@@ -33,24 +36,27 @@ def fine_tune(message: Message, context: Context) -> Message:
     """The reply of a round, or an error with the one line that says why there is none."""
     try:
         return Message(_outcome(message.content, context), reply_to=message)
-    except EdgeError as refused:
+    except (EdgeError, MestError) as refused:
         return Message(Error(code=REFUSED, reason=str(refused)), reply_to=message)
 
 
-def place_of(context: Context) -> Place:
-    """Where this node works. In a simulation, whose nodes have no configuration, the run's `node-…` values say it."""
+def given_of(context: Context) -> dict[str, Any]:
+    """This node's configuration. In a simulation, whose nodes have none, the run's `node-…` values say it."""
     given: dict[str, Any] = dict(context.node_config)
     if _SIMULATED in given and "artifact" not in given:
         own = {
             name.removeprefix(_OF_RUN): value for name, value in context.run_config.items() if name.startswith(_OF_RUN)
         }
         given = {**own, **given}
-    return Place.read(given, {"partition": given.get("partition-id", 0), "node": context.node_id})
+    return given
 
 
 def _outcome(content: RecordDict, context: Context) -> RecordDict:
     asked = records.to_plain(content, records.ORDER)
-    place, order = place_of(context), Order.read(asked, "the server's order")
+    given, order = given_of(context), Order.read(asked, "the server's order")
+    filled: dict[str, object] = {"partition": given.get("partition-id", 0), "node": context.node_id}
+    boards = Boards.read(given)
+    place = Place.read(given, filled if boards is None else {**filled, BOARD.strip("{}"): BOARD})
     with holding(place.work):
         artifact = open_artifact(place.artifact)
         layout = layout_of_artifact(artifact)
@@ -67,7 +73,11 @@ def _outcome(content: RecordDict, context: Context) -> RecordDict:
         begun = unpack_values(layout, records.to_packed(content, records.WEIGHTS), masks, known.values)
         seed = mix(order.seed, records.field(asked, records.ROUND, int), _number(context))
         wants_scores = records.field(asked, records.WANTS_SCORES, bool)
-        done = train(place, artifact, layout, begun, order.seeded(seed), wants_scores)
+        own = order.seeded(seed)
+        if boards is None:
+            done = train(place, artifact, layout, begun, own, wants_scores)
+        else:
+            done = train_on_boards(boards, place, artifact, layout, begun, own, wants_scores)
     return _reply(place.name, begun, done, packed_masks, pack_masks(layout, done.weights.masks))
 
 
@@ -76,6 +86,8 @@ def _reply(name: str, begun: Weights, done: Trained, masks_before: bytes, masks:
     said: dict[str, Any] = {"name": name, "plan": done.plan, records.DIGEST: digest_of(masks)}
     if masks != masks_before:
         said[records.MASKS] = masks
+    if done.left_out:
+        said[records.LEFT_OUT] = list(done.left_out)
     content = RecordDict(
         {
             records.WEIGHTS: records.to_arrays(pack_values(done.weights.values, begun.values)),

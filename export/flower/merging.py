@@ -95,6 +95,22 @@ class ClientMasks:
         return joined(layout, updates, {name: target_units(each) for name, each in layout.sparse.items()})
 
 
+def together(layout: Layout, client: str, updates: Sequence[Update]) -> Update:
+    """Several updates as one with the samples of all.
+
+    Under one mask a mean over it and others is that over all of them, up to rounding: means weighted by samples, and
+    variances pooled, may be taken in parts. Masks that differ are joined and pruned back to the target here, so there a
+    server sees what one client with all the samples would have kept.
+    """
+    first = updates[0].weights.masks
+    same = all((update.weights.masks[name] == first[name]).all() for update in updates for name in first)
+    counts = {name: target_units(each) for name, each in layout.sparse.items()}
+    weights = averaged(layout, updates) if same else joined(layout, updates, counts)
+    shares = shares_of(updates)
+    scores = {name: mean([update.scores[name] for update in updates], shares) for name in updates[0].scores}
+    return Update(client, sum(update.samples for update in updates), weights, scores)
+
+
 def mutable(layout: Layout) -> dict[str, float]:
     """The target weight sparsity of every parameter whose mask may move."""
     return {

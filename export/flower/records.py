@@ -16,7 +16,7 @@ from export.flower.packing import FLOAT
 
 STYPE = "mest.values/1"  # float32, little-endian, of the kept weights in row-major order
 WEIGHTS, SCORES, ORDER, FACTS, CLIENT = "weights", "scores", "order", "facts", "client"
-MASKS, DIGEST, ARTIFACT = "masks", "masks-sha256", "artifact-sha256"
+MASKS, DIGEST, ARTIFACT, LEFT_OUT = "masks", "masks-sha256", "artifact-sha256", "left-out"
 ROUND, WANTS_SCORES = "server-round", "wants-scores"
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Trained:
     """What a round made of the weights: the new ones, scores of kept units by parameter, and the run's own figures.
 
     `facts` are plain numbers by name: peaks in bytes, seconds, scores; `plan` is what was planned, as JSON.
+    `left_out` has a line for each board that did not take part, where the client speaks for several.
     """
 
     weights: Weights
@@ -41,6 +42,7 @@ class Trained:
     facts: dict[str, int | float]
     plan: str
     scores: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
+    left_out: tuple[str, ...] = ()
 
 
 def train(
@@ -58,12 +60,26 @@ def train(
     words = [str(begin), f"--out={end}", *place.words(), *order.words(), f"--engine={ENGINE}"]
     result = answer_of("finetune", words, "samples_train")
     seconds = time.monotonic() - started
-    if not is_state(end):
-        raise InputError(f"{place.work}: the fine-tuning left no state")
-    found, arrays = read_weights(end, layout)
-    scores = _scores(layout, layout.encoded(found), arrays, order.gradient_weight) if wants_scores else {}
-    plan = json.dumps(result["plan"], sort_keys=True)
-    return Trained(found, int(result["samples_train"]), _facts(result, seconds), plan, scores)
+    done = trained(end, artifact, result, layout, order, wants_scores)
+    return replace(done, facts={**done.facts, "seconds": seconds})
+
+
+def trained(
+    state: Path, artifact: Artifact, result: Mapping[str, Any], layout: Layout, order: Order, wants_scores: bool
+) -> Trained:
+    """What a fine-tuning made, from its state and the answer that it gave.
+
+    Raises InputError where either is missing or is not what `mest finetune` leaves, DamagedError for altered files.
+    """
+    if not is_state(state):
+        raise InputError(f"{state}: the fine-tuning left no state")
+    try:
+        found, arrays = read_weights(state, layout, artifact)
+        scores = _scores(layout, layout.encoded(found), arrays, order.gradient_weight) if wants_scores else {}
+        plan = json.dumps(result["plan"], sort_keys=True)
+        return Trained(found, int(result["samples_train"]), _facts(result), plan, scores)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{state}: its answer or its arrays are not those of a fine-tuning ({error!r:.100})") from None
 
 
 def evaluate(state: Path, data: str) -> dict[str, Any]:
@@ -99,14 +115,13 @@ def answer_of(name: str, words: Sequence[str], expected: str) -> dict[str, Any]:
     return result
 
 
-def _facts(result: Mapping[str, Any], seconds: float) -> dict[str, int | float]:
+def _facts(result: Mapping[str, Any]) -> dict[str, int | float]:
     """The figures of a run that are numbers; what was not measured is left out."""
     given: dict[str, Any] = {
         "planned-peak-bytes": result["planned_peak_bytes"],
         "measured-peak-bytes": result["measured_peak_bytes"],
         "budget-bytes": result["budget_bytes"],
         "within-budget": None if result["within_budget"] is None else int(result["within_budget"]),
-        "seconds": seconds,
         "steps": result["steps"],
         "step-ms-median": result["step_ms_median"],
         "mutations": result["mutations"],

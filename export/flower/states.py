@@ -23,11 +23,17 @@ from export.rebuild import from_native
 
 
 def write_weights(
-    folder: Path, artifact: Artifact, layout: Layout, weights: Weights, facts: Mapping[str, Any] | None = None
+    folder: Path,
+    artifact: Artifact,
+    layout: Layout,
+    weights: Weights,
+    facts: Mapping[str, Any] | None = None,
+    artifact_path: str | None = None,
 ) -> int:
     """Write weights as a state that every command reads; the number of its generation. `facts` are kept beside.
 
     Gradients and optimizer state are zero, as a run begins with them.
+    `artifact_path` is where the artifact lies for whoever reads it; where it lies here if it is not given.
     """
     tensors: dict[str, np.ndarray] = {STEPS: np.zeros(1, np.int64)}
     trained = select_trainable(artifact.network, "all")
@@ -40,7 +46,7 @@ def write_weights(
     choices = Choices(optimizer=artifact.optimizer, label_smoothing=artifact.manifest.label_smoothing)
     described = {
         **(facts or {}),
-        "artifact": artifact.identity(ENGINE),
+        "artifact": {**artifact.identity(ENGINE), **({} if artifact_path is None else {"path": artifact_path})},
         "engine": ENGINE,
         "choices": asdict(choices),
         "class_names": list(artifact.class_names),
@@ -48,12 +54,16 @@ def write_weights(
     return write_state(folder, described, tensors)
 
 
-def read_weights(folder: Path, layout: Layout) -> tuple[Weights, dict[str, np.ndarray]]:
+def read_weights(
+    folder: Path, layout: Layout, artifact: Artifact | None = None
+) -> tuple[Weights, dict[str, np.ndarray]]:
     """The weights of a state, and all arrays of it by the names that the engine gives them.
+
+    Without `artifact` the one that the state names is read.
 
     Raises InputError for a state of another engine, DamagedError for one that does not fit the artifact.
     """
-    artifact, saved = open_artifact(folder), read_state(folder)
+    artifact, saved = artifact or open_artifact(folder), read_state(folder)
     if saved.facts["engine"] != ENGINE:
         raise InputError(f"{folder}: was written by engine {saved.facts['engine']}; only {ENGINE} takes part in rounds")
     return weights_of(layout, from_native(artifact.network, saved.tensors)), saved.tensors

@@ -185,6 +185,7 @@ class SparseRounds(Strategy):
                 self._digest_at[node] = ""
                 continue
             self._digest_at[node] = digest
+            left_out += one.left_out
             accepted.append((node, one))
         for node in sorted(silent):
             left_out.append(f"client {node}: {why}")
@@ -215,8 +216,8 @@ class SparseRounds(Strategy):
 def _plan(said: str) -> Any:
     """A client's plan, as far as it is JSON."""
     try:
-        return json.loads(said)
-    except ValueError:
+        return json.loads(said, parse_constant=lambda name: None)  # NaN and the like are none
+    except (ValueError, RecursionError):
         return None
 
 

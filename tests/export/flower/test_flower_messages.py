@@ -18,12 +18,15 @@ from native_artifact import write_images
 
 from edge.errors import InputError
 from edge.handover.artifact import open_artifact
-from export.flower import records, server
+from export.flower import client, records, server, strategy
 from export.flower.accepting import accept
+from export.flower.board_round import place_on
 from export.flower.client import app as client_app
+from export.flower.gateway import as_one
 from export.flower.journal import ROUNDS, STATE
 from export.flower.layout import layout_of_artifact, weights_of
 from export.flower.packing import digest_of, pack_masks, pack_values
+from export.flower.rounds import train
 from export.flower.states import read_weights
 
 IMAGES = {11: 40, 22: 80}  # of each node
@@ -192,6 +195,57 @@ def test_a_node_obeys_no_run_about_its_files(artifact: Path, tmp_path: Path) -> 
         del context.node_config["data"]
     server.run(nodes, configuration(artifact, tmp_path / "out", rounds=1))
     assert all("node configuration: data is missing" in line for line in lines(tmp_path / "out")[0]["left_out"])
+
+
+def test_a_gateway_counts_as_the_samples_of_its_boards(artifact: Path, tmp_path: Path, monkeypatch) -> None:
+    """Its figures are those of each board, and the line of a board that was left out comes with them."""
+    pytest.importorskip("yaml", reason="needs yaml for the list of boards")
+    replies, nodes = [], Nodes(tmp_path, artifact)
+    (tmp_path / "boards.yaml").write_text("boards: [one, two, attic]\n")
+    network = open_artifact(artifact).network
+    for name, count in (("one", 40), ("two", 20)):
+        write_images(tmp_path / f"of-{name}.npz", network, count, count)
+    own = nodes.contexts[11].node_config
+    own |= {"boards": str(tmp_path / "boards.yaml"), "data": str(tmp_path / "of-{board}.npz"), "name": "gate"}
+
+    def here(boards, place, artifact, layout, weights, order, wants_scores):  # what ssh would reach, as children
+        names = [one.name for one in boards.listed][:2]
+        done = {name: train(place_on(place, name), artifact, layout, weights, order, wants_scores) for name in names}
+        return as_one(layout, place.name, done, ["attic: no connection: timed out\x1b"])
+
+    def noted(reply: Message) -> Message:
+        replies.append(reply.content)
+        return reply
+
+    monkeypatch.setattr(client, "train_on_boards", here)
+    nodes.altered = noted
+    joint = server.run(nodes, configuration(artifact, tmp_path / "out", rounds=1)).weights
+    (told,) = lines(tmp_path / "out")
+    assert told["left_out"] == ["client 11 (gate): attic: no connection: timed out_"]
+    figures = told["clients"]["client 11 (gate)"]
+    assert figures["num-examples"] == figures["one/num-examples"] + figures["two/num-examples"] == 36 + 16
+    assert figures["one/planned-peak-bytes"] > 0
+    assert figures["plan"]["two"]["micro_batch"] == 8
+    assert sorted(one[records.FACTS]["num-examples"] for one in replies) == [52, 72]
+    layout = layout_of_artifact(open_artifact(artifact))
+    own_weights = weights_of(layout, layout.parameters)
+    assert all(joint.values[name].shape == own_weights.values[name].shape for name in layout.parameters)
+
+
+def test_a_gateway_without_any_board_is_left_out(artifact: Path, tmp_path: Path) -> None:
+    """A list that cannot be read is its line, as is one whose boards all fail."""
+    nodes = Nodes(tmp_path, artifact)
+    nodes.contexts[11].node_config["boards"] = str(tmp_path / "none.yaml")
+    server.run(nodes, configuration(artifact, tmp_path / "out", rounds=1))
+    (told,) = lines(tmp_path / "out")
+    assert list(told["clients"]) == ["client 22"]
+    assert "none.yaml: not a readable YAML list of boards" in told["left_out"][0]
+
+
+def test_a_plan_that_is_no_json_of_ours_harms_no_round(artifact: Path) -> None:
+    """NaN is a number in no file of ours."""
+    assert strategy._plan('{"micro_batch": NaN}') == {"micro_batch": None}
+    assert strategy._plan("[" * 100_000) is None
 
 
 def test_masks_that_were_lost_are_sent_again(artifact: Path, tmp_path: Path) -> None:
