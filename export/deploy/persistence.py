@@ -87,13 +87,14 @@ class Persistence:
         self.again(listen)
         return ended, offset
 
-    def bring(self, number: str, into: Path) -> None:
-        """Bring home what a run left."""
+    def bring(self, number: str, into: Path, wanted: Callable[[str], bool] = lambda name: True) -> None:
+        """Bring home what a run left, of it the files that are `wanted` by their names."""
         into.mkdir(parents=True, exist_ok=True)
 
         def bring() -> None:
+            files = self.channel.call("outcome", number)["files"]
             fetch(
-                listed(self.channel.call("outcome", number)["files"], into),
+                listed({name: facts for name, facts in files.items() if wanted(name)}, into),
                 into,
                 lambda member, offset: self.channel.stream("fetch", number, member.name, str(offset)),
             )

@@ -14,12 +14,13 @@ from typing import Any
 
 from edge.errors import InputError
 from edge.handover.artifact import Artifact
+from edge.handover.state import STATE_FILE
 from edge.install.archive import Member
 from edge.install.archive import Place as Bytes
 from edge.install.bundle import ARTIFACT
 from export.deploy.copying import arrived, fed
 from export.deploy.data import THERE, Data, read_data
-from export.deploy.home import read_answer
+from export.deploy.home import ANSWER, read_answer
 from export.deploy.persistence import Persistence, number_of
 from export.flower.boards import BOARD
 from export.flower.layout import ENGINE, Layout, Weights
@@ -68,11 +69,12 @@ class BoardRound:
         self._send([begin, *(one for one in sent.values() if one is not None)])
         asked = {"number": number, "version": version, "words": words, "begin": begin.number, "on_boot": None}
         ended = self._line.run(asked, lambda answer: None, self._heard)
-        home = self._folder / _HOME
+        home, failed = self._folder / _HOME, ended.get("code") != 0
         shutil.rmtree(home, ignore_errors=True)
-        self._line.bring(number, home)
+        if not failed:
+            self._line.bring(number, home, _is_needed)
         self._line.ask("forget", {"but": None})
-        if ended.get("code") != 0:
+        if failed:
             raise InputError(self._last or f"ended with exit code {ended.get('code')!r:.20} and said nothing")
         done = trained(home / _STATE, artifact, read_answer(home), layout, order, wants_scores)
         _refuse_strange(layout, weights, done, order.mutate != "none")
@@ -100,7 +102,7 @@ class BoardRound:
         """Copy the contents that the board lacks, each from where it was cut, and give them their names."""
 
         def send() -> None:
-            content = self._line.channel.look(leave_program=True)["content"]
+            content = self._line.channel.look(leave_program=True)["content"]  # after what was forgotten
             missing: dict[str, tuple[Member, Bytes]] = {
                 member.sha256: (member, one.places[name])
                 for one in data
@@ -125,6 +127,11 @@ def place_on(place: Place, board: str) -> Place:
     """The same place with the board's name in the paths of its data."""
     held = None if place.eval_data is None else place.eval_data.replace(BOARD, board)
     return replace(place, data=place.data.replace(BOARD, board), eval_data=held)
+
+
+def _is_needed(name: str) -> bool:
+    """True for the answer and the state; each file takes a connection of its own."""
+    return name in (ANSWER, f"{_STATE}/{STATE_FILE}") or name.endswith(".bin")
 
 
 def _refuse_strange(layout: Layout, sent: Weights, done: Trained, mutates: bool) -> None:

@@ -7,9 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from board_wheels import PYTHON, write_wheels
@@ -21,6 +24,7 @@ from edge.chance import mix
 from edge.errors import InputError
 from edge.handover.artifact import Artifact, open_artifact
 from edge.handover.state import read_state, write_state
+from export.flower import gateway
 from export.flower.averaging import Update
 from export.flower.board_round import place_on
 from export.flower.boards import Boards
@@ -170,15 +174,23 @@ def test_a_budget_that_nothing_fits_is_the_boards_own_line(artifact, boards, pla
 
 
 @needs_sshd
-def test_a_board_that_is_late_is_left_out_until_it_ends(artifact, boards, place: Place, server: Sshd) -> None:
+def test_a_board_that_is_late_is_left_out_until_it_ends(
+    artifact, boards, place: Place, server: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its run goes on, so the next round goes without it; once that run is gone, it takes part and clears up."""
+    jobs = server.homes["two"] / ".mest" / "jobs"
+
+    def seconds() -> float:  # the hour is over as soon as the run has begun, however fast this machine is
+        return 3600.0 * any("epoch 1:" in path.read_text() for path in jobs.glob("*/said.log"))
+
     layout = layout_of_artifact(artifact)
     weights = weights_of(layout, layout.parameters)
     endless = replace(ORDER, epochs=1_000_000)
-    late = boards("second", **{"board-seconds": 20.0})
     try:
-        with pytest.raises(InputError, match=r"attic: did not end within 20 s"):
-            train_on_boards(late, place, artifact, layout, weights, endless)
+        with monkeypatch.context() as patched:
+            patched.setattr(gateway, "time", SimpleNamespace(monotonic=seconds))
+            with pytest.raises(InputError, match=r"attic: did not end within 3000 s"):
+                train_on_boards(boards("second"), place, artifact, layout, weights, endless)
         with pytest.raises(InputError, match=r"attic: run [0-9a-f]{16} is at work there; this round goes without it"):
             train_on_boards(boards("second"), place, artifact, layout, weights, ORDER)
     finally:
@@ -186,7 +198,40 @@ def test_a_board_that_is_late_is_left_out_until_it_ends(artifact, boards, place:
             os.kill(pid, signal.SIGKILL)
     done = train_on_boards(boards("second"), place, artifact, layout, weights, ORDER)
     assert done.samples == 70
-    assert list((server.homes["two"] / ".mest" / "jobs").iterdir()) == []
+    assert list(jobs.iterdir()) == []
+
+
+@needs_sshd
+def test_a_round_goes_on_after_a_reset_of_the_board(
+    artifact, boards, place: Place, server: Sshd, tmp_path: Path
+) -> None:
+    """Everything of ours on the board dies at once; the same round continues the run, to the same weights."""
+    layout = layout_of_artifact(artifact)
+    weights = weights_of(layout, layout.parameters)
+    order, jobs = replace(ORDER, epochs=300), server.homes["one"] / ".mest" / "jobs"
+    found: list[Trained] = []
+
+    def serve() -> None:
+        found.append(train_on_boards(boards("first"), place, artifact, layout, weights, order))
+
+    at_work = threading.Thread(target=serve)
+    at_work.start()
+    said: list[Path] = []
+    while not any("epoch 5:" in path.read_text() for path in said):
+        assert at_work.is_alive()
+        time.sleep(0.01)
+        said = list(jobs.glob("*/said.log"))
+    for pid in processes_in(server.homes["one"]):
+        os.kill(pid, signal.SIGKILL)
+    killed_at = said[0].read_text().count("epoch ")
+    at_work.join(200)
+    (done,) = found
+    assert killed_at < 300
+    own = replace(place_on(place, "one"), work=tmp_path / "here")
+    here = train(own, artifact, layout, weights, order.seeded(mix(order.seed, 0)))
+    for name in layout.parameters:
+        assert done.weights.values[name].tobytes() == here.weights.values[name].tobytes()
+    assert done.facts["one/steps"] == here.facts["steps"]
 
 
 def processes_in(home: Path) -> list[int]:
