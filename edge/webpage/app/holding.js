@@ -17,7 +17,7 @@ function locked(name) {
   return new Promise((resolve, reject) => {
     const untilClosed = () => new Promise(() => resolve(true));
     const signal = AbortSignal.timeout(LETTING_GO_MS);
-    const refused = (error) => (error.name === "TimeoutError" ? resolve(false) : reject(error));
+    const refused = (error) => (signal.aborted ? resolve(false) : reject(error)); // browsers name that error differently
     navigator.locks.request(name, { signal }, untilClosed).catch(refused);
   });
 }
