@@ -60,18 +60,17 @@ def main() -> None:
         drawn = stack.enter_context(in_chromium(work / "module", tfjs, SOFTWARE_WEBGL))
         runs = {"node": node, "chromium": page, "chromium, WebGL in software": drawn}
         networks = {"digits": demo / "artifact", "resnet32": example(work)[0]}
-        rows = []
+        accuracies = [accuracy(work / f"seed{seed}", demo, seed, node, page) for seed in SEEDS]
+        versions = {"node": said_by("node", "--version"), "chromium": page("version", {})["version"]}
+        rows: list[dict[str, Any]] = []
+        record = {"circumstances": circumstances(("numpy",)), **versions, "accuracy": accuracies, "steps": rows}
         for network, artifact in networks.items():
             slow: dict[str, str] = {}
             for batch in BATCHES:
                 rows.append(row(work / f"{network}-{batch}", network, artifact, batch, runs, slow))
-        accuracies = [accuracy(work / f"seed{seed}", demo, seed, node, page) for seed in SEEDS]
-        chromium = page("version", {})
-    versions = {"node": said_by("node", "--version"), "chromium": chromium["version"]}
-    record = {"circumstances": circumstances(("numpy",)), **versions, "steps": rows, "accuracy": accuracies}
+                if args.out:  # after each row, as the last ones take long
+                    args.out.write_text(json.dumps(record, indent=1) + "\n")
     show(rows, accuracies)
-    if args.out:
-        args.out.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def installed(folder: Path) -> Path:
