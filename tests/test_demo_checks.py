@@ -77,7 +77,8 @@ def test_the_command_ends_in_a_report_and_a_json_object(
     assert result["passed"]
     assert result["pytorch"]["measured_peak_bytes"] == 300 * MIB
     assert result["notes"] == [
-        "onnxruntime-training is not used here (no wheel for this Python); the native engine fine-tuned."
+        "onnxruntime-training is not used here (no wheel for this Python); the native engine fine-tuned.",
+        "A page to draw digits in takes a compiler for it: pip install ziglang, and run the demo again.",
     ]
     assert result["least_budget_bytes"] < result["budget_bytes"] < 2 * result["least_budget_bytes"]
     page = Path(result["report"]).read_text().replace("\u00a0", " ")

@@ -11,7 +11,7 @@ from edge.errors import InputError
 from edge.ranges import outside
 from edge.run.settings import Settings
 
-_OPTIONS = {"learning_rate": "--lr", "schedule": "--lr-scheduler"}
+_OPTIONS = {"learning_rate": "lr", "schedule": "lr-scheduler"}  # where the name of a field is not the option's
 _OF_MUTATION = ("mutate", "mutate_every", "gradient_weight")
 
 
@@ -74,7 +74,7 @@ class Order:
         given = asdict(self)
         if self.mutate == "none":
             given = {name: value for name, value in given.items() if name not in _OF_MUTATION}
-        return [f"{_OPTIONS.get(name, '--' + name.replace('_', '-'))}={value}" for name, value in given.items()]
+        return [f"--{_OPTIONS.get(name, name.replace('_', '-'))}={value}" for name, value in given.items()]
 
 
 @dataclass(frozen=True)
@@ -120,5 +120,5 @@ class Place:
         """The options of `mest finetune` that a client alone decides."""
         given = {"data": self.data, "memory-budget": self.memory_budget, "threads": self.threads}
         given["eval-data"] = self.eval_data
-        words = [f"--{name}={value}" for name, value in given.items() if value is not None]
-        return words + (["--hold-out=0"] if self.eval_data is not None else [])
+        given["hold-out"] = None if self.eval_data is None else 0
+        return [f"--{name}={value}" for name, value in given.items() if value is not None]

@@ -84,7 +84,8 @@ def trained(
 
 def evaluate(state: Path, data: str) -> dict[str, Any]:
     """What `mest eval` says of a state, in a process of its own; raises InputError with its line where it refuses."""
-    return answer_of("eval", [str(state), f"--data={data}"], "images")
+    words = [str(state), f"--data={data}"]
+    return answer_of("eval", words, "images")
 
 
 def answer_of(name: str, words: Sequence[str], expected: str) -> dict[str, Any]:
