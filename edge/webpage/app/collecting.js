@@ -130,10 +130,10 @@ export class Collecting {
     if (!this.#shown.length) throw new Error("Show a picture first: draw, pick files or use the camera; then say its class.");
     const samples = this.#shown.map(({ pixels }) => ({ pixels, label }));
     this.collection.add(samples);
-    this.#count();
     await this.#clear();
-    this.#changed();
     await this.#store.add(samples).catch((error) => alarm(storageFault(error)));
+    this.#count(); // not before: what is counted is kept, so a reload finds it
+    this.#changed();
   }
 
   async #removeLast() {

@@ -224,8 +224,9 @@ def test_drawings_and_a_camera(example: Example, tmp_path: Path) -> None:
         rows = page.value(f"{dots}.filter((_, place) => place % 4 === 0)")
         assert [min(rows[8 * row : 8 * row + 8]) < 200 for row in range(8)] == [row in (3, 4) for row in range(8)]
         page.press("#class-1")
-        page.wait("document.querySelectorAll('#tray canvas').length === 0")
+        page.wait("document.getElementById('counted').textContent.startsWith('1')")
         assert text(page, "class-1").endswith("1")
+        assert page.value("document.querySelectorAll('#tray canvas').length") == 0
         page.press("#camera")
         page.wait("document.getElementById('video').videoWidth > 0 && !document.getElementById('take').hidden")
         page.press("#take")
