@@ -11,6 +11,7 @@ from edge.errors import InputError
 from export.deploy.channel import Channel
 from export.deploy.fleet import Listed, read_boards
 from export.deploy.home import folder_of
+from export.flower.given import typed
 
 BOARD = "{board}"  # in a path of data: the name of the board
 _LIST = "boards"
@@ -41,7 +42,7 @@ class Boards:
 
         Raises InputError for a value of another type, and for one that is about boards where there are none.
         """
-        values = {name: _typed(given, name, default) for name, default in _DEFAULTS.items()}
+        values = {name: typed(given, name, default, "node configuration") for name, default in _DEFAULTS.items()}
         if not given.get(_LIST):
             idle = next((name for name in _DEFAULTS if name in given), None)
             if idle is not None:
@@ -69,12 +70,3 @@ class Boards:
             one.name: Channel(one.name, one.place or self.place, one.python or self.python, ssh, one.host)
             for one in self.listed
         }
-
-
-def _typed(given: Mapping[str, Any], name: str, default: Any) -> Any:
-    value = given.get(name, default)
-    if type(default) is float and type(value) is int:
-        value = float(value)
-    if type(value) is not type(default):
-        raise InputError(f"node configuration: {name} {value!r:.80}: must be like {default!r}")
-    return value

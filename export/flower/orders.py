@@ -10,6 +10,7 @@ from typing import Any
 from edge.errors import InputError
 from edge.ranges import outside
 from edge.run.settings import Settings
+from export.flower.given import typed
 
 _OPTIONS = {"learning_rate": "lr", "schedule": "lr-scheduler"}  # where the name of a field is not the option's
 _OF_MUTATION = ("mutate", "mutate_every", "gradient_weight")
@@ -50,15 +51,7 @@ class Order:
         """
         found: dict[str, Any] = {}
         for each in fields(cls):
-            name = each.name.replace("_", "-")
-            if name not in given:
-                continue
-            kind, value = type(each.default), given[name]
-            if kind is float and type(value) is int:
-                value = float(value)
-            if type(value) is not kind:
-                raise InputError(f"{what}: {name} {value!r:.80} is no {kind.__name__}; it is like {each.default!r}")
-            found[each.name] = value
+            found[each.name] = typed(given, each.name.replace("_", "-"), each.default, what)
         return cls(**found)
 
     def plain(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from edge.errors import InputError
 from edge.files.lock import holding
 from edge.handover.artifact import open_artifact
 from export.flower import records
+from export.flower.given import typed
 from export.flower.journal import Journal
 from export.flower.layout import layout_of_artifact, weights_of
 from export.flower.merging import MERGINGS, Merging
@@ -45,7 +46,7 @@ def run(grid: Grid, given: Mapping[str, Any]) -> SparseRounds:
     An empty text is as good as none. Raises InputError for a value that is missing, of another type or not allowed.
     """
     given = {name: value for name, value in given.items() if value != ""}
-    values = {name: _typed(given, name, default) for name, default in _DEFAULTS.items()}
+    values = {name: typed(given, name, default, "run configuration") for name, default in _DEFAULTS.items()}
     artifact_path, out = _text(given, "artifact"), Path(_text(given, "out"))
     artifact = open_artifact(Path(artifact_path))
     layout = layout_of_artifact(artifact)
@@ -74,15 +75,6 @@ def merging_of(masks: str, every_rounds: int) -> Merging:
     if every_rounds < 0:
         raise InputError(f"mutate-every-rounds {every_rounds}: must be 0 (never) or more")
     return MERGINGS[masks](every_rounds)
-
-
-def _typed(given: Mapping[str, Any], name: str, default: Any) -> Any:
-    value = given.get(name, default)
-    if type(default) is float and type(value) is int:
-        value = float(value)
-    if type(value) is not type(default):
-        raise InputError(f"run configuration: {name} {value!r:.80}: must be like {default!r}")
-    return value
 
 
 def _text(given: Mapping[str, Any], name: str) -> str:
