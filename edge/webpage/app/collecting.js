@@ -139,16 +139,16 @@ export class Collecting {
   async #removeLast() {
     const sample = this.collection.removeLast();
     if (!sample) return;
+    if (sample.key !== undefined) await this.#store.remove(sample).catch((error) => alarm(storageFault(error)));
     this.#count();
     this.#changed();
-    if (sample.key !== undefined) await this.#store.remove(sample);
   }
 
   async #removeAll() {
     this.collection.clear();
+    await this.#store.forgetSamples().catch((error) => alarm(storageFault(error)));
     this.#count();
     this.#changed();
-    await this.#store.forgetSamples();
   }
 
   #count() {

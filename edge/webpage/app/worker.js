@@ -9,7 +9,6 @@ let module;
 let plan;
 let model;
 let stopping = false;
-let running = false;
 
 const pause = () => new Promise((resolve) => setTimeout(resolve));
 
@@ -50,23 +49,19 @@ const answers = {
 
   /** A run over samples: a new one from a state's weights (the plan's without one), or on with the run of that state. */
   async train({ pixels, labels, state, goesOn, settings }) {
-    [stopping, running] = [false, true];
-    try {
-      await reopen(labels.length, state);
-      model.use(pixels, labels);
-      if (goesOn) model.continue();
-      else model.begin(settings);
-      let saved = performance.now();
-      for (;;) {
-        const { progress, epochs } = slice();
-        const due = progress.finished || stopping || performance.now() - saved > SAVE_MS;
-        if (due) saved = performance.now();
-        postMessage({ event: "progress", progress, epochs, facts: facts(), state: due ? model.save() : null });
-        if (progress.finished || stopping) return progress;
-        await pause();
-      }
-    } finally {
-      running = false;
+    stopping = false;
+    await reopen(labels.length, state);
+    model.use(pixels, labels);
+    if (goesOn) model.continue();
+    else model.begin(settings);
+    let saved = performance.now();
+    for (;;) {
+      const { progress, epochs } = slice();
+      const due = progress.finished || stopping || performance.now() - saved > SAVE_MS;
+      if (due) saved = performance.now();
+      postMessage({ event: "progress", progress, epochs, facts: facts(), state: due ? model.save() : null });
+      if (progress.finished || stopping) return progress;
+      await pause();
     }
   },
 
@@ -76,7 +71,7 @@ const answers = {
 
   /** The state now, for a page that is about to be put to sleep. */
   save() {
-    return running || model ? model.save() : null;
+    return model?.save() ?? null;
   },
 
   load({ state }) {
