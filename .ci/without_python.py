@@ -43,7 +43,7 @@ OTHERS = (
     Processor("linux-x86_64", "qemu-x86_64-static", "Nehalem", "sse2"),  # has no AVX
     Processor("linux-x86_64", "qemu-x86_64-static", "Haswell", "avx2"),
     Processor("linux-aarch64", "qemu-aarch64-static", computes_with="neon"),
-    Processor("linux-armv7", "qemu-arm-static"),
+    Processor("linux-armv7", "qemu-arm-static", computes_with="portable"),
 )
 # Of the norm of all weights: where rounding moves a ReLU across zero, the gradient of one sample is another, so that
 # single weights may differ by more.
@@ -75,18 +75,20 @@ def main() -> None:
     plan = plans["fixed"]
     subprocess.run(["mest", "pack", args.data, "--for", plan, "--out", packed, "-q"], check=True)
     here: dict[str, Mapping[str, np.ndarray]] = {}
+    built: dict[str, int] = {}
     for processor in (HERE, *OTHERS):
         if processor.emulator and processor.emulator not in emulators:
             print(f"{processor.name}: {processor.emulator} is not here: left out")
             continue
         program = folder / f"mest-run-{processor.target}"
-        nbytes = program.stat().st_size if program.exists() else build_for(processor.target, program)
+        if processor.target not in built:
+            built[processor.target] = build_for(processor.target, program)
         if not (before := command_of(processor, emulators, program, plan)):
             continue
         shown = subprocess.run([*before, "info", plan], check=True, stdout=subprocess.PIPE, text=True).stdout
         wanted = "avx" if processor is HERE and this_processor_has("avx2") else processor.computes_with
         assert f"computes with  {wanted}" in shown, f"{processor.name}: takes another instruction set than {wanted}"
-        print(f"{processor.name}: {nbytes >> 10} KiB")
+        print(f"{processor.name}: {built[processor.target] >> 10} KiB")
         for name, plan_of in plans.items():
             weights = trained(before, plan_of, packed, folder / f"{processor.name}-{name}")
             print(f"  {name}: {compared(weights, here.setdefault(name, weights))}")

@@ -22,9 +22,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     name = {item: item.nodeid.partition("[")[0] for item in items}
     cases = Counter(name.values())
-    left_out = [item for item in items if cases[name[item]] > MANY and crc32(item.nodeid.encode()) % 2]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in set(left_out)]
+    left_out = {item for item in items if cases[name[item]] > MANY and crc32(item.nodeid.encode()) % 2}
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture
