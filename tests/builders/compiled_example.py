@@ -49,6 +49,18 @@ def mest_run(tmp_path_factory) -> Path:
         pytest.skip(f"needs a C compiler: {error}")
 
 
+def program_without_fma(folder: Path) -> Path:
+    """The program with vectors of four floats and no fused multiply-add, as WebAssembly has them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MEST_ONLY_SETS", "sse2")
+        try:
+            build.build(folder / "libmest.so")
+            build.build_runner(folder / "mest-run", folder / "libmest.so")
+        except build.BuildError as error:
+            pytest.skip(f"needs a compiler for a processor without fused multiply-add: {error}")
+    return folder / "mest-run"
+
+
 @dataclass(frozen=True)
 class Compiled:
     """A plan, its data file, and what both were made from."""

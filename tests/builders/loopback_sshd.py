@@ -116,3 +116,16 @@ def _wait_for(port: int, server: subprocess.Popen[bytes], folder: Path) -> None:
                 return
         time.sleep(0.05)
     raise RuntimeError((folder / "sshd.log").read_text())
+
+
+def processes_in(home: Path) -> list[int]:
+    """The processes that were started with something of this home in their words."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes()
+        except OSError:
+            continue
+        if os.fsencode(home / ".mest") in words:
+            found.append(int(path.parent.name))
+    return found

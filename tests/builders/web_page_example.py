@@ -12,6 +12,7 @@ from typing import Any
 import chromium
 import numpy as np
 import pytest
+from compiled_example import program_without_fma
 from finetune_example import mest
 from native_artifact import write_artifact
 from native_networks import resnet
@@ -19,7 +20,7 @@ from native_networks import resnet
 from edge.compiled.packing import pack
 from edge.compiled.plan import read_plan
 from edge.data.open import open_source
-from edge.libmest import build, library
+from edge.libmest import library
 from edge.libmest.targets import WEB, build_library_for
 
 EPOCHS, CLASSES, EACH, SIDE = 8, 5, 6, 8
@@ -87,13 +88,7 @@ def make_example(folder: Path) -> Example:
     network = resnet("block", 0.75, blocks=1, width=8, size=SIDE, classes=CLASSES)
     write_artifact(folder / "artifact", network)
     build_library_for(WEB, folder / "module")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MEST_ONLY_SETS", "sse2")
-        try:
-            build.build(folder / "libmest.so")
-            build.build_runner(folder / "mest-run", folder / "libmest.so")
-        except build.BuildError as error:
-            pytest.skip(f"needs a compiler for a processor without fused multiply-add: {error}")
+    program = program_without_fma(folder)
     rng = np.random.default_rng(5)
     images = rng.integers(0, 256, (CLASSES * EACH, SIDE, SIDE, 3), dtype=np.uint8)
     labels = np.repeat(np.arange(CLASSES), EACH)
@@ -102,7 +97,7 @@ def make_example(folder: Path) -> Example:
         pil.fromarray(image).save(folder / f"{place:02d}.png")
     names = np.array([f"class {label}" for label in range(CLASSES)])
     np.savez(folder / "images.npz", images=images, labels=labels, class_names=names)
-    return Example(folder, folder / "mest-run")
+    return Example(folder, program)
 
 
 def text(page: chromium.Browser, name: str) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from board_wheels import PYTHON, write_wheels
 from finetune_example import NAMES, PREPROCESS, build_model, digits, make_artifact  # noqa: F401 - a fixture
-from loopback_sshd import MISSING, Sshd, loopback_sshd
+from loopback_sshd import MISSING, Sshd, loopback_sshd, processes_in
 from test_deploy_bundle import HERE, _spoil, rewritten
 
 from edge.install.jobs import Job
@@ -264,19 +264,6 @@ case $1 in
 -) cat >"$HOME/crontab.new" && mv "$HOME/crontab.new" "$HOME/crontab" ;;
 esac
 """
-
-
-def processes_in(home: Path) -> list[int]:
-    """The processes that were started with something of this home in their words."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes()
-        except OSError:
-            continue
-        if os.fsencode(home / ".mest") in words:
-            found.append(int(path.parent.name))
-    return found
 
 
 def test_versions_go_up_and_back(

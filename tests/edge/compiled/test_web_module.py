@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compiled_example import Compiled, compiled, run
+from compiled_example import Compiled, compiled, program_without_fma, run
 from native_artifact import write_artifact, write_images
 from native_networks import resnet
 
 from edge.compiled.compiling import CompileJob, compile_plan
 from edge.compiled.plan import read_plan
 from edge.compiled.state import bring_home
-from edge.libmest import build, library
+from edge.libmest import library
 from edge.libmest.targets import WEB, build_library_for
 from edge.plan.search import Request
 from edge.run.evaluate import evaluate
@@ -72,15 +72,7 @@ def found(example: Compiled) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory, example: Compiled) -> Path:
     """The program with vectors of four floats and no fused multiply-add, as WebAssembly has them."""
-    folder = tmp_path_factory.mktemp("plain")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MEST_ONLY_SETS", "sse2")
-        try:
-            build.build(folder / "libmest.so")
-            build.build_runner(folder / "mest-run", folder / "libmest.so")
-        except build.BuildError as error:
-            pytest.skip(f"needs a compiler for a processor without fused multiply-add: {error}")
-    return folder / "mest-run"
+    return program_without_fma(tmp_path_factory.mktemp("plain"))
 
 
 def test_the_run_is_that_of_the_program(plain: Path, example: Compiled, found: dict[str, Any]) -> None:

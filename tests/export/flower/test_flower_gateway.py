@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import pytest
 from board_wheels import PYTHON, write_wheels
 from finetune_example import make_artifact  # noqa: F401 - a fixture
-from loopback_sshd import MISSING, Sshd, loopback_sshd
+from loopback_sshd import MISSING, Sshd, loopback_sshd, processes_in
 from native_artifact import write_images
 
 from edge.chance import mix
@@ -232,19 +232,6 @@ def test_a_round_goes_on_after_a_reset_of_the_board(
     for name in layout.parameters:
         assert done.weights.values[name].tobytes() == here.weights.values[name].tobytes()
     assert done.facts["one/steps"] == here.facts["steps"]
-
-
-def processes_in(home: Path) -> list[int]:
-    """The processes that were started with something of this home in their words."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes()
-        except OSError:
-            continue
-        if os.fsencode(home / ".mest") in words:
-            found.append(int(path.parent.name))
-    return found
 
 
 def test_what_a_board_sends_is_looked_at(artifact, place: Place, tmp_path: Path) -> None:
