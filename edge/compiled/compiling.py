@@ -60,9 +60,11 @@ def compile_plan(job: CompileJob) -> CompileResult:
 
     Raises InputError for what such a process cannot do, BudgetError where nothing fits.
     """
-    if job.settings.schedule not in plan_file.SCHEDULES:
-        said = f"{named('schedule')} {job.settings.schedule}"
-        raise InputError(f"{said}: a compiled plan has {', '.join(plan_file.SCHEDULES)}; give one of them")
+    most = plan_file.CONSTANTS["MOST_MILESTONES"]
+    if len(job.settings.milestones) > most:
+        raise InputError(
+            f"{named('milestones')}: {len(job.settings.milestones)} epochs; a compiled plan has up to {most}"
+        )
     artifact = open_artifact(job.artifact)
     task = artifact.network.task
     if not task.of_classes:

@@ -40,6 +40,7 @@ _SETTINGS = (
     "save_every",
     "mutate_every",
     "gradient_weight",
+    "gamma",
     "patience",
     "drop_after",
 )
@@ -84,6 +85,8 @@ def write_plan(
     head.weights_at, head.weight_count = _rows(file, mutating.rows(places)), len(mutating.weights)
     head.phases_at, head.phase_count = _rows(file, mutating.phases), len(mutating.phases)
     head.units_at = _rows(file, mutating.units)
+    head.milestones_at = file.add(np.array(settings.milestones, "<i8").tobytes())
+    head.milestone_count = len(settings.milestones)
     head.tensors_bytes, head.arena_bytes = places.tensors_bytes, engine.arena.size
     arrays = _arrays(file, engine, places, mutating)
     named = {"facts": _json({**facts.to_json(), **arrays, **_described(engine, plan, settings)})}

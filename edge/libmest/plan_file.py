@@ -12,7 +12,7 @@ from ctypes import Structure
 from edge.libmest import declared, program
 from edge.libmest.declared import Enum, Field, Struct
 
-SCHEDULES = ("constant", "linear", "cosine")  # the first of edge/run/rate.py's, in its order
+SCHEDULES = ("constant", "linear", "cosine", "step")  # as edge/run/rate.py has them
 AUGMENTS = ("none", "flip", "crop", "crop-flip")  # as edge/data/batches.py has them
 NUMBERS = ("uint8", "int16", "float32")  # of which a sample may consist
 ENUMS = (
@@ -32,6 +32,7 @@ CONSTANTS = {
     "MOST_BATCH": 1 << 20,
     "MOST_THREADS": 1 << 10,
     "MOST_PHASES": 1 << 10,
+    "MOST_MILESTONES": 1 << 10,
 }
 DIGEST_FIELDS = ("a", "b", "c", "d")  # of a SHA-256: four numbers
 
@@ -75,6 +76,12 @@ PLAN = Struct(
         Field("int64_t", "units_at", "[phase][weight]"),
         Field("int64_t", "mutate_every", "steps"),
         Field("double", "gradient_weight", "of the gradient in a score"),
+        Field(
+            "int64_t",
+            "milestones_at milestone_count",
+            "epochs, of schedule step; 0: the published ones, scaled to the run",
+        ),
+        Field("double", "gamma", "what step multiplies the rate by at each of them"),
         Field("int64_t", "arena_bytes stack_bytes planned_peak_bytes"),
         Field("int64_t", "budget_bytes", "0: none"),
         *_SETTINGS,

@@ -20,6 +20,11 @@ EFFECTS = (
         lambda args: args.mutate is not None,
         "is about mutation, and none was asked for; give --mutate em or ems, or leave it out",
     ),
+    Effect(
+        ("lr_milestones", "lr_gamma"),
+        lambda args: args.lr_scheduler == "step",
+        "is about steps of the learning rate; give --lr-scheduler step, or leave it out",
+    ),
 )
 
 

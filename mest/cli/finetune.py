@@ -77,11 +77,7 @@ class Command(Base):
         )
         within_budget.add_engine(parser)
         within_budget.add_pins(parser)
-        run = within_budget.add_course(parser, schedules=("cosine", "linear", "constant", "step"))
-        run.add_argument(
-            "--lr-milestones", metavar="EPOCHS", help="step: epochs at which the rate falls (default 80-120, scaled)"
-        )
-        run.add_argument("--lr-gamma", type=float, metavar="SHARE", help="step: what it is multiplied by (default 0.1)")
+        run = within_budget.add_course(parser)
         within_budget.add_mutation(run)
         within_budget.add_ends(run)
         run.add_argument(

@@ -67,18 +67,20 @@ def milestones(given: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
-def add_course(
-    parser: argparse.ArgumentParser, schedules: tuple[str, ...] = ("cosine", "linear", "constant")
-) -> argparse._ArgumentGroup:
+def add_course(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """How a run goes, whoever trains it; the group, for what one command has beside."""
     run = parser.add_argument_group("the run")
     run.add_argument("--epochs", type=int, help="default 5")
     run.add_argument("--lr", type=float, help="learning rate at its highest (default 0.01)")
     run.add_argument(
         "--lr-scheduler",
-        choices=schedules,
+        choices=("cosine", "linear", "constant", "step"),
         help="how the rate falls (default cosine)",
     )
+    run.add_argument(
+        "--lr-milestones", metavar="EPOCHS", help="step: epochs at which the rate falls (default 80-120, scaled)"
+    )
+    run.add_argument("--lr-gamma", type=float, metavar="SHARE", help="step: what it is multiplied by (default 0.1)")
     run.add_argument(
         "--warmup",
         type=epochs_or_share,

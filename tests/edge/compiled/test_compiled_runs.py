@@ -17,7 +17,7 @@ from native_guards import mixed
 from native_networks import Builder, resnet
 
 from edge.compiled.compiling import CompileJob, compile_plan
-from edge.compiled.plan import read_plan
+from edge.compiled.plan import read_plan, sealed
 from edge.compiled.state import bring_home
 from edge.errors import InputError
 from edge.handover.manifest import read_manifest, write_manifest
@@ -141,6 +141,43 @@ def test_every_operator_and_format_is_compiled(mest_run: Path, tmp_path: Path) -
     example.run(mest_run, "train", "--state", tmp_path / "run.state")
     example.finetune(tmp_path / "state")
     assert different(example.plan, tmp_path / "run.state", tmp_path / "state") == []
+
+
+STEPS = {
+    "given": {"epochs": 4, "milestones": (1, 3), "gamma": 0.3},
+    "the published ones, scaled": {"epochs": 5},
+    "both at the same epoch": {"epochs": 1, "gamma": 0.5},
+}
+
+
+@pytest.mark.parametrize("steps", STEPS)
+def test_steps_of_the_rate_are_those_of_python(mest_run: Path, tmp_path: Path, steps: str) -> None:  # noqa: F811
+    """Where they come and how far it falls; without milestones, of a run that is given more epochs too."""
+    example = made(tmp_path, REQUESTS["whole batches"], schedule="step", **STEPS[steps])
+    example.run(mest_run, "train", "--state", tmp_path / "run.state")
+    example.finetune(tmp_path / "state")
+    assert different(example.plan, tmp_path / "run.state", tmp_path / "state") == []
+    if "milestones" in STEPS[steps]:
+        return
+    example.run(mest_run, "train", "--state", tmp_path / "longer.state", "--epochs", 3)
+    replace(example, settings=replace(example.settings, epochs=3)).finetune(tmp_path / "longer")
+    assert different(example.plan, tmp_path / "longer.state", tmp_path / "longer") == []
+
+
+def test_milestones_that_no_run_has_are_refused(mest_run: Path, tmp_path: Path) -> None:  # noqa: F811
+    """More than the program has room for when compiling; ones that do not rise in the file."""
+    example = made(tmp_path, REQUESTS["whole batches"], schedule="step", milestones=(2, 3))
+    with pytest.raises(InputError, match="milestones: 2000 epochs; a compiled plan has up to 1024"):
+        made(tmp_path / "many", REQUESTS["whole batches"], schedule="step", milestones=tuple(range(1, 2001)))
+    content = bytearray(example.plan.read_bytes())
+    head = plan_file.Plan.from_buffer_copy(content)
+    content[head.milestones_at : head.milestones_at + 8] = (3).to_bytes(8, "little")
+    example.plan.write_bytes(sealed(head, bytes(content)))
+    done = run(mest_run, "train", example.plan, "--data", example.data, "--state", tmp_path / "run.state")
+    assert (done.returncode, done.stderr.partition("; ")[0].rpartition(": ")[2].strip()) == (
+        4,
+        "has milestones that do not rise",
+    )
 
 
 @pytest.mark.parametrize("augment", ["flip", "crop", "crop-flip"])

@@ -59,6 +59,7 @@ static void place(Machine *m, Block *b) {
     m->weights = take(b, h->weight_count, sizeof *m->weights);
     m->phases = take(b, h->phase_count, sizeof *m->phases);
     m->units = take(b, h->phase_count * h->weight_count, sizeof *m->units);
+    m->milestones = take(b, h->milestone_count, sizeof *m->milestones);
     m->mean = take(b, 2 * (int64_t)h->channels, sizeof *m->mean);
     m->names = take(b, h->names_bytes, 1);
     m->images = take(b, h->micro_batch * input, sizeof *m->images);
@@ -134,7 +135,9 @@ static int load_network(Machine *m) {
     if (!wrong) wrong = mest_plan_read(plan, h->lists_at, h->lists_bytes, m->lists);
     if (!wrong) wrong = mest_plan_read(plan, h->normalise_at, 2 * (int64_t)h->channels * (int64_t)sizeof *m->mean, m->mean);
     if (!wrong) wrong = mest_plan_read(plan, h->names_at, h->names_bytes, m->names);
+    if (!wrong) wrong = mest_plan_read(plan, h->milestones_at, h->milestone_count * (int64_t)sizeof *m->milestones, m->milestones);
     if (!wrong) wrong = mest_plan_check_inputs(plan, m->mean, m->names);
+    if (!wrong) wrong = mest_plan_check_milestones(plan, m->milestones);
     if (!wrong) wrong = mest_mutating_open(m);
     if (!wrong) wrong = mest_mutating_accept(m);
     for (int i = 0; i < SIZES - 1 && !wrong; i++) wrong = load_program(m, &m->training[i]);

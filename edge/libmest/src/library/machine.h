@@ -25,6 +25,7 @@ typedef struct {
     MestWeight *weights;
     MestPlanPhase *phases;
     MestPlanUnits *units; /* [phase][weight] */
+    int64_t *milestones; /* of schedule step */
     float *mean; /* per channel, deviations behind them */
     char *names; /* of the classes, each ended by a zero */
     Sized training[SIZES], predicting;

@@ -20,7 +20,8 @@ static int settings_good(const MestPlan *h) {
     return h->epochs >= 1 && h->save_every >= 1 && h->schedule >= 0 && h->schedule < MEST_SCHEDULES && h->augment >= 0 && h->augment < MEST_AUGMENTS &&
            (h->images || !h->augment) && within(h->learning_rate, 0, 1e30) &&
            h->mutate_every >= (h->weight_count > 0) && within(h->gradient_weight, 0, 1e30) && within(h->warmup, 0, 1) && within(h->hold_out, 0, 1) && within(h->sparsity, 0, 1) &&
-           h->patience >= 0 && h->drop_after >= 0;
+           h->patience >= 0 && h->drop_after >= 0 && h->milestone_count >= 0 && h->milestone_count <= MEST_MOST_MILESTONES &&
+           h->gamma > 0 && within(h->gamma, 0, 1);
 }
 
 static int sizes_good(const MestPlan *h) {
@@ -42,6 +43,7 @@ static int parts_good(const MestPlan *h) {
            lies_within(h, h->record_at, h->record_bytes, 1) && lies_within(h, h->names_at, h->names_bytes, 1) && lies_within(h, h->normalise_at, 2 * (int64_t)h->channels, 4) &&
            lies_within(h, h->programs_at, h->program_count, sizeof(MestPlanProgram)) &&
            lies_within(h, h->weights_at, h->weight_count, sizeof(MestPlanWeight)) &&
+           lies_within(h, h->milestones_at, h->milestone_count, sizeof(int64_t)) &&
            lies_within(h, h->phases_at, h->phase_count, sizeof(MestPlanPhase)) &&
            lies_within(h, h->units_at, h->phase_count * h->weight_count, sizeof(MestPlanUnits)) &&
            lies_within(h, h->tensors_at, h->tensors_stored, 1) && lies_within(h, h->lists_at, h->lists_bytes, 1);
@@ -113,6 +115,12 @@ int mest_plan_check(const Plan *plan, const MestProgram *p, const MestPlanProgra
     if (!wrong) return DONE;
     return mest_fault(plan->fault, DAMAGED, "%s: step %d of %d has sizes or indices out of range; compile it again", plan->source.name,
                       wrong, p->count);
+}
+
+int mest_plan_check_milestones(const Plan *plan, const int64_t *milestones) {
+    for (int64_t i = 0; i < plan->head.milestone_count; i++)
+        if (milestones[i] < 1 || (i && milestones[i] <= milestones[i - 1])) return mest_plan_damaged(plan, "has milestones that do not rise");
+    return DONE;
 }
 
 int mest_plan_check_inputs(const Plan *plan, const float *mean, const char *names) {

@@ -25,6 +25,8 @@ int mest_plan_largest_part(const Plan *plan, int64_t samples, int64_t *nbytes);
 int mest_plan_check(const Plan *plan, const MestProgram *program, const MestPlanProgram *row);
 /* A fault where one of the deviations, which follow `mean`, is none, or there is not a name for each class. */
 int mest_plan_check_inputs(const Plan *plan, const float *mean, const char *names);
+/* Whether the epochs of schedule step rise. */
+int mest_plan_check_milestones(const Plan *plan, const int64_t *milestones);
 int mest_plan_damaged(const Plan *plan, const char *what);
 /* Numbers of a sample. */
 int64_t mest_plan_input(const Plan *plan);

@@ -4,13 +4,13 @@
 
 #include "../program.h"
 
-#define MEST_FILES_DIGEST 786000512680461797LL
+#define MEST_FILES_DIGEST 1010622981245764356LL
 #define MEST_PLAN_MAGIC 7953757647158863213LL
 #define MEST_DATA_MAGIC 7022344803055789421LL
 #define MEST_STATE_MAGIC 3561913489737082221LL
 
 enum {
-    MEST_SCHEDULE_CONSTANT, MEST_SCHEDULE_LINEAR, MEST_SCHEDULE_COSINE, MEST_SCHEDULES
+    MEST_SCHEDULE_CONSTANT, MEST_SCHEDULE_LINEAR, MEST_SCHEDULE_COSINE, MEST_SCHEDULE_STEP, MEST_SCHEDULES
 };
 
 enum {
@@ -28,6 +28,7 @@ enum {
     MEST_MOST_BATCH = 1048576,
     MEST_MOST_THREADS = 1024,
     MEST_MOST_PHASES = 1024,
+    MEST_MOST_MILESTONES = 1024,
 };
 
 /* The beginning of a compiled plan. */
@@ -49,6 +50,8 @@ typedef struct {
     int64_t units_at;              /* [phase][weight] */
     int64_t mutate_every;          /* steps */
     double gradient_weight;        /* of the gradient in a score */
+    int64_t milestones_at, milestone_count; /* epochs, of schedule step; 0: the published ones, scaled to the run */
+    double gamma;                  /* what step multiplies the rate by at each of them */
     int64_t arena_bytes, stack_bytes, planned_peak_bytes;
     int64_t budget_bytes;          /* 0: none */
     int64_t seed;
@@ -258,30 +261,33 @@ _Static_assert(offsetof(MestPlan, phase_count) == 224, "MestPlan");
 _Static_assert(offsetof(MestPlan, units_at) == 232, "MestPlan");
 _Static_assert(offsetof(MestPlan, mutate_every) == 240, "MestPlan");
 _Static_assert(offsetof(MestPlan, gradient_weight) == 248, "MestPlan");
-_Static_assert(offsetof(MestPlan, arena_bytes) == 256, "MestPlan");
-_Static_assert(offsetof(MestPlan, stack_bytes) == 264, "MestPlan");
-_Static_assert(offsetof(MestPlan, planned_peak_bytes) == 272, "MestPlan");
-_Static_assert(offsetof(MestPlan, budget_bytes) == 280, "MestPlan");
-_Static_assert(offsetof(MestPlan, seed) == 288, "MestPlan");
-_Static_assert(offsetof(MestPlan, learning_rate) == 296, "MestPlan");
-_Static_assert(offsetof(MestPlan, warmup) == 304, "MestPlan");
-_Static_assert(offsetof(MestPlan, hold_out) == 312, "MestPlan");
-_Static_assert(offsetof(MestPlan, epochs) == 320, "MestPlan");
-_Static_assert(offsetof(MestPlan, schedule) == 324, "MestPlan");
-_Static_assert(offsetof(MestPlan, save_every) == 328, "MestPlan");
-_Static_assert(offsetof(MestPlan, augment) == 332, "MestPlan");
-_Static_assert(offsetof(MestPlan, patience) == 336, "MestPlan");
-_Static_assert(offsetof(MestPlan, drop_after) == 340, "MestPlan");
-_Static_assert(offsetof(MestPlan, sparsity) == 344, "MestPlan");
-_Static_assert(offsetof(MestPlan, batch_size) == 352, "MestPlan");
-_Static_assert(offsetof(MestPlan, micro_batch) == 356, "MestPlan");
-_Static_assert(offsetof(MestPlan, threads) == 360, "MestPlan");
-_Static_assert(offsetof(MestPlan, classes) == 364, "MestPlan");
-_Static_assert(offsetof(MestPlan, channels) == 368, "MestPlan");
-_Static_assert(offsetof(MestPlan, height) == 372, "MestPlan");
-_Static_assert(offsetof(MestPlan, width) == 376, "MestPlan");
-_Static_assert(offsetof(MestPlan, images) == 380, "MestPlan");
-_Static_assert(sizeof(MestPlan) == 384, "MestPlan");
+_Static_assert(offsetof(MestPlan, milestones_at) == 256, "MestPlan");
+_Static_assert(offsetof(MestPlan, milestone_count) == 264, "MestPlan");
+_Static_assert(offsetof(MestPlan, gamma) == 272, "MestPlan");
+_Static_assert(offsetof(MestPlan, arena_bytes) == 280, "MestPlan");
+_Static_assert(offsetof(MestPlan, stack_bytes) == 288, "MestPlan");
+_Static_assert(offsetof(MestPlan, planned_peak_bytes) == 296, "MestPlan");
+_Static_assert(offsetof(MestPlan, budget_bytes) == 304, "MestPlan");
+_Static_assert(offsetof(MestPlan, seed) == 312, "MestPlan");
+_Static_assert(offsetof(MestPlan, learning_rate) == 320, "MestPlan");
+_Static_assert(offsetof(MestPlan, warmup) == 328, "MestPlan");
+_Static_assert(offsetof(MestPlan, hold_out) == 336, "MestPlan");
+_Static_assert(offsetof(MestPlan, epochs) == 344, "MestPlan");
+_Static_assert(offsetof(MestPlan, schedule) == 348, "MestPlan");
+_Static_assert(offsetof(MestPlan, save_every) == 352, "MestPlan");
+_Static_assert(offsetof(MestPlan, augment) == 356, "MestPlan");
+_Static_assert(offsetof(MestPlan, patience) == 360, "MestPlan");
+_Static_assert(offsetof(MestPlan, drop_after) == 364, "MestPlan");
+_Static_assert(offsetof(MestPlan, sparsity) == 368, "MestPlan");
+_Static_assert(offsetof(MestPlan, batch_size) == 376, "MestPlan");
+_Static_assert(offsetof(MestPlan, micro_batch) == 380, "MestPlan");
+_Static_assert(offsetof(MestPlan, threads) == 384, "MestPlan");
+_Static_assert(offsetof(MestPlan, classes) == 388, "MestPlan");
+_Static_assert(offsetof(MestPlan, channels) == 392, "MestPlan");
+_Static_assert(offsetof(MestPlan, height) == 396, "MestPlan");
+_Static_assert(offsetof(MestPlan, width) == 400, "MestPlan");
+_Static_assert(offsetof(MestPlan, images) == 404, "MestPlan");
+_Static_assert(sizeof(MestPlan) == 408, "MestPlan");
 
 _Static_assert(offsetof(MestPlanProgram, part_at) == 0, "MestPlanProgram");
 _Static_assert(offsetof(MestPlanProgram, part_bytes) == 8, "MestPlanProgram");

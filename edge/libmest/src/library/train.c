@@ -165,7 +165,8 @@ static int one_step(Training *t, Machine *m, const Data *data, int64_t batches, 
     const int64_t count = left < batch ? left : batch;
     const double done = (s->epoch + (double)s->batch / (double)batches) / s->epochs;
     Step step;
-    p->learning_rate = mest_course_rate(s->schedule, s->learning_rate, done, s->warmup);
+    const double remains = mest_course_left(m->milestones, m->plan->head.milestone_count, s->epochs, s->epoch, m->plan->head.gamma);
+    p->learning_rate = mest_course_rate(s->schedule, s->learning_rate, done, s->warmup, remains);
     const Reading reading = {.data = data, .numbers = m->order + first, .run = s};
     const double began = mest_machine_now();
     int wrong = s->epoch < s->drop_after ? mest_forgetting_observe(m, reading, count) : DONE;
