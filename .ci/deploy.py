@@ -2,21 +2,25 @@
 
 usage: deploy.py BOARD_PYTHON ARTIFACT DATA.npz WORK     BOARD_PYTHON runs on 64-bit ARM; needs sshd, pip and ziglang
 
-Bundle, deploy, fine-tune, report home; the same again; a second version; back to the first.
+Bundle, deploy, fine-tune with the connection cut while it runs, report home; the same again; a second version; back to
+the first.
 """
 
 from __future__ import annotations
 
+import getpass
 import json
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "builders"))
 
-from loopback_sshd import MISSING, loopback_sshd  # noqa: E402
+from loopback_sshd import MISSING, Sshd, loopback_sshd  # noqa: E402
 
 
 def mest(*words: object, then: tuple[object, ...] = ()) -> dict:
@@ -27,6 +31,23 @@ def mest(*words: object, then: tuple[object, ...] = ()) -> dict:
         sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}")
     found: dict = json.loads(done.stdout)
     return found
+
+
+class CutOnceRunning(threading.Thread):
+    """Cuts every connection of a server once, as soon as a run has begun to speak; `cut` is how many there were."""
+
+    def __init__(self, server: Sshd, board: str) -> None:
+        super().__init__(daemon=True)
+        self.cut = 0
+        self._server = server
+        self._logs = server.homes[board] / ".mest" / "jobs"
+
+    def run(self) -> None:
+        """Wait for the run, and cut."""
+        while not any(log.stat().st_size for log in self._logs.glob("*/said.log")):
+            time.sleep(0.05)
+        while not self.cut:
+            self.cut = self._server.cut()
 
 
 def main() -> None:
@@ -47,7 +68,10 @@ def main() -> None:
             found: dict = mest("deploy", bundle, "pi", *given, *words, then=then)["boards"]["pi"]
             return found
 
+        cutting = CutOnceRunning(server, "pi")
+        cutting.start()
         first = deploy(then=tuning)
+        assert cutting.cut > 0
         assert first["machine"] == "aarch64", first
         assert first["result"]["zeros_kept"] is True, first
         again = deploy(then=tuning)
@@ -64,7 +88,8 @@ def main() -> None:
         assert back["active"] == first["active"] != second["active"], back
     result = first["result"]
     print(
-        f"emulated {first['machine']}: {first['copied_bytes']} bytes copied, then {second['copied_bytes']}; accuracy"
+        f"emulated {first['machine']} of user {getpass.getuser()}, {cutting.cut} connections cut:"
+        f" {first['copied_bytes']} bytes copied, then {second['copied_bytes']}; accuracy"
         f" {result['accuracy_before']:.3f} -> {result['accuracy_after']:.3f} there, {accuracy:.3f} of its state here"
     )
 

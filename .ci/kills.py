@@ -5,10 +5,12 @@ usage: kills.py ARTIFACT DATA.npz WORK [DEPLOYS [INSTALLS [SEED]]]     needs ssh
 Every other kill of a deployment takes everything on the board with it, as a power cut does. After each kill the active
 version must be a whole one that verifies, or there must be none before the first was ever active. After every fifth the
 same call must finish, with the weights of a run that nobody disturbed. Not part of `.ci/run`, whose tests kill a few.
+The last line is a record (bench/records/kills.json).
 """
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import random
@@ -26,6 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "builders")]
 from board_wheels import write_wheels  # noqa: E402
 from loopback_sshd import MISSING, Sshd, loopback_sshd  # noqa: E402
 
+from bench.circumstances import circumstances  # noqa: E402
 from edge.files.digest import file_sha256  # noqa: E402
 from edge.install.versions import Board  # noqa: E402
 
@@ -196,8 +199,10 @@ def main() -> None:
     for name, done in (("deployments", deployed), ("installations", installed)):
         late = f"{done.too_late} of them had ended before"
         print(f"{name}: {done.kills} killed, {late}; {done.finished} calls after them finished")
-    print(f"nothing half active, nothing lost; seed {seed}, {time.monotonic() - began:.0f} s")
-    print(json.dumps({"deploys": vars(deployed), "installs": vars(installed)}))
+    seconds = time.monotonic() - began
+    print(f"nothing half active, nothing lost; seed {seed}, {seconds:.0f} s")
+    about = {"circumstances": circumstances(()), "user": getpass.getuser(), "seed": seed, "seconds": round(seconds)}
+    print(json.dumps({**about, "deploys": vars(deployed), "installs": vars(installed)}))
 
 
 if __name__ == "__main__":
