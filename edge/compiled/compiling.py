@@ -96,7 +96,7 @@ def compile_plan(job: CompileJob) -> CompileResult:
         plan = replace(plan, footprint=replace(plan.footprint, arena=blueprint.footprint.arena))
         if job.budget_bytes is not None and plan.peak_bytes > job.budget_bytes:
             raise BudgetError(
-                f"memory budget {format_size(job.budget_bytes)}: pieces of some size need "
+                f"memory budget {format_size(job.budget_bytes)}: micro-batches of some size need "
                 f"{format_size(plan.peak_bytes)}; give that, or {named('data')}, so that only those that it has are "
                 "compiled"
             )

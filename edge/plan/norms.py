@@ -44,7 +44,7 @@ def said(names: tuple[str, ...]) -> str:
 
 def frozen_note(names: tuple[str, ...], choices: Choices) -> str:
     """The sentence of a plan that freezes them."""
-    where = "every piece" if choices.micro_batch == 1 else "the piece that is left over"
+    where = "every micro-batch" if choices.micro_batch == 1 else "the last micro-batch"
     return (
         f"{said(names)} frozen where {where} is a single sample, which gives them one value a channel: changes the "
         "result, their statistics stay as they are then"
@@ -57,6 +57,7 @@ def lone_refusal(names: tuple[str, ...], choices: Choices, why: str) -> str:
     if choices.last_batch:
         sizes += f", a last batch of {choices.last_batch}"
     return (
-        f"{said(names)} would see one value a channel in a piece of a single sample ({sizes}), which has no variance; "
-        f"{why}; give a {named('batch_size')} and {named('micro_batch')} above 1 that leave no single sample over"
+        f"{said(names)} would see one value a channel in a micro-batch of a single sample ({sizes}), which has no "
+        f"variance; {why}; give a {named('batch_size')} and {named('micro_batch')} above 1 that leave "
+        "no single sample over"
     )

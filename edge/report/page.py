@@ -21,25 +21,28 @@ from edge.report.terminal import above
 from edge.tasks.registry import TASKS
 
 GLOSSARY = (
-    ("Budget", "The most resident memory the whole process may ever have, interpreter and libraries included."),
-    ("Resident memory", "The part of a process's memory that occupies real memory chips at this moment."),
+    ("Budget", "The limit on the peak resident set size of the whole process, interpreter and libraries included."),
+    (
+        "Resident memory",
+        "The part of a process's memory that is in physical memory at this moment (resident set size).",
+    ),
     ("Baseline", "What the process holds before the network is loaded: Python, numpy and the engine's library."),
-    ("Planned", "What was worked out, byte by byte, before the run began."),
+    ("Planned", "What was computed, byte by byte, before the run began."),
     ("Measured", "What the kernel counted for the whole process while it ran. Nothing is sampled or estimated."),
     ("Arena", "The one block of memory a training step runs in; every tensor's place in it is fixed beforehand."),
     ("Without reuse", "The arena's size if no two tensors ever shared the same bytes."),
     ("Sparsity", "Zeros divided by all weights, over the layers that were trained sparse."),
     ("Mutation", "Removing the least important weights and growing as many others, inside the compressed form."),
     ("Micro-batch", "The samples that go through the network at once; gradients of several add up to one batch."),
-    ("Recomputation", "Working out activations a second time in the backward pass instead of keeping them."),
+    ("Recomputation", "Computing activations again in the backward pass instead of keeping them."),
 )
 WHY_TOOLS_DISAGREE = (
     "Two honest tools rarely give the same number for the memory of one process, because they count different things.",
-    "This report measures resident memory: pages in real memory, counted by the kernel at their highest (VmHWM), with "
+    "This report measures peak resident memory: pages in physical memory, as the kernel counts them (VmHWM), with "
     "shared libraries included. A container or cgroup also counts file pages that the kernel merely keeps at hand, "
     "so its peak is larger. Tools that show virtual memory count addresses that were reserved and may never be used; "
     "tools that follow an allocator see its blocks, but neither the interpreter nor the pages it keeps after a free. "
-    "A tool that looks a few times per second misses short peaks.",
+    "A tool that samples a few times per second misses short peaks.",
     "A plan counts what will be used; the kernel counts whole pages that have been touched. So a measured peak a "
     "little below the plan is normal: not every planned byte is touched at the same time.",
 )

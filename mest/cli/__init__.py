@@ -13,6 +13,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
 import errno
+import inspect
 import io
 import signal
 import sys
@@ -123,14 +124,16 @@ def build_parser(only: str | None = None) -> Parser:
             commands.add_parser(name, help=summary)
         elif name == only:
             command = load(name)
-            sub = commands.add_parser(name, help=summary, description=command.__doc__, conflict_handler="resolve")
+            sub = commands.add_parser(
+                name, help=summary, description=inspect.cleandoc(command.__doc__ or ""), conflict_handler="resolve"
+            )
             sub.formatter_class = argparse.RawDescriptionHelpFormatter
             sub.add_argument("--json", action="store_true", help="print one JSON object on standard output")
             sub.add_argument("--seed", type=int, help="seed of every random choice (default 0)")
+            sub.add_argument("-q", "--quiet", action="store_true", help="print only the result and errors")
             sub.add_argument(
-                "-q", "--quiet", action="store_true", help="say nothing but the result and what went wrong"
+                "-v", "--verbose", action="store_true", help="also print versions, elapsed time and peak memory"
             )
-            sub.add_argument("-v", "--verbose", action="store_true", help="say versions, time and peak memory as well")
             command.configure(sub)
             sub.set_defaults(instance=command, parser=sub)
     return parser

@@ -94,7 +94,7 @@ class Command(Base):
             "--mutate",
             choices=("none", "em", "ems"),
             help="room that the onnxruntime-training tensors leave for mutation (default em, but none for a scheme of "
-            "one's own, whose shape no board knows); ems needs a fifth more",
+            "your own, which boards do not know); ems needs a fifth more",
         )
         parser.add_argument(
             "--recompute",

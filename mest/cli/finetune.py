@@ -83,7 +83,7 @@ class Command(Base):
         run.add_argument(
             "--log",
             metavar="LOG",
-            help="also tell a viewer of every epoch: tensorboard[:DIR] (default DIR: tensorboard in the state's "
+            help="also log every epoch: tensorboard[:DIR] (default DIR: tensorboard in the state's "
             "directory), wandb[:PROJECT] or none (default none); its package counts within the budget",
         )
 

@@ -71,16 +71,18 @@ def add_course(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """How a run goes, whoever trains it; the group, for what one command has beside."""
     run = parser.add_argument_group("the run")
     run.add_argument("--epochs", type=int, help="default 5")
-    run.add_argument("--lr", type=float, help="learning rate at its highest (default 0.01)")
+    run.add_argument("--lr", type=float, help="peak learning rate (default 0.01)")
     run.add_argument(
         "--lr-scheduler",
         choices=("cosine", "linear", "constant", "step"),
-        help="how the rate falls (default cosine)",
+        help="learning-rate schedule (default cosine)",
     )
     run.add_argument(
-        "--lr-milestones", metavar="EPOCHS", help="step: epochs at which the rate falls (default 80-120, scaled)"
+        "--lr-milestones",
+        metavar="EPOCHS",
+        help="step: epochs at which the learning rate drops (default 80-120, scaled)",
     )
-    run.add_argument("--lr-gamma", type=float, metavar="SHARE", help="step: what it is multiplied by (default 0.1)")
+    run.add_argument("--lr-gamma", type=float, metavar="SHARE", help="step: factor of each drop (default 0.1)")
     run.add_argument(
         "--warmup",
         type=epochs_or_share,
@@ -91,7 +93,7 @@ def add_course(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         "--augment",
         type=lambda given: given.replace("+", "-"),
         choices=("none", "crop", "flip", "crop-flip"),
-        help="random shifts and mirror images (default none)",
+        help="random crops (shifts) and flips (default none)",
     )
     run.add_argument(
         "--hold-out",
@@ -108,13 +110,17 @@ def add_course(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
 def add_ends(run: argparse._ArgumentGroup) -> None:
     """When a run, and training on samples, ends before it is through."""
     run.add_argument(
-        "--patience", type=int, metavar="EPOCHS", help="stop early without a gain for so long; keeps the best epoch"
+        "--patience",
+        type=int,
+        metavar="EPOCHS",
+        help="stop early after this many epochs without improvement, and keep the best epoch",
     )
     run.add_argument(
         "--drop-after",
         type=int,
         metavar="EPOCHS",
-        help="then drop samples that were never forgotten; until then every step costs one more forward pass",
+        help="after this many epochs, drop samples that were never forgotten; until then every step costs one more "
+        "forward pass",
     )
 
 
@@ -122,7 +128,7 @@ def add_pins(parser: argparse.ArgumentParser) -> None:
     """What the plan would choose, for a user who wants it otherwise."""
     pins = parser.add_argument_group("to pin the plan")
     pins.add_argument("--batch-size", type=int, help="samples per optimizer step (default 32)")
-    pins.add_argument("--micro-batch", type=int, help="samples computed at once")
+    pins.add_argument("--micro-batch", type=int, help="samples per forward and backward pass")
     pins.add_argument(
         "--recompute", choices=("none", "activations", "blocks"), help="what the backward pass recomputes"
     )

@@ -137,7 +137,7 @@ MODEL_AND_DATA = (
     Option(
         "model",
         text,
-        "digits, resnet20, resnet32, vgg16, vgg19, windows (of sensor samples), torchvision:NAME or one's own "
+        "digits, resnet20, resnet32, vgg16, vgg19, windows (of sensor samples), torchvision:NAME or your own "
         "module:factory, called with num_classes (or n_classes, classes) and in_channels (of vectors in_features) "
         "where it takes them",
     ),
@@ -168,7 +168,7 @@ MODEL_AND_DATA = (
     Option(
         "augment",
         one_of("auto", "none", "crop", "flip", "crop-flip", **{"crop+flip": "crop-flip"}),
-        "random shifts and mirror images (default auto: what suits the data set)",
+        "random crops (shifts) and flips (default auto: what suits the data set)",
     ),
     Option("data-augmentation", switch, "published: the same as --augment crop-flip", bare="true"),
     Option(
@@ -179,11 +179,15 @@ MODEL_AND_DATA = (
     ),
 )
 SPARSITY_OPTIONS = (
-    Option("method", text, "how zeros move: em, ems, set, rigl, static, dense or one's own module:NAME (default em)"),
+    Option(
+        "method",
+        text,
+        "how masks change during training: em, ems, set, rigl, static, dense or your own module:NAME (default em)",
+    ),
     Option(
         "scheme",
         text,
-        "irregular, block, block:HEIGHT, pattern, channel, or one's own module:Class (default irregular)",
+        "irregular, block, block:HEIGHT, pattern, channel, or your own module:Class (default irregular)",
         ("sparsity-type", "sp-admm-sparsity-type"),
     ),
     Option("sparsity", SPARSITY, "zeros ÷ weights of every sparse layer, without a profile (default 0.9)"),
@@ -205,8 +209,8 @@ SPARSITY_OPTIONS = (
         shown="mutate-every-epochs",
     ),
     Option("sp-lmd", number(0), "λ of the score |w| + λ·|gradient|", shown="gradient-weight"),
-    Option("score", text, "importance of a weight: magnitude, magnitude+gradient:λ, or one's own module:Class"),
-    Option("growth", text, "which weights grow: random, gradient, or one's own module:Class"),
+    Option("score", text, "importance of a weight: magnitude, magnitude+gradient:λ, or your own module:Class"),
+    Option("growth", text, "which weights grow: random, gradient, or your own module:Class"),
     Option("sp-retrain", switch, "published: always the case here", bare="true"),
     Option("sp-prune-before-retrain", switch, "published: always the case here", bare="true"),
 )
@@ -215,19 +219,19 @@ OPTIMIZATION = (
     Option("batch-size", whole(1), "samples in each optimizer step, all processes together (default 64)"),
     Option("accumulate", whole(1), "backward passes that one optimizer step is split into (default 1)"),
     Option("optimizer", one_of("sgd", "adam", "adamw"), "sgd, adam or adamw (default sgd)", ("optmzr",)),
-    Option("lr", number(0, open_low=True), "the highest learning rate (default 0.1; 0.001 for adam and adamw)"),
+    Option("lr", number(0, open_low=True), "peak learning rate (default 0.1; 0.001 for adam and adamw)"),
     Option("momentum", number(0, 1, open_high=True), "sgd's momentum (default 0.9)"),
     Option("nesterov", switch, "Nesterov momentum", bare="true"),
     Option("weight-decay", number(0), "weight decay (default 1e-4)", ("wd",)),
     Option(
         "lr-scheduler",
         one_of("cosine", "linear", "constant", "step", default="step"),
-        "how the rate falls: cosine, linear (to 0), constant, or step (published as default) (default cosine)",
+        "learning-rate schedule: cosine, linear (to 0), constant, or step (published as default) (default cosine)",
         ("schedule",),
     ),
     Option("min-lr", number(0), "cosine's last learning rate (default 4e-8)"),
-    Option("lr-milestones", listed(whole(1)), "step: epochs at which the rate falls (default 80-120, scaled)"),
-    Option("lr-gamma", number(0, 1, open_low=True), "step: what the rate is multiplied by (default 0.1)"),
+    Option("lr-milestones", listed(whole(1)), "step: epochs at which the learning rate drops (default 80-120, scaled)"),
+    Option("lr-gamma", number(0, 1, open_low=True), "step: factor of each drop (default 0.1)"),
     Option(
         "warmup",
         text,
@@ -243,13 +247,23 @@ OPTIMIZATION = (
 )
 LESS_DATA = (
     Option(
-        "remove-n", text, "how many of the easiest training samples go: 12000, or in rounds 6000-6000, or 0.2 of all"
+        "remove-n",
+        text,
+        "how many of the easiest training samples to remove: 12000, or in rounds 6000-6000, or 0.2 of all",
     ),
-    Option("remove-data-epoch", text, "epochs at which they go, by the counts so far: 70, or in rounds 40-70"),
-    Option("keep-lowest-n", whole(-1), "how many of the very easiest stay (default 0); -1 removes at random"),
-    Option("restore-every", whole(1), "epochs between looks at removed samples; those now wrong come back"),
-    Option("sorting-file", text, "ranking whose order decides which --remove-n samples go, by default from the start"),
-    Option("ranking-unchecked", switch, "use a ranking that does not say of which data it is", bare="true"),
+    Option(
+        "remove-data-epoch",
+        text,
+        "epochs at which to remove them, by the forgetting counts so far: 70, or in rounds 40-70",
+    ),
+    Option("keep-lowest-n", whole(-1), "how many of the very easiest to keep (default 0); -1 removes at random"),
+    Option("restore-every", whole(1), "epochs between checks of removed samples; misclassified ones come back"),
+    Option(
+        "sorting-file",
+        text,
+        "ranking whose order decides which --remove-n samples are removed, by default from the start",
+    ),
+    Option("ranking-unchecked", switch, "accept a ranking that does not name its data set", bare="true"),
     Option("write-ranking", text, "where to write this run's ranking (.npz or .pkl)"),
     Option("input-dir", text, "published: folder of --sorting-file"),
     Option("output-dir", text, "published: folder that the ranking is also written to"),
@@ -267,7 +281,7 @@ RUNNING = (
     Option(
         "log",
         parse_log,
-        "also tell a viewer of every epoch: tensorboard[:DIR] (default DIR: tensorboard in the run's directory), "
+        "also log every epoch: tensorboard[:DIR] (default DIR: tensorboard in the run's directory), "
         "wandb[:PROJECT] or none (default none)",
     ),
     Option("log-filename", text, "published: metrics.jsonl is also written here"),

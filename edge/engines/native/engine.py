@@ -164,9 +164,10 @@ class NativeEngine:
             planned = plan_listing(training_listing(self._model, micro_batch))
             if planned.arena.nbytes > self.arena.size:
                 raise BudgetError(
-                    f"a piece of {micro_batch} samples needs {planned.arena.nbytes} bytes, the plan for pieces of "
-                    f"{', '.join(map(str, self.choices.pieces))} holds {self.arena.size}; plan with the size of the "
-                    "smaller batch (last_batch), or give a batch size that divides the samples"
+                    f"a micro-batch of {micro_batch} samples needs {planned.arena.nbytes} bytes, the plan for "
+                    f"micro-batches of {', '.join(map(str, self.choices.pieces))} holds {self.arena.size}; "
+                    "plan with the size of the smaller batch (last_batch), or give a batch size that "
+                    "divides the samples"
                 )
             self._unplanned = micro_batch, self._lower(planned)
         return self._unplanned[1]

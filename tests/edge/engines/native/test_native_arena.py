@@ -79,7 +79,7 @@ def test_a_poisoned_arena_changes_nothing(choices: Choices) -> None:
 
 
 def test_the_smaller_last_batch_is_planned_for() -> None:
-    """A piece of 24 samples takes more than one of 25; planned up front it runs, else it is refused unharmed."""
+    """A micro-batch of 24 samples takes more than one of 25; planned up front it runs, else it is refused unharmed."""
     network = resnet("csr", 0.9, blocks=2, width=8, size=16)
     images, labels = batch(network, 25)
     alone = Choices(batch_size=25, micro_batch=25, threads=2, recompute="blocks")
@@ -91,7 +91,7 @@ def test_the_smaller_last_batch_is_planned_for() -> None:
     engine.train_step(images[:24], labels[:24], 0.01)
     refusing = NativeEngine.of(network, alone)
     before = {name: array.copy() for name, array in refusing.snapshot().items()}
-    with pytest.raises(BudgetError, match="piece of 24 samples"):
+    with pytest.raises(BudgetError, match="micro-batch of 24 samples"):
         refusing.train_step(images[:24], labels[:24], 0.01)
     for name, array in refusing.snapshot().items():
         np.testing.assert_array_equal(array, before[name])
