@@ -26,7 +26,9 @@ include_patterns = ["docs/*.md", "*.md", "pkl/*.md"]
 html_theme = "furo"
 html_title = "MEST"
 html_copy_source = False
+smartquotes = False  # they make a dash of the two hyphens of an option, which nobody can paste
 myst_heading_anchors = 4
+myst_enable_extensions = ["deflist"]
 suppress_warnings = ["myst.header"]
 highlight_language = "text"
 

@@ -34,23 +34,20 @@ def _command(name: str) -> str:
     parser = parser_of(name)
     parts = [f"## mest {name}", textwrap.dedent(inspect.cleandoc(parser.description or ""))]
     for group in parser._action_groups:
-        rows = [_row(action, parser) for action in group._group_actions if action.help != argparse.SUPPRESS]
-        if rows:
-            parts.append("\n".join([f"| {group.title} | |", "|---|---|", *rows]))
+        entries = [_entry(action, parser) for action in group._group_actions if action.help != argparse.SUPPRESS]
+        if entries:
+            parts += [f"**{(group.title or '').capitalize()}**", *entries]
     return "\n\n".join(parts)
 
 
-def _row(action: argparse.Action, parser: argparse.ArgumentParser) -> str:
+def _entry(action: argparse.Action, parser: argparse.ArgumentParser) -> str:
+    """An option and its help as an entry of a definition list, which a narrow screen shows whole."""
     formatter = parser._get_formatter()
     value = "" if action.nargs == 0 else formatter._format_args(action, _metavar(action))
     names = ", ".join(f"`{name}`" for name in action.option_strings) or f"`{value}`"
     given = f" `{value}`" if action.option_strings and value else ""
     text = formatter._expand_help(action) if action.help else ""
-    return f"| {_cell(names + given)} | {_cell(text)} |"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    return f"{names}{given}\n: {text}"
 
 
 def _metavar(action: argparse.Action) -> str:
