@@ -3,7 +3,7 @@
 usage: deploy.py BOARD_PYTHON ARTIFACT DATA.npz WORK     BOARD_PYTHON runs on 64-bit ARM; needs sshd, pip and ziglang
 
 Bundle, deploy, fine-tune with the connection cut while it runs, report home; the same again; a second version; back to
-the first.
+the first; and a federated round of that board's, for which this machine speaks.
 """
 
 from __future__ import annotations
@@ -18,9 +18,16 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "builders"))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "builders")]
 
 from loopback_sshd import MISSING, Sshd, loopback_sshd  # noqa: E402
+
+from edge.handover.artifact import open_artifact  # noqa: E402
+from export.flower.boards import Boards  # noqa: E402
+from export.flower.gateway import train_on_boards  # noqa: E402
+from export.flower.layout import layout_of_artifact, weights_of  # noqa: E402
+from export.flower.orders import Order, Place  # noqa: E402
+from export.flower.rounds import Trained  # noqa: E402
 
 
 def mest(*words: object, then: tuple[object, ...] = ()) -> dict:
@@ -48,6 +55,22 @@ class CutOnceRunning(threading.Thread):
             time.sleep(0.05)
         while not self.cut:
             self.cut = self._server.cut()
+
+
+def round_there(artifact: Path, data: Path, work: Path, config: Path, python: str) -> Trained:
+    """What the board makes of the artifact's weights in a round; raises where it cannot take part."""
+    listed = work / "boards.yaml"
+    listed.write_text("boards:\n- pi\n")
+    boards = Boards.read({"boards": str(listed), "board-python": python, "ssh-config": str(config)})
+    assert boards is not None
+    opened = open_artifact(artifact)
+    layout = layout_of_artifact(opened)
+    begun = weights_of(layout, layout.parameters)
+    place = Place(artifact, str(data), work / "rounds", memory_budget="64MiB")
+    done = train_on_boards(boards, place, opened, layout, begun, Order())
+    assert all((done.weights.masks[name] == mask).all() for name, mask in begun.masks.items())
+    assert any((done.weights.values[name] != values).any() for name, values in begun.values.items())
+    return done
 
 
 def main() -> None:
@@ -86,11 +109,14 @@ def main() -> None:
         assert second["copied_bytes"] < 100_000, second  # the wheels are there
         back = deploy("--rollback")
         assert back["active"] == first["active"] != second["active"], back
+        joined = round_there(artifact, data, work, server.config, python).facts
     result = first["result"]
     print(
         f"emulated {first['machine']} of user {getpass.getuser()}, {cutting.cut} connections cut:"
         f" {first['copied_bytes']} bytes copied, then {second['copied_bytes']}; accuracy"
-        f" {result['accuracy_before']:.3f} -> {result['accuracy_after']:.3f} there, {accuracy:.3f} of its state here"
+        f" {result['accuracy_before']:.3f} -> {result['accuracy_after']:.3f} there, {accuracy:.3f} of its state here;"
+        f" a round there {joined['pi/score-before']:.3f} -> {joined['pi/score-after']:.3f},"
+        f" {joined['pi/copied-bytes']} bytes sent, {joined['pi/run-seconds']:.0f} of {joined['pi/seconds']:.0f} s"
     )
 
 

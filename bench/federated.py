@@ -164,9 +164,9 @@ def saved(path: Path, images: np.ndarray, labels: np.ndarray) -> Path:
     return path
 
 
-def finetuned(work: Path, artifact: Path, data: Path, held: Path, name: str) -> float:
-    """Held-out accuracy after as many epochs as the rounds have together."""
-    words = ("--epochs", ROUNDS * EPOCHS, "--lr", RATE, "--lr-scheduler", "constant", "--batch-size", BATCH)
+def finetuned(work: Path, artifact: Path, data: Path, held: Path, name: str, epochs: int = ROUNDS * EPOCHS) -> float:
+    """Held-out accuracy after so many epochs, by default as many as the rounds have together."""
+    words = ("--epochs", epochs, "--lr", RATE, "--lr-scheduler", "constant", "--batch-size", BATCH)
     words += ("--memory-budget", BUDGET, "--threads", 1, "--engine", "native", "--eval-data", held, "--hold-out", 0)
     result = mest("finetune", artifact, "--out", work / name, "--data", data, *words)
     return float(result["accuracy_after"])

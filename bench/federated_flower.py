@@ -59,13 +59,17 @@ class Federation:
 
 
 @contextmanager
-def federation(folder: Path, clients: Sequence[Mapping[str, Any]]) -> Iterator[Federation]:
-    """A SuperLink and a SuperNode for each client's configuration, ended with the block. Logs lie in the folder."""
+def federation(folder: Path, clients: Sequence[Mapping[str, Any]], secured: bool = False) -> Iterator[Federation]:
+    """A SuperLink and a SuperNode for each client's configuration, ended with the block. Logs lie in the folder.
+
+    `secured` encrypts every connection and lets in no SuperNode but those, each by a key of its own.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     link, *ports = free_ports(1 + len(clients))
     home = folder / "home"
     home.mkdir(exist_ok=True)
-    (home / "config.toml").write_text(f'[superlink.bench]\naddress = "127.0.0.1:{link}"\ninsecure = true\n')
+    security = Secured(folder) if secured else Insecure()
+    (home / "config.toml").write_text(f'[superlink.bench]\naddress = "127.0.0.1:{link}"\n{security.in_config}\n')
     environment = {
         **os.environ,
         "FLWR_HOME": str(home),
@@ -82,13 +86,14 @@ def federation(folder: Path, clients: Sequence[Mapping[str, Any]]) -> Iterator[F
         return one
 
     try:
-        options = ("--insecure", "--disable-runtime-dependency-installation", "--port", str(link))
+        options = (*security.of_link, "--disable-runtime-dependency-installation", "--port", str(link))
         start("superlink", program("flower-superlink"), *options)
         until_open(link)
         nodes = []
         for number, (client, port) in enumerate(zip(clients, ports, strict=True)):
             words = " ".join(f"{name}={_toml(value)}" for name, value in client.items())
-            options = ("--insecure", "--superlink", f"127.0.0.1:{link}", "--port", str(port), "--node-config", words)
+            own = security.of_node(number, environment)
+            options = (*own, "--superlink", f"127.0.0.1:{link}", "--port", str(port), "--node-config", words)
             nodes.append(start(f"node-{number}", program("flower-supernode"), *options))
         for port in ports:
             until_open(port)
@@ -102,6 +107,44 @@ def federation(folder: Path, clients: Sequence[Mapping[str, Any]]) -> Iterator[F
                 one.wait(10)
             except subprocess.TimeoutExpired:
                 os.killpg(one.pid, signal.SIGKILL)
+
+
+class Insecure:
+    """Words to Flower's programs for connections in the clear, from whoever comes."""
+
+    in_config = "insecure = true"
+    of_link = ("--insecure",)
+
+    def of_node(self, number: int, environment: Mapping[str, str]) -> tuple[str, ...]:
+        return ("--insecure",)
+
+
+class Secured:
+    """The same with a certificate of the SuperLink's own, and a key for each SuperNode that is registered there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        key, certificate = folder / "server.key", folder / "server.crt"
+        words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        words += ["-days", "365", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+        run_quietly([*words, "-keyout", str(key), "-out", str(certificate)])
+        self._certificate = str(certificate)
+        self.in_config = f'root-certificates = "{certificate}"'
+        self.of_link = ("--ssl-ca-certfile", self._certificate, "--ssl-certfile", self._certificate)
+        self.of_link += ("--ssl-keyfile", str(key), "--enable-supernode-auth")
+
+    def of_node(self, number: int, environment: Mapping[str, str]) -> tuple[str, ...]:
+        key = self._folder / f"node-{number}.key"
+        run_quietly(["ssh-keygen", "-q", "-t", "ecdsa", "-b", "384", "-N", "", "-f", str(key)])
+        run_quietly([program("flwr"), "supernode", "register", f"{key}.pub", "bench"], environment)
+        return ("--root-certificates", self._certificate, "--auth-supernode-private-key", str(key))
+
+
+def run_quietly(words: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    """Run a command to its end; ends this program with what it said if it fails."""
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(words[:3])}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
 
 
 def program(name: str) -> str:

@@ -87,7 +87,7 @@ class BoardRound:
         """The state that the board begins with, which finds the artifact where it lies there."""
         folder = self._folder / _BEGIN
         shutil.rmtree(folder, ignore_errors=True)
-        write_weights(folder, artifact, layout, weights, artifact_path=artifact_there)
+        write_weights(folder, artifact, layout, weights, artifact_path=artifact_there, alone=True)
         found = read_data(str(folder.resolve()))
         assert found is not None  # a folder of files
         return found

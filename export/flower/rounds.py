@@ -55,7 +55,7 @@ def train(
     begin, end = place.work / _BEGIN, place.work / _END
     for folder in (begin, end):
         shutil.rmtree(folder, ignore_errors=True)
-    write_weights(begin, artifact, layout, weights)
+    write_weights(begin, artifact, layout, weights, alone=True)
     started = time.monotonic()
     words = [str(begin), f"--out={end}", *place.words(), *order.words(), f"--engine={ENGINE}"]
     result = answer_of("finetune", words, "samples_train")

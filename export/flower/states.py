@@ -29,14 +29,16 @@ def write_weights(
     weights: Weights,
     facts: Mapping[str, Any] | None = None,
     artifact_path: str | None = None,
+    alone: bool = False,
 ) -> int:
     """Write weights as a state that every command reads; the number of its generation. `facts` are kept beside.
 
-    Gradients and optimizer state are zero, as a run begins with them.
+    Gradients and optimizer state are zero, as a run begins with them; with `alone` they are left out, which a new run
+    that does not keep them (`--optimizer-state fresh`) does not miss.
     `artifact_path` is where the artifact lies for whoever reads it; where it lies here if it is not given.
     """
     tensors: dict[str, np.ndarray] = {STEPS: np.zeros(1, np.int64)}
-    trained = select_trainable(artifact.network, "all")
+    trained = () if alone else select_trainable(artifact.network, "all")
     for name, parameter in layout.encoded(weights).items():
         parts = _parts(parameter)
         if name in trained:
