@@ -12,7 +12,7 @@ cases=20000
 tests=(tests/edge/engines/native/test_native_operators.py tests/edge/engines/native/test_native_convolution.py tests/edge/engines/native/test_native_engine.py)
 tests+=(tests/edge/engines/native/test_native_{arena,saved}.py tests/edge/engines/test_losses.py)
 fuzz=(tests/edge/libmest/test_native_fuzz.py tests/edge/libmest/test_native_programs.py)
-fuzz+=(tests/edge/compiled/test_{compiled_files,compiled_collect,compiled_endings,c_library}.py)
+fuzz+=(tests/edge/compiled/test_{compiled_files,compiled_pictures,compiled_collect,compiled_endings,c_library}.py)
 sets=
 if [ "${1:-}" = --short ]; then
   shift

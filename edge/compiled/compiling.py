@@ -43,6 +43,7 @@ class CompileJob:
     request: Callable[[Artifact], Request]
     budget_bytes: int | None = None
     data: str | None = None
+    picture_bytes: int = 0  # for decoding one, where the arena is smaller
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,10 @@ def compile_plan(job: CompileJob) -> CompileResult:
     samples, last_batch = _counted(job, artifact, request.batch_size)
     request = replace(request, last_batch=last_batch)
     found = search(
-        CompiledPlanned(artifact, samples, job.settings.drop_after > 0), request, DataNeeds(), job.budget_bytes
+        CompiledPlanned(artifact, samples, job.settings.drop_after > 0, job.picture_bytes),
+        request,
+        DataNeeds(),
+        job.budget_bytes,
     )
     plan, blueprint = found.plan, found.prepared.blueprint
     if job.data is None:  # whatever an epoch ends in, and whatever is collected later
@@ -114,7 +118,7 @@ def compile_plan(job: CompileJob) -> CompileResult:
         )
         targets = artifact.mutation_targets(plan.choices.trainable)
         mutating = Mutating.of(engine, job.settings.mutate, targets)
-        head = write_plan(job.out, engine, plan, job.settings, job.budget_bytes, facts, mutating)
+        head = write_plan(job.out, engine, plan, job.settings, job.budget_bytes, facts, mutating, job.picture_bytes)
     finally:
         engine.close()
     return CompileResult(job.out, plan, tuple(sorted(blueprint.training)), head.nbytes)

@@ -71,8 +71,12 @@ def write_plan(
     budget_bytes: int | None,
     facts: Facts,
     mutating: Mutating,
+    picture_bytes: int = 0,
 ) -> plan_file.Plan:
-    """Write what an opened engine is, and the beginning of the file that was written."""
+    """Write what an opened engine is, and the beginning of the file that was written.
+
+    A picture may take the arena to decode, or `picture_bytes` where that is more.
+    """
     programs = [(0, engine.prediction), *((1, lowered) for lowered in engine.training.values())]
     places = Places((one for _, lowered in programs for one in lowered.tables["operand"]), mutating.lists())
     file = _File()
@@ -108,9 +112,24 @@ def write_plan(
     head.batch_size, head.micro_batch, head.threads = choices.batch_size, choices.micro_batch, choices.threads
     head.sparsity, head.classes, head.images = facts.sparsity, len(facts.class_names), int(preprocess.takes_images)
     head.channels, head.height, head.width = channels, height, width
+    head.picture_bytes = max(engine.arena.size, picture_bytes)
+    _preprocessing(head, preprocess)
     head.magic, head.version, head.declared = plan_file.PLAN_MAGIC, plan_file.VERSION, plan_file.digest()
     write_durably(path, sealed(head, file.content))
     return head
+
+
+def _preprocessing(head: plan_file.Plan, preprocess: Preprocess) -> None:
+    """How a picture becomes a sample."""
+    if not preprocess.takes_images:
+        return
+    if isinstance(preprocess.resize, int):
+        head.resize_short = preprocess.resize
+    elif preprocess.resize is not None:
+        head.resize_height, head.resize_width = preprocess.resize
+    if preprocess.crop is not None:
+        head.crop_height, head.crop_width = preprocess.crop
+    head.interpolation = plan_file.INTERPOLATIONS.index(preprocess.interpolation)
 
 
 def read_plan(path: Path) -> Compiled:

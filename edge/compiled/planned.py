@@ -29,13 +29,14 @@ class CompiledPlanned(NativePlanned):
     """Our own sparse kernels in a static program.
 
     `samples` are those of the data, 0 where they are not known; of each it is noted whether it was forgotten where some
-    are `dropped`.
+    are `dropped`. A picture may take the arena to decode, or `picture_bytes` where that is more.
     """
 
     surroundings = SURROUNDINGS
 
-    def __init__(self, artifact: Artifact, samples: int, dropped: bool = False) -> None:
+    def __init__(self, artifact: Artifact, samples: int, dropped: bool = False, picture_bytes: int = 0) -> None:
         super().__init__(artifact, PROGRAM_BYTES, 0)
+        self._picture_bytes = picture_bytes
         self._of_samples = samples * (SAMPLE_BYTES + dropped)
 
     def prepare(self, choices: Choices) -> NativeOpening:
@@ -55,6 +56,9 @@ class CompiledPlanned(NativePlanned):
         piece = choices.micro_batch * (4 * numbers + 8 + 4 * self.network.classes) + 4 * numbers
         items.append(Item("data", "piece", piece))
         items.append(Item("data", "labels and order", self._of_samples))
+        beyond = self._picture_bytes - blueprint.footprint.arena.nbytes
+        if beyond > 0:
+            items.append(Item("data", "pictures beyond the arena", beyond))
         return replace(blueprint.footprint, items=tuple(items))
 
 

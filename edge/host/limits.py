@@ -18,17 +18,17 @@ _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(i?)(B?)\s*", re.IGNORECASE)
 
 
-def parse_size(text: str) -> int:
+def parse_size(text: str, called: str = "memory budget") -> int:
     """Bytes of a size such as 64MiB, 0.5GiB, 48M or 1048576; K, M and G are powers of 1024, KB, MB and GB of 1000."""
     match = _SIZE.fullmatch(text)
     if match is None:
-        raise InputError(f"memory budget {text!r}: not a size; write a number with MiB or GiB, for example 64MiB")
+        raise InputError(f"{called} {text!r}: not a size; write a number with MiB or GiB, for example 64MiB")
     number, unit, binary, byte = match.groups()
     power = _UNITS[unit.upper()]
     scale = 1000 ** (power // 10) if unit and byte and not binary else 1 << power
     nbytes = float(number) * scale
     if not 1 <= nbytes < 1 << 62:
-        raise InputError(f"memory budget {text!r}: must be above zero and below 4 EiB, for example 64MiB")
+        raise InputError(f"{called} {text!r}: must be above zero and below 4 EiB, for example 64MiB")
     return int(nbytes)
 
 

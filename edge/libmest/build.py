@@ -29,6 +29,8 @@ RUNNER = "runner"  # the folder of the program's own sources
 # gcc and clang alike. Contraction gives fused multiply-adds; nothing here depends on errno or on trapping.
 FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-pthread", "-Wall", "-Wextra", "-fvisibility=hidden", "-ffp-contract=fast")
 FLAGS_MATH = ("-fno-math-errno", "-fno-trapping-math", "-fno-stack-protector")
+# Of a static program: nothing there throws, and nobody looks at its stack.
+SMALL = ("-fno-asynchronous-unwind-tables", "-fno-unwind-tables")
 # 64 KiB pages and smaller ones: boards with 16 KiB pages load it too.
 LINK = ("-shared", "-pthread", "-lm", "-Wl,-z,max-page-size=65536")
 # Of the program itself: numpy rounds after every operation, and so must what stands in for it.
@@ -38,6 +40,7 @@ LINK_RUNNER = ("-static", "-pthread", "-lm", "-Wl,-z,max-page-size=65536", "-Wl,
 # Of the WebAssembly module: one thread, and no files of its own, so what needs a system's is another file's.
 WEB = HERE / "web"  # mest.js and what else is in its package
 OF_SYSTEMS = {"paths.c", "collect.c", "files.c", "memory.c"}
+OF_PICTURES = {"picture.c", "decode.c", "exif.c", "resize.c"}  # which a browser decodes itself
 FLAGS_WEB = ("-std=gnu11", "-msimd128", "-Wall", "-Wextra", "-fno-math-errno", "-g0", "-fvisibility=hidden")
 FLAGS_WEB_ENGINE = ("-O2", "-ffp-contract=fast", "-fno-trapping-math", "-fno-stack-protector")
 LINK_WEB = ("-mexec-model=reactor", "-Wl,-z,stack-size=131072", "-Wl,--gc-sections", "-s")
@@ -102,11 +105,12 @@ def build_runner(target: Path, library: Path | None = None, command: Sequence[st
     command = command or compiler()
     flags, strip = _flags(())
     with tempfile.TemporaryDirectory(prefix="mest-build-") as folder:
+        own = [*FLAGS_RUNNER, *shlex.split(os.environ.get("MEST_CFLAGS", ""))]
         if library is None:
-            link = [*_library_objects(command, flags, Path(folder))[1], *LINK_RUNNER]
+            own += SMALL
+            link = [*_library_objects(command, [*flags, *SMALL], Path(folder), chosen=True)[1], *LINK_RUNNER]
         else:
             link = [str(library), f"-Wl,-rpath,{library.parent}", "-pthread", "-lm"]
-        own = [*FLAGS_RUNNER, *shlex.split(os.environ.get("MEST_CFLAGS", ""))]
         sources = [str(path) for room in (CORE, RUNNER) for path in sorted((HERE / "src" / room).glob("*.c"))]
         linked = Path(folder) / "mest-run"
         _run([*command, *own, *sources, *link, *strip, "-o", str(linked)])
@@ -137,7 +141,8 @@ def build_for_apps(folder: Path, command: Sequence[str], archiver: Sequence[str]
 def build_module(folder: Path, command: Sequence[str]) -> list[Path]:
     """Write the library as WebAssembly, mest.wasm, and mest.js over it to a folder; the files. Raises BuildError."""
     engine = [source for source in SOURCES if source != "threads.c"]
-    core = [source for source in sorted((HERE / "src" / CORE).glob("*.c")) if source.name not in OF_SYSTEMS]
+    without = OF_SYSTEMS | OF_PICTURES
+    core = [source for source in sorted((HERE / "src" / CORE).glob("*.c")) if source.name not in without]
     command = [*command, *FLAGS_WEB]
     with tempfile.TemporaryDirectory(prefix="mest-build-") as made:
         work, objects = Path(made), []
@@ -176,11 +181,17 @@ def _flags(extra: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
     return flags, () if debugging else ("-s",)
 
 
-def _library_objects(command: Sequence[str], flags: Sequence[str], folder: Path) -> tuple[str, list[str]]:
-    """The machine that the compiler is for, and the library's object files in a folder."""
+def _library_objects(
+    command: Sequence[str], flags: Sequence[str], folder: Path, chosen: bool = False
+) -> tuple[str, list[str]]:
+    """The machine that the compiler is for, and the library's object files in a folder.
+
+    `chosen`: of the sets that the engine would choose alone. Every machine has a better one than the plain reference,
+    which comes last.
+    """
     machine = machine_of(command)
     only = os.environ.get("MEST_ONLY_SETS", "").split()
-    known = SETS.get(machine, SETS["other"])
+    known = SETS.get(machine, SETS["other"])[: -1 if chosen and not only else None]
     sets = tuple(row for row in known if not only or row[0] in only)
     if not sets:
         raise BuildError(f"MEST_ONLY_SETS names no set of {machine}: {', '.join(row[0] for row in known)}")

@@ -14,11 +14,13 @@ from edge.libmest.declared import Enum, Field, Struct
 
 SCHEDULES = ("constant", "linear", "cosine", "step")  # as edge/run/rate.py has them
 AUGMENTS = ("none", "flip", "crop", "crop-flip")  # as edge/data/batches.py has them
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic")  # as edge/data/preprocess.py has them
 NUMBERS = ("uint8", "int16", "float32")  # of which a sample may consist
 ENUMS = (
     Enum("SCHEDULE_", SCHEDULES, count="SCHEDULES"),
     Enum("AUGMENT_", tuple(name.replace("-", "_") for name in AUGMENTS), count="AUGMENTS"),
     Enum("NUMBERS_", NUMBERS, count="NUMBERS"),
+    Enum("INTERPOLATION_", INTERPOLATIONS, count="INTERPOLATIONS"),
 )
 VERSION = 1
 ROW_ALIGNMENT = 8  # of tables
@@ -83,12 +85,17 @@ PLAN = Struct(
         ),
         Field("double", "gamma", "what step multiplies the rate by at each of them"),
         Field("int64_t", "arena_bytes stack_bytes planned_peak_bytes"),
+        Field("int64_t", "picture_bytes", "for decoding one, the arena and what is behind it"),
         Field("int64_t", "budget_bytes", "0: none"),
         *_SETTINGS,
         Field("double", "sparsity"),
         Field("int32_t", "batch_size micro_batch threads classes"),
         Field("int32_t", "channels height width"),
         Field("int32_t", "images", "1: samples are pixels on the scale 0 to 255"),
+        Field("int32_t", "resize_short", "of pictures: what their short side becomes; 0: nothing of the kind"),
+        Field("int32_t", "resize_height resize_width", "or what they become; 0: nothing of the kind"),
+        Field("int32_t", "crop_height crop_width", "then their centre; 0: all"),
+        Field("int32_t", "interpolation"),
     ),
 )
 _PROGRAM = next(struct for struct in program.STRUCTS if struct.name == "Program")

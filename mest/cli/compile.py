@@ -37,9 +37,12 @@ def add_planning(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     return run
 
 
-def compiled(args: argparse.Namespace, out: Path, data: str | None = None) -> CompileResult:
+def compiled(
+    args: argparse.Namespace, out: Path, data: str | None = None, picture_memory: str | None = None
+) -> CompileResult:
     """Compile the plan that the options ask for; raises as `compile_plan`."""
     from edge.compiled.compiling import CompileJob, compile_plan
+    from edge.host.limits import parse_size
 
     refuse_idle(args, EFFECTS)
     job = CompileJob(
@@ -49,6 +52,7 @@ def compiled(args: argparse.Namespace, out: Path, data: str | None = None) -> Co
         request=lambda artifact: within_budget.request(args, artifact),
         budget_bytes=within_budget.budget_bytes(args),
         data=data,
+        picture_bytes=0 if picture_memory is None else parse_size(picture_memory, "--picture-memory"),
     )
     return compile_plan(job)
 
@@ -66,10 +70,16 @@ class Command(Base):
         parser.add_argument("--out", type=Path, required=True, metavar="FILE.mest", help="the file to write")
         parser.add_argument("--data", help="what it will be trained on, counted for the plan")
         parser.add_argument("--threads", type=int, default=1, help="threads of mest-run (default 1)")
+        parser.add_argument(
+            "--picture-memory",
+            metavar="SIZE",
+            help="what decoding a JPEG or PNG file may take (default: the arena, where steps compute)",
+        )
         within_budget.add_ends(add_planning(parser))
 
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
-        done = compiled(args, args.out, None if args.data is None else within_budget.data_path(args.data))
+        data = None if args.data is None else within_budget.data_path(args.data)
+        done = compiled(args, args.out, data, args.picture_memory)
         plan = done.plan
         return {
             "file": str(done.out),

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define LIBMEST_VERSION_MAJOR 1
-#define LIBMEST_VERSION_MINOR 3
+#define LIBMEST_VERSION_MINOR 4
 #define LIBMEST_VERSION_PATCH 0
 
 #define LIBMEST_API __attribute__((visibility("default")))
@@ -64,6 +64,7 @@ typedef struct {
     int32_t epochs;                  /* these and the next: the run as compiled */
     double learning_rate;
     int64_t seed;
+    int64_t picture_bytes;           /* since 1.4: what decoding a picture may take; 0: the plan takes numbers */
 } LibmestFacts;
 
 /* Samples in the caller's memory, which must stay there while they are in use. */
@@ -150,6 +151,12 @@ LIBMEST_API int libmest_collect_path(LibmestModel *model, const char *path, cons
 
 /* Asks for all memory, reads the weights and checks every step. `most_samples`: of what may come into use later. */
 LIBMEST_API int libmest_prepare(LibmestModel *model, int purpose, int64_t most_samples);
+
+/* Since 1.4. A JPEG or PNG file as a sample, [channel][row][column] of uint8: upright, resized and cropped as the artifact says.
+ * It is decoded in the memory of a prepared model, which may be in the midst of a run; one that takes more is refused. Not in
+ * the WebAssembly module, since browsers decode pictures. */
+LIBMEST_API int libmest_read_picture(LibmestModel *model, const LibmestSource *picture, void *pixels);
+LIBMEST_API int libmest_read_picture_path(LibmestModel *model, const char *path, void *pixels);
 
 /* Scores of each class, which sum to 1, [sample][class]. */
 LIBMEST_API int libmest_predict(LibmestModel *model, const LibmestSamples *samples, float *scores);

@@ -52,7 +52,7 @@ static void place(Machine *m, Block *b) {
     const MestPlan *h = &m->plan->head;
     const int64_t input = mest_plan_input(m->plan);
     place_samples(m, b);
-    m->arena = take(b, h->arena_bytes, 1);
+    m->arena = take(b, h->picture_bytes, 1); /* the arena, and of a picture that is decoded there what goes beyond it */
     take(b, mest_forgetting_bytes(m->plan, m->most_samples > 1 ? m->most_samples : 1), 1); /* end where the tensors begin */
     m->tensors = take(b, h->tensors_bytes, 1);
     m->lists = take(b, h->lists_bytes, 1); /* follow at once: the tensors end at a multiple of the alignment */

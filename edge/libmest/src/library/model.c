@@ -80,6 +80,7 @@ int libmest_facts(const LibmestModel *m, LibmestFacts *facts) {
         .planned_peak_bytes = h->planned_peak_bytes, .budget_bytes = h->budget_bytes, .arena_bytes = h->arena_bytes,
         .tensors_bytes = h->tensors_bytes, .state_bytes = (int64_t)sizeof(MestState) + mest_state_body(&m->plan, samples),
         .instruction_set = instruction_set(), .epochs = h->epochs, .learning_rate = h->learning_rate, .seed = h->seed,
+        .picture_bytes = h->images ? h->picture_bytes : 0,
     };
     mest_give(facts, &found, sizeof found);
     return LIBMEST_OK;

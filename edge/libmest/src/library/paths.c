@@ -30,6 +30,15 @@ int libmest_use_path(LibmestModel *m, const char *path) {
     return wrong ? wrong : mest_use_source(m, &source, mest_file_close);
 }
 
+int libmest_read_picture_path(LibmestModel *m, const char *path, void *pixels) {
+    LibmestSource source;
+    int wrong = open_file(&m->fault, path, "a JPEG or PNG file", &source);
+    if (wrong) return wrong;
+    wrong = libmest_read_picture(m, &source, pixels);
+    mest_file_close(source.context);
+    return wrong;
+}
+
 int libmest_load_path(LibmestModel *m, const char *path) {
     LibmestSource source;
     int wrong = open_file(&m->fault, path, "the state that 'mest-run train' wrote", &source);

@@ -35,7 +35,16 @@ static int sizes_good(const MestPlan *h) {
     if (h->tensors_bytes % 64 || h->mutated_bytes < 0 || h->mutated_bytes > h->lists_bytes) return 0;
     if (h->weight_count < 0 || h->weight_count > h->mutated_bytes / 8 || h->phase_count < 0 || h->phase_count > MEST_MOST_PHASES) return 0;
     if (h->weight_count && !h->phase_count) return 0;
+    if (h->picture_bytes < h->arena_bytes || h->picture_bytes > most) return 0;
     return h->tensors_stored <= h->tensors_bytes && (h->images == 0 || h->images == 1);
+}
+
+static int preprocess_good(const MestPlan *h) {
+    const int32_t sides[] = {h->resize_short, h->resize_height, h->resize_width, h->crop_height, h->crop_width};
+    for (int i = 0; i < 5; i++)
+        if (sides[i] < 0 || sides[i] > MEST_MOST_INPUT) return 0;
+    return !h->resize_height == !h->resize_width && !h->crop_height == !h->crop_width && h->interpolation >= 0 &&
+           h->interpolation < MEST_INTERPOLATIONS;
 }
 
 static int parts_good(const MestPlan *h) {
@@ -62,7 +71,7 @@ int mest_plan_open(Plan *plan) {
     blank.sha256_a = blank.sha256_b = blank.sha256_c = blank.sha256_d = 0;
     mest_source_digest(&plan->source, &blank, sizeof blank, digest);
     if (memcmp(digest, &h->sha256_a, sizeof digest)) return mest_plan_damaged(plan, "does not match its SHA-256; it was altered");
-    if (!sizes_good(h) || !parts_good(h) || !settings_good(h)) return mest_plan_damaged(plan, "holds a number out of its range");
+    if (!sizes_good(h) || !preprocess_good(h) || !parts_good(h) || !settings_good(h)) return mest_plan_damaged(plan, "holds a number out of its range");
     return DONE;
 }
 

@@ -4,7 +4,7 @@
 
 #include "../program.h"
 
-#define MEST_FILES_DIGEST 1010622981245764356LL
+#define MEST_FILES_DIGEST 824269082601327443LL
 #define MEST_PLAN_MAGIC 7953757647158863213LL
 #define MEST_DATA_MAGIC 7022344803055789421LL
 #define MEST_STATE_MAGIC 3561913489737082221LL
@@ -19,6 +19,10 @@ enum {
 
 enum {
     MEST_NUMBERS_UINT8, MEST_NUMBERS_INT16, MEST_NUMBERS_FLOAT32, MEST_NUMBERS
+};
+
+enum {
+    MEST_INTERPOLATION_NEAREST, MEST_INTERPOLATION_BILINEAR, MEST_INTERPOLATION_BICUBIC, MEST_INTERPOLATIONS
 };
 
 enum {
@@ -53,6 +57,7 @@ typedef struct {
     int64_t milestones_at, milestone_count; /* epochs, of schedule step; 0: the published ones, scaled to the run */
     double gamma;                  /* what step multiplies the rate by at each of them */
     int64_t arena_bytes, stack_bytes, planned_peak_bytes;
+    int64_t picture_bytes;         /* for decoding one, the arena and what is behind it */
     int64_t budget_bytes;          /* 0: none */
     int64_t seed;
     double learning_rate, warmup, hold_out;
@@ -62,6 +67,10 @@ typedef struct {
     int32_t batch_size, micro_batch, threads, classes;
     int32_t channels, height, width;
     int32_t images;                /* 1: samples are pixels on the scale 0 to 255 */
+    int32_t resize_short;          /* of pictures: what their short side becomes; 0: nothing of the kind */
+    int32_t resize_height, resize_width; /* or what they become; 0: nothing of the kind */
+    int32_t crop_height, crop_width; /* then their centre; 0: all */
+    int32_t interpolation;
 } MestPlan;
 
 /* A program in a compiled plan, for pieces of groups x samples: MestProgram with offsets for pointers, which count from
@@ -267,27 +276,34 @@ _Static_assert(offsetof(MestPlan, gamma) == 272, "MestPlan");
 _Static_assert(offsetof(MestPlan, arena_bytes) == 280, "MestPlan");
 _Static_assert(offsetof(MestPlan, stack_bytes) == 288, "MestPlan");
 _Static_assert(offsetof(MestPlan, planned_peak_bytes) == 296, "MestPlan");
-_Static_assert(offsetof(MestPlan, budget_bytes) == 304, "MestPlan");
-_Static_assert(offsetof(MestPlan, seed) == 312, "MestPlan");
-_Static_assert(offsetof(MestPlan, learning_rate) == 320, "MestPlan");
-_Static_assert(offsetof(MestPlan, warmup) == 328, "MestPlan");
-_Static_assert(offsetof(MestPlan, hold_out) == 336, "MestPlan");
-_Static_assert(offsetof(MestPlan, epochs) == 344, "MestPlan");
-_Static_assert(offsetof(MestPlan, schedule) == 348, "MestPlan");
-_Static_assert(offsetof(MestPlan, save_every) == 352, "MestPlan");
-_Static_assert(offsetof(MestPlan, augment) == 356, "MestPlan");
-_Static_assert(offsetof(MestPlan, patience) == 360, "MestPlan");
-_Static_assert(offsetof(MestPlan, drop_after) == 364, "MestPlan");
-_Static_assert(offsetof(MestPlan, sparsity) == 368, "MestPlan");
-_Static_assert(offsetof(MestPlan, batch_size) == 376, "MestPlan");
-_Static_assert(offsetof(MestPlan, micro_batch) == 380, "MestPlan");
-_Static_assert(offsetof(MestPlan, threads) == 384, "MestPlan");
-_Static_assert(offsetof(MestPlan, classes) == 388, "MestPlan");
-_Static_assert(offsetof(MestPlan, channels) == 392, "MestPlan");
-_Static_assert(offsetof(MestPlan, height) == 396, "MestPlan");
-_Static_assert(offsetof(MestPlan, width) == 400, "MestPlan");
-_Static_assert(offsetof(MestPlan, images) == 404, "MestPlan");
-_Static_assert(sizeof(MestPlan) == 408, "MestPlan");
+_Static_assert(offsetof(MestPlan, picture_bytes) == 304, "MestPlan");
+_Static_assert(offsetof(MestPlan, budget_bytes) == 312, "MestPlan");
+_Static_assert(offsetof(MestPlan, seed) == 320, "MestPlan");
+_Static_assert(offsetof(MestPlan, learning_rate) == 328, "MestPlan");
+_Static_assert(offsetof(MestPlan, warmup) == 336, "MestPlan");
+_Static_assert(offsetof(MestPlan, hold_out) == 344, "MestPlan");
+_Static_assert(offsetof(MestPlan, epochs) == 352, "MestPlan");
+_Static_assert(offsetof(MestPlan, schedule) == 356, "MestPlan");
+_Static_assert(offsetof(MestPlan, save_every) == 360, "MestPlan");
+_Static_assert(offsetof(MestPlan, augment) == 364, "MestPlan");
+_Static_assert(offsetof(MestPlan, patience) == 368, "MestPlan");
+_Static_assert(offsetof(MestPlan, drop_after) == 372, "MestPlan");
+_Static_assert(offsetof(MestPlan, sparsity) == 376, "MestPlan");
+_Static_assert(offsetof(MestPlan, batch_size) == 384, "MestPlan");
+_Static_assert(offsetof(MestPlan, micro_batch) == 388, "MestPlan");
+_Static_assert(offsetof(MestPlan, threads) == 392, "MestPlan");
+_Static_assert(offsetof(MestPlan, classes) == 396, "MestPlan");
+_Static_assert(offsetof(MestPlan, channels) == 400, "MestPlan");
+_Static_assert(offsetof(MestPlan, height) == 404, "MestPlan");
+_Static_assert(offsetof(MestPlan, width) == 408, "MestPlan");
+_Static_assert(offsetof(MestPlan, images) == 412, "MestPlan");
+_Static_assert(offsetof(MestPlan, resize_short) == 416, "MestPlan");
+_Static_assert(offsetof(MestPlan, resize_height) == 420, "MestPlan");
+_Static_assert(offsetof(MestPlan, resize_width) == 424, "MestPlan");
+_Static_assert(offsetof(MestPlan, crop_height) == 428, "MestPlan");
+_Static_assert(offsetof(MestPlan, crop_width) == 432, "MestPlan");
+_Static_assert(offsetof(MestPlan, interpolation) == 436, "MestPlan");
+_Static_assert(sizeof(MestPlan) == 440, "MestPlan");
 
 _Static_assert(offsetof(MestPlanProgram, part_at) == 0, "MestPlanProgram");
 _Static_assert(offsetof(MestPlanProgram, part_bytes) == 8, "MestPlanProgram");

@@ -10,9 +10,10 @@ static const char takes_eval[] = " --data --state --json --quiet ";
 static const char takes_predict[] = " --data --state --top --json --quiet ";
 
 /* The network of a plan, with the weights of a state where one is given, over a data file. */
-static LibmestModel *open_network(const Options *o) {
+static LibmestModel *open_network(const Options *o, const char *pictures_instead) {
     LibmestModel *model = opened(o);
-    if (!o->data) die(BAD_INPUT, "needs --data: what 'mest pack' wrote");
+    if (!o->data && !o->picture_count) die(BAD_INPUT, "needs --data: what 'mest pack' wrote%s", pictures_instead);
+    if (o->data && o->picture_count) die(BAD_INPUT, "%s: --data is given too; give one of them", o->pictures[0]);
     prepared(model, o, LIBMEST_FOR_PREDICTING);
     if (o->state) must(model, libmest_load_path(model, o->state));
     return model;
@@ -25,7 +26,7 @@ static void print_process(const LibmestFacts *f) {
 
 int command_eval(int count, char **words) {
     const Options o = options_read(count, words, takes_eval);
-    LibmestModel *model = open_network(&o);
+    LibmestModel *model = open_network(&o, "");
     const LibmestFacts f = facts_of(model);
     int64_t correct, samples;
     must(model, libmest_evaluate(model, &correct, &samples));
@@ -51,50 +52,87 @@ static int32_t next_likeliest(const float *scores, int32_t classes) {
     return best;
 }
 
-static void print_sample(const Options *o, const LibmestModel *model, int32_t classes, int64_t number, float *scores) {
+static void print_answer(const Options *o, const LibmestModel *model, int32_t classes, int first, const char *name, float *scores) {
     const int32_t shown = o->top < classes ? (int32_t)o->top : classes;
     for (int32_t i = 0; i < shown; i++) {
         const int32_t best = next_likeliest(scores, classes);
-        const char *name = libmest_class_name(model, best);
+        const char *class = libmest_class_name(model, best);
         const double score = (double)scores[best];
         scores[best] = -1;
         if (!o->json) {
-            printf("%s%s %.1f%%", i ? ", " : "", name, 100 * score);
+            if (!i && o->picture_count) printf("%s: ", name);
+            printf("%s%s %.1f%%", i ? ", " : "", class, 100 * score);
             continue;
         }
         if (!i) {
-            fputs(number ? ", {\"image\": " : "{\"image\": ", stdout);
-            char text[4200];
-            snprintf(text, sizeof text, "%.4000s[%lld]", o->data, (long long)number);
-            json_text(stdout, text);
-            fputs(", \"class\": ", stdout);
+            fputs(first ? "{\"image\": " : ", {\"image\": ", stdout);
             json_text(stdout, name);
+            fputs(", \"class\": ", stdout);
+            json_text(stdout, class);
             printf(", \"score\": %.9g, \"classes\": [", score);
         }
         fputs(i ? ", {\"class\": " : "{\"class\": ", stdout);
-        json_text(stdout, name);
+        json_text(stdout, class);
         printf(", \"score\": %.9g}", score);
     }
     fputs(o->json ? "]}" : "\n", stdout);
 }
 
-int command_predict(int count, char **words) {
-    const Options o = options_read(count, words, takes_predict);
-    LibmestModel *model = open_network(&o);
-    const LibmestFacts f = facts_of(model);
+static void answer_samples(const Options *o, LibmestModel *model, const LibmestFacts *f) {
     int64_t samples;
+    float *scores = room_for_scores(model);
     libmest_used(model, &samples, NULL, NULL);
+    for (int64_t at = 0; at < samples; at += f->piece) {
+        const int64_t size = samples - at < f->piece ? samples - at : f->piece;
+        must(model, libmest_predict_used(model, at, size, scores));
+        for (int64_t i = 0; i < size; i++) {
+            char name[4200];
+            snprintf(name, sizeof name, "%.4000s[%lld]", o->data, (long long)(at + i));
+            print_answer(o, model, f->classes, at + i == 0, name, scores + i * f->classes);
+        }
+    }
+}
+
+/* How many cannot be read: the first of the names, afterwards. */
+static int answer_pictures(const Options *o, LibmestModel *model, const LibmestFacts *f) {
+    void *pixels = room_for_sample(model);
+    float *scores = room_for_scores(model);
+    const LibmestSamples one = {.bytes = sizeof one, .numbers = pixels, .kind = LIBMEST_UINT8, .count = 1};
+    int unread = 0;
+    for (int i = 0; i < o->picture_count; i++) {
+        const int wrong = libmest_read_picture_path(model, o->pictures[i], pixels);
+        if (wrong == BAD_INPUT) {
+            say("%s", libmest_message(model));
+            o->pictures[unread++] = o->pictures[i];
+            continue;
+        }
+        must(model, wrong);
+        must(model, libmest_predict(model, &one, scores));
+        print_answer(o, model, f->classes, i == unread, o->pictures[i], scores);
+    }
+    return unread;
+}
+
+int command_predict(int count, char **words) {
+    const Options o = options_read_pictures(count, words, takes_predict);
+    LibmestModel *model = open_network(&o, ", or pictures");
+    const LibmestFacts f = facts_of(model);
+    int unread = 0;
     if (o.json) {
         print_process(&f);
         fputs(", \"predictions\": [", stdout);
     }
-    float *scores = room_for_scores(model);
-    for (int64_t at = 0; at < samples; at += f.piece) {
-        const int64_t size = samples - at < f.piece ? samples - at : f.piece;
-        must(model, libmest_predict_used(model, at, size, scores));
-        for (int64_t i = 0; i < size; i++) print_sample(&o, model, f.classes, at + i, scores + i * f.classes);
+    if (o.picture_count) unread = answer_pictures(&o, model, &f);
+    else answer_samples(&o, model, &f);
+    if (o.json) {
+        fputs("], \"unread\": [", stdout);
+        for (int i = 0; i < unread; i++) {
+            fputs(i ? ", {\"image\": " : "{\"image\": ", stdout);
+            json_text(stdout, o.pictures[i]);
+            fputc('}', stdout);
+        }
+        fputs("]}\n", stdout);
     }
-    if (o.json) fputs("], \"unread\": []}\n", stdout);
     libmest_close(model);
-    return limits_passed(f.budget_bytes) ? OVER_BUDGET : DONE;
+    return limits_passed(f.budget_bytes) ? OVER_BUDGET : unread ? BAD_INPUT : DONE;
 }

@@ -13,8 +13,8 @@ static const struct {
 } commands[] = {
     {"train", "train on a data file, and keep the run in a state", command_train},
     {"eval", "accuracy on a data file", command_eval},
-    {"predict", "classes and scores for the samples of a data file", command_predict},
-    {"collect", "add samples to a data file, raw from standard input", command_collect},
+    {"predict", "classes and scores for the samples of a data file, or for pictures", command_predict},
+    {"collect", "add samples to a data file: pictures, or raw from standard input", command_collect},
     {"info", "what a compiled plan is", command_info},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -37,7 +37,7 @@ static void on_signal(int number) {
 }
 
 static int help(FILE *out) {
-    fputs("usage: mest-run COMMAND FILE.mest [--data FILE] [--state FILE] [OPTIONS] [--json]\n\n", out);
+    fputs("usage: mest-run COMMAND FILE.mest [PICTURE...] [--data FILE] [--state FILE] [OPTIONS] [--json]\n\n", out);
     for (int i = 0; i < COMMANDS; i++) fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].does);
     fputs("\ntrain: --resume, --epochs N, --lr RATE, --seed N, --save-every STEPS, --record FILE, --quiet; predict: --top N;\ncollect: --label N, --test, --numbers KIND\n", out);
     return out == stdout ? DONE : BAD_INPUT;

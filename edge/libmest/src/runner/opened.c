@@ -18,9 +18,11 @@ LibmestModel *opened(const Options *o) {
 
 void prepared(LibmestModel *model, const Options *o, int purpose) {
     int cut;
-    must(model, libmest_use_path(model, o->data));
-    libmest_used(model, NULL, NULL, &cut);
-    if (cut) say("%s: ends within a sample, which is left out", o->data);
+    if (!o->picture_count) {
+        must(model, libmest_use_path(model, o->data));
+        libmest_used(model, NULL, NULL, &cut);
+        if (cut) say("%s: ends within a sample, which is left out", o->data);
+    }
     limits_set(model->plan.head.budget_bytes);
     must(model, libmest_prepare(model, purpose, 0));
 }
@@ -32,6 +34,8 @@ LibmestFacts facts_of(const LibmestModel *model) {
 }
 
 float *room_for_scores(const LibmestModel *model) { return model->machine.logits; }
+
+void *room_for_sample(const LibmestModel *model) { return model->machine.raw; }
 
 static void print_part(FILE *out, const LibmestModel *model, int64_t at, int64_t nbytes) {
     char piece[1024];

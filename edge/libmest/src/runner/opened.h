@@ -11,11 +11,13 @@
 LibmestModel *opened(const Options *o);
 /* Ends the process where `wrong` is a code; whatever it was that the library did. */
 void must(const LibmestModel *model, int wrong);
-/* Takes the data that the options name, sets the budget, and asks for all memory. */
+/* Takes the data that the options name, unless they name pictures, sets the budget, and asks for all memory. */
 void prepared(LibmestModel *model, const Options *o, int purpose);
 LibmestFacts facts_of(const LibmestModel *model);
 /* For the scores of a piece: where the network's own answers lie, which become them. */
 float *room_for_scores(const LibmestModel *model);
+/* For the numbers of a sample, until the next one of a data file is read. */
+void *room_for_sample(const LibmestModel *model);
 /* JSON of the plan, as it is: the choices that finetune prints, all facts, or the fields of a record. */
 void print_choices(FILE *out, const LibmestModel *model);
 void print_facts(FILE *out, const LibmestModel *model);

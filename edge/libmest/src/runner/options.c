@@ -60,13 +60,13 @@ static void set_value(Options *o, const char *option, const char *value) {
     else o->learning_rate = positive(option, value), o->has_learning_rate = 1;
 }
 
-Options options_read(int count, char **words, const char *takes) {
-    Options o = {.top = 5, .label = -1};
+Options options_read_pictures(int count, char **words, const char *takes) {
+    Options o = {.top = 5, .label = -1, .pictures = words};
     for (int i = 0; i < count; i++) {
         const char *word = words[i];
         if (*word != '-') {
-            if (o.plan) die(BAD_INPUT, "%s: not expected; one plan is given", word);
-            o.plan = word;
+            if (!o.plan) o.plan = word;
+            else o.pictures[o.picture_count++] = words[i]; /* over words that were read */
         } else if (!takes_it(takes, word)) {
             die(BAD_INPUT, "%s: no such option; allowed are%s", word, takes);
         } else if (is_switch(word)) {
@@ -77,5 +77,11 @@ Options options_read(int count, char **words, const char *takes) {
         }
     }
     if (!o.plan) die(BAD_INPUT, "give the plan that 'mest compile' wrote");
+    return o;
+}
+
+Options options_read(int count, char **words, const char *takes) {
+    const Options o = options_read_pictures(count, words, takes);
+    if (o.picture_count) die(BAD_INPUT, "%s: not expected; one plan is given", o.pictures[0]);
     return o;
 }

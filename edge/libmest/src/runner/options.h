@@ -6,6 +6,8 @@
 
 typedef struct {
     const char *plan, *data, *state, *record;
+    char **pictures; /* what follows the plan: files of JPEG or PNG */
+    int picture_count;
     int resume, json, quiet;
     int64_t top, label;
     int test, numbers; /* of samples that are collected */
@@ -18,5 +20,7 @@ typedef struct {
 /* What follows the command's name; ends the process for what is not expected. `takes` names the options of the command,
  * each between two spaces. */
 Options options_read(int count, char **words, const char *takes);
+/* The same of a command that takes pictures. */
+Options options_read_pictures(int count, char **words, const char *takes);
 
 #endif
