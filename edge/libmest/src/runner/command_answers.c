@@ -20,7 +20,7 @@ static LibmestModel *open_network(const Options *o, const char *pictures_instead
 }
 
 static void print_process(const LibmestFacts *f) {
-    printf("{\"engine\": \"native\", \"engine_reason\": \"compiled\", \"planned_peak_bytes\": %lld, ", (long long)f->planned_peak_bytes);
+    printf("\"engine\": \"native\", \"engine_reason\": \"compiled\", \"planned_peak_bytes\": %lld, ", (long long)f->planned_peak_bytes);
     limits_json(stdout, f->budget_bytes);
 }
 
@@ -33,6 +33,7 @@ int command_eval(int count, char **words) {
     const double accuracy = (double)correct / (double)samples;
     libmest_close(model);
     if (o.json) {
+        putchar('{');
         print_process(&f);
         printf(", \"accuracy\": %.17g, \"samples\": %lld, \"images\": %lld, \"skipped\": 0}\n", accuracy, (long long)samples,
                (long long)samples);
@@ -118,10 +119,7 @@ int command_predict(int count, char **words) {
     LibmestModel *model = open_network(&o, ", or pictures");
     const LibmestFacts f = facts_of(model);
     int unread = 0;
-    if (o.json) {
-        print_process(&f);
-        fputs(", \"predictions\": [", stdout);
-    }
+    if (o.json) fputs("{\"predictions\": [", stdout);
     if (o.picture_count) unread = answer_pictures(&o, model, &f);
     else answer_samples(&o, model, &f);
     if (o.json) {
@@ -131,7 +129,9 @@ int command_predict(int count, char **words) {
             json_text(stdout, o.pictures[i]);
             fputc('}', stdout);
         }
-        fputs("]}\n", stdout);
+        fputs("], ", stdout);
+        print_process(&f); /* with what all of it took */
+        fputs("}\n", stdout);
     }
     libmest_close(model);
     return limits_passed(f.budget_bytes) ? OVER_BUDGET : unread ? BAD_INPUT : DONE;
