@@ -6,19 +6,27 @@ import os
 import platform
 import subprocess
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from mest.version import __version__
+
 
 def circumstances(packages: Sequence[str] = ("numpy", "torch")) -> dict[str, Any]:
-    """Machine, cores, versions and commit, as plain values."""
+    """Machine, cores, date, versions and commit, as plain values.
+
+    A commit may be rewritten before it is published: the version of mest and the date say which state it was even then.
+    """
     return {
         "machine": processor(),
         "architecture": platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "mest": __version__,
         "versions": {name: version(name) for name in packages},
         "commit": commit(),
     }
