@@ -31,18 +31,24 @@ _POLICY = (
 )
 
 
+def refuse_plan(plan: Compiled, source: Path) -> None:
+    """Raise InputError for a network that takes no pictures, and for more threads than one; `source` is its name."""
+    if not plan.preprocess.takes_images:
+        raise InputError(
+            f"{source}: takes numbers that are no pictures, and a page shows pictures; build one of your own around "
+            "mest.js, which 'mest runner --library --target wasm32' writes"
+        )
+    if plan.head.threads != 1:
+        raise InputError(f"{source}: is planned for {plan.head.threads} threads, and a page has one; compile it for 1")
+
+
 def write_page(plan: Compiled, module: bytes, name: str, title: str, version: str, out: Path) -> int:
     """Write a page that trains a compiled plan with the WebAssembly `module` (mest.wasm); the bytes of the file.
 
-    `name` is what its downloads are called. Raises InputError for a network that takes no pictures, for more threads
-    than one, and for a module of another version than the plan.
+    `name` is what its downloads are called. Raises InputError as `refuse_plan`, and for a module of another version
+    than the plan.
     """
-    if not plan.preprocess.takes_images:
-        raise InputError(f"{plan.path}: takes numbers that are no pictures; make a page of your own with mest.js")
-    if plan.head.threads != 1:
-        raise InputError(
-            f"{plan.path}: is planned for {plan.head.threads} threads, and a page has one; compile it for 1"
-        )
+    refuse_plan(plan, plan.path)
     if _signed_leb128(plan_file.digest()) not in module:
         raise InputError("the WebAssembly module is of another version of mest; build it again, or leave it out")
     content = whole(plan, module, name, title, version).encode()

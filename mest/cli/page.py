@@ -34,16 +34,20 @@ class Command(Base):
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
         from edge.compiled.plan import read_plan
         from edge.errors import InputError
-        from edge.webpage.page import write_page
+        from edge.files.durable import write_durably
+        from edge.webpage.page import refuse_plan, write_page
 
         page, args.threads = args.out, 1
         if page.suffix != ".html":
             raise InputError(f"--out {page}: give a file that ends in .html")
-        plan = page.with_suffix(".mest")
-        module = _module(args.module)
-        done = compiled(args, plan)
-        name = args.artifact.resolve().name
-        nbytes = write_page(read_plan(plan), module, name, args.title or name, __version__, page)
+        plan, name = page.with_suffix(".mest"), args.artifact.resolve().name
+        with tempfile.TemporaryDirectory(prefix="mest-page-") as folder:
+            done = compiled(args, Path(folder) / plan.name)
+            read = read_plan(done.out)
+            refuse_plan(read, args.artifact)  # before a module is built, which takes a minute
+            module = _module(args.module)
+            nbytes = write_page(read, module, name, args.title or name, __version__, page)
+            write_durably(plan, done.out.read_bytes())
         return {
             "page": str(page),
             "bytes": nbytes,
