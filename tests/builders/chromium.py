@@ -41,8 +41,18 @@ class Browser:
         self._out, self._in, self._left, self._number = ours_out, ours_in, b"", 0
         self.events: list[dict[str, Any]] = []
         self._session: str | None = None
-        pages = [each for each in self.call("Target.getTargets")["targetInfos"] if each["type"] == "page"]
-        self._drive(pages[0]["targetId"])
+        self._drive(self._first_tab())
+
+    def _first_tab(self) -> str:
+        """The tab that the browser starts with; it answers before it has one."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < end:
+            for each in self.call("Target.getTargets")["targetInfos"]:
+                if each["type"] == "page":
+                    tab: str = each["targetId"]
+                    return tab
+            time.sleep(0.05)
+        raise AssertionError("the browser opens no tab")
 
     def _drive(self, tab: str) -> None:
         self._session = self.call("Target.attachToTarget", targetId=tab, flatten=True)["sessionId"]
@@ -57,7 +67,8 @@ class Browser:
         try:
             yield first
         finally:
-            self.call("Target.closeTarget", targetId=tab)
+            if self.process.poll() is None:
+                self.call("Target.closeTarget", targetId=tab)
             self._session = first
 
     @contextmanager
@@ -76,7 +87,11 @@ class Browser:
             self.call("Browser.close")
         except (OSError, AssertionError):  # it was killed
             self.process.kill()
-        self.process.wait(20)
+        try:
+            self.process.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         self._session = session
         for end in (self._out, self._in):
             os.close(end)
@@ -110,10 +125,15 @@ class Browser:
         return found
 
     def open(self, address: str, ready: str) -> None:
-        """Go to an address, anew if it is this one, and wait until the expression `ready` holds there."""
-        self.value("window.left = true")
-        self.call("Page.navigate", url=address)
-        self.wait(f"window.left !== true && {ready}")
+        """Go to an address, anew if it is this one, and wait until the expression `ready` holds there.
+
+        Nothing is asked of a page that is being left: its answer may be lost with it.
+        """
+        loader = self.call("Page.navigate", url=address)["loaderId"]
+        end = time.monotonic() + PATIENCE_SECONDS
+        while not any(_arrived(event, loader) for event in self.events):
+            self.events.append(self._next(end))
+        self.wait(ready)
 
     def value(self, expression: str) -> Any:
         """What a JavaScript expression, or its promise, gives in the page."""
@@ -237,6 +257,11 @@ class Browser:
             if each.get("method") == "Network.requestWillBeSent"
         ]
         return [address for address in asked if not address.startswith(("file:", "blob:", "data:", "about:"))]
+
+
+def _arrived(event: dict[str, Any], loader: str) -> bool:
+    """Whether an event says that a tab shows another document now, the one that this loader fetched."""
+    return bool(event.get("method") == "Page.frameNavigated" and event["params"]["frame"]["loaderId"] == loader)
 
 
 def _high(ends: tuple[int, int]) -> tuple[int, int]:

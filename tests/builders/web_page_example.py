@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import chromium
 import numpy as np
@@ -24,14 +29,33 @@ from edge.libmest import library
 from edge.libmest.targets import WEB, build_library_for
 
 EPOCHS, CLASSES, EACH, SIDE = 8, 5, 6, 8
-READY = "document.getElementById('train').dataset.ready === 'yes'"
+READY = "!document.getElementById('work').inert"
 DONE = "document.getElementById('status').textContent.startsWith('Done')"
 NEEDS = (
     (library.available()[0], f"the library: {library.available()[1]}"),
-    (chromium.PROGRAM is not None, "Chromium: apt install chromium"),
     (find_spec("ziglang") is not None, "a compiler: pip install ziglang"),
 )
-MARKS = [pytest.mark.skipif(not there, reason=f"needs {what}") for there, what in NEEDS]
+
+
+def marks(*needs: tuple[bool, str]) -> list[pytest.MarkDecorator]:
+    """Marks that leave tests out where something is missing, and say what."""
+    return [pytest.mark.skipif(not there, reason=f"needs {what}") for there, what in needs]
+
+
+MARKS = marks(*NEEDS, (chromium.PROGRAM is not None, "Chromium: apt install chromium"))
+
+
+class Page(Protocol):
+    """What a browser's driver can do."""
+
+    def give_files(self, selector: str, files: Sequence[Path]) -> None:
+        """Pick files in a file input."""
+
+    def press(self, selector: str) -> None:
+        """Click the middle of an element."""
+
+    def wait(self, expression: str) -> None:
+        """Wait until an expression gives something that is true."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +92,13 @@ class Example:
         done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120)
         return state.read_bytes(), json.loads(done.stdout)
 
-    def show(self, page: chromium.Browser, label: int) -> None:
+    def show(self, page: Page, label: int) -> None:
         """Pick the files of a class and wait until they are read."""
         page.give_files("#files", [self.folder / f"{label * EACH + place:02d}.png" for place in range(EACH)])
         read = "[...document.querySelectorAll('#tray span')].filter((one) => one.textContent).length"
         page.wait(f"{read} === {EACH}")
 
-    def add_all(self, page: chromium.Browser) -> None:
+    def add_all(self, page: Page) -> None:
         """Show the files of each class and press its button."""
         for label in range(CLASSES):
             self.show(page, label)
@@ -109,3 +133,16 @@ def text(page: chromium.Browser, name: str) -> str:
 def problems(page: chromium.Browser) -> list[dict[str, Any]]:
     """What the browser's console holds against the page."""
     return [each for each in page.events if each.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded")]
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[int]:
+    """The port of a web server over a folder."""
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -4,14 +4,17 @@ const REASONS = {
   NotAllowedError: "the camera was not allowed; allow it in the browser's settings of this page, or use files",
   NotFoundError: "this device has no camera; use files",
   NotReadableError: "another program uses the camera; close that, or use files",
+  AbortError: "the camera did not start; try again, or use files",
 };
 
 export class Camera {
   #video;
+  #ended;
   #stream = null;
 
-  constructor(video) {
-    this.#video = video;
+  /** `ended` is called where the system takes the camera away, as it may while the page is out of sight. */
+  constructor(video, ended) {
+    [this.#video, this.#ended] = [video, ended];
   }
 
   get on() {
@@ -26,6 +29,7 @@ export class Camera {
     } catch (error) {
       throw new Error(REASONS[error.name] ?? `the camera cannot be used: ${error.message}`);
     }
+    for (const track of this.#stream.getTracks()) track.addEventListener("ended", () => this.#taken());
     this.#video.srcObject = this.#stream;
     await this.#video.play();
   }
@@ -34,6 +38,11 @@ export class Camera {
     this.#stream?.getTracks().forEach((track) => track.stop());
     this.#stream = null;
     this.#video.srcObject = null;
+  }
+
+  #taken() {
+    this.stop();
+    this.#ended();
   }
 
   /** The picture of this moment; a canvas, as the video goes on. */

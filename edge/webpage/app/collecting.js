@@ -16,6 +16,7 @@ function joined(parts) {
 }
 
 export class Collecting {
+  collection;
   #facts;
   #store;
   #trainer;
@@ -25,7 +26,7 @@ export class Collecting {
   #pad = null;
 
   constructor(facts, store, trainer, changed) {
-    Object.assign(this, { collection: new Collection(facts.channels * facts.height * facts.width) });
+    this.collection = new Collection(facts.channels * facts.height * facts.width);
     [this.#facts, this.#store, this.#trainer, this.#changed] = [facts, store, trainer, changed];
     watchFiles(element("files"), element("show"), (files) => this.#files(files));
     if (facts.drawing) this.#drawing();
@@ -101,12 +102,15 @@ export class Collecting {
 
   #camera() {
     const [video, take] = [element("video"), element("take")];
-    const camera = new Camera(video);
+    const showState = () => {
+      video.hidden = take.hidden = !camera.on;
+      element("camera").textContent = camera.on ? "Camera off" : "Camera";
+    };
+    const camera = new Camera(video, showState);
     press("camera", async () => {
       if (camera.on) camera.stop();
       else await camera.start();
-      [video.hidden, take.hidden] = [!camera.on, !camera.on];
-      element("camera").textContent = camera.on ? "Camera off" : "Camera";
+      showState();
     });
     press("take", () => this.#show([{ picture: camera.take(), name: "camera" }]));
   }

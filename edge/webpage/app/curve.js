@@ -1,5 +1,7 @@
 /** Loss and accuracy of the epochs so far, as two lines of one drawing. */
 
+import { countText, percentText } from "./words.js";
+
 const [WIDTH, HEIGHT, EDGE] = [600, 180, 8];
 const MOST_POINTS = 300;
 const SVG = "http://www.w3.org/2000/svg";
@@ -36,8 +38,7 @@ export function drawCurve(svg, top, epochs) {
   const most = losses.reduce((one, other) => Math.max(one, other), 0) || 1;
   svg.append(line(losses, most, "loss"), line(thinned(epochs.map(({ accuracy }) => accuracy)), 1, "accuracy"));
   top.textContent = ` (top: ${most.toPrecision(2)})`;
-  const said = `${epochs.length} epochs: loss ${losses[0].toFixed(3)} at first, ${last.loss.toFixed(3)} now; accuracy while training ${(
-    100 * last.accuracy
-  ).toFixed(1)} % now`;
-  svg.setAttribute("aria-label", said);
+  const loss = `loss ${losses[0].toFixed(3)} at first, ${last.loss.toFixed(3)} now`;
+  const accuracy = `accuracy while training ${percentText(last.accuracy)} now`;
+  svg.setAttribute("aria-label", `${countText(epochs.length, "epoch")}: ${loss}; ${accuracy}`);
 }

@@ -8,7 +8,6 @@ export class Pad {
   #ink;
   #paper;
   #last = null;
-  #empty = true;
 
   /** `light`: light ink on dark paper, as the network's pictures are; `rows` x `columns` of the network set the stroke. */
   constructor(canvas, { light, rows, columns }, drawn) {
@@ -33,14 +32,9 @@ export class Pad {
     return this.#canvas;
   }
 
-  get empty() {
-    return this.#empty;
-  }
-
   clear() {
     this.#drawing.fillStyle = this.#paper;
     this.#drawing.fillRect(0, 0, this.#canvas.width, this.#canvas.height);
-    this.#empty = true;
   }
 
   #place({ clientX, clientY }) {
@@ -57,13 +51,19 @@ export class Pad {
 
   #go(event) {
     if (!this.#last) return;
-    const place = this.#place(event);
     this.#drawing.strokeStyle = this.#ink;
     this.#drawing.beginPath();
     this.#drawing.moveTo(...this.#last);
-    this.#drawing.lineTo(...place);
+    for (const each of placesOf(event)) {
+      this.#last = this.#place(each);
+      this.#drawing.lineTo(...this.#last);
+    }
     this.#drawing.stroke();
-    this.#last = place;
-    this.#empty = false;
   }
+}
+
+/** A slow device hands several places of a pointer over at once: all of them are on the line. */
+function placesOf(event) {
+  const all = event.getCoalescedEvents?.() ?? [];
+  return all.length ? all : [event];
 }

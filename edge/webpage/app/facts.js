@@ -2,9 +2,10 @@
 
 import { bytesText, countText, percentText, timeText } from "./words.js";
 
-export function factRows(facts, found, progress) {
+/** `found` is what the module says of the plan, `run` what was trained so far. */
+export function factRows(facts, found, { progress, mutated }) {
   const rows = [
-    ["Network", `${facts.name}: ${facts.channels} x ${facts.height} x ${facts.width} to ${countText(facts.classNames.length, "class")}`.replace("classs", "classes")],
+    ["Network", `${facts.name}: ${facts.channels} x ${facts.height} x ${facts.width} to ${countText(facts.classNames.length, "class", "classes")}`],
     ["Weights that are gone", percentText(found.sparsity)],
     ["Memory reserved", `${bytesText(found.memoryBytes)}: all that the network, its training and its samples hold; it does not grow while it trains`],
     ["Memory in use", bytesText(found.usedBytes)],
@@ -13,8 +14,14 @@ export function factRows(facts, found, progress) {
     ["A state", bytesText(found.stateBytes)],
   ];
   if (progress?.stepMs) rows.push(["Last step", timeText(progress.stepMs)]);
-  if (facts.mutates) rows.push(["Mutations", progress ? `${progress.mutations} so far` : "none yet"]);
+  if (facts.mutates) rows.push(["Mutations", mutationText(progress, mutated)]);
   return rows;
+}
+
+function mutationText(progress, mutated) {
+  if (!progress?.mutations) return "none yet";
+  const last = mutated ? `; the last one took out ${countText(mutated.removed, "weight")} and let ${mutated.grown} grow` : "";
+  return `${progress.mutations} so far${last}`;
 }
 
 export function showFacts(list, rows) {

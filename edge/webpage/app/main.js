@@ -17,14 +17,21 @@ async function start() {
   const trainer = new Trainer(carriedText("worker"), (told) => training.told(told));
   training.trainer = trainer;
   const plan = carriedBytes("plan");
-  await trainer.ask("start", { module: carriedBytes("module"), plan, state: run?.state ?? null }).then((found) => training.opened(found));
+  training.opened(await trainer.ask("start", { module: carriedBytes("module"), plan, state: run?.state ?? null }));
   const collecting = new Collecting(facts, store, trainer, () => training.changed());
   training.collection = collecting.collection;
   await collecting.restore();
   new Keeping({ facts, store, plan, training, collecting });
   training.show();
-  element("train").dataset.ready = "yes";
+  element("opening").hidden = true;
+  element("work").inert = false;
+}
+
+/** Without the network nothing here does anything: why there is none is all that is left to see. */
+function close(error) {
+  element("opening").hidden = element("work").hidden = true;
+  alarm(error.message);
 }
 
 addEventListener("unhandledrejection", ({ reason }) => alarm(reason?.message ?? String(reason)));
-start().catch((error) => alarm(error.message));
+start().catch(close);

@@ -26,12 +26,14 @@ const ELSEWHERE = "another tab has this page open, and keeps its samples and wha
  *
  * Where the browser has none, or another tab holds it, nothing is kept, and `reason` says so. */
 export class Store {
+  #name;
   #database = null;
   #writes = false;
   reason = "";
 
   static async open(name) {
     const store = new Store();
+    store.#name = name;
     try {
       store.#database = await opened(name);
       store.#writes = await holds(name);
@@ -90,7 +92,7 @@ export class Store {
 
   async #change(kind, work) {
     if (!this.#writes) return;
-    const transaction = this.#database.transaction(kind, "readwrite", { durability: "strict" });
+    const transaction = await this.#transaction(kind);
     const ended = new Promise((resolve, reject) => {
       transaction.addEventListener("complete", resolve);
       transaction.addEventListener("abort", () => reject(transaction.error));
@@ -98,5 +100,17 @@ export class Store {
     ended.catch(() => {});
     await work(transaction.objectStore(kind));
     await ended;
+  }
+
+  /** A transaction that writes; a database that the system closed, as it may while the page sleeps, is opened again. */
+  async #transaction(kind) {
+    const begin = () => this.#database.transaction(kind, "readwrite", { durability: "strict" });
+    try {
+      return begin();
+    } catch (error) {
+      if (error.name !== "InvalidStateError") throw error;
+      this.#database = await opened(this.#name);
+      return begin();
+    }
   }
 }

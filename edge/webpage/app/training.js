@@ -11,17 +11,17 @@ export class Training {
   #facts;
   #store;
   #run;
+  #kept;
   #found = null;
   #running = false;
-  #epochsKept = 0;
   #drawing = false;
   #ended = () => {};
 
   /** `run` is what was stored: its state, its epochs, and whether it was stopped before its end. */
   constructor(facts, store, run) {
     [this.#facts, this.#store] = [facts, store];
-    this.#run = run ?? { state: null, epochs: [], unfinished: false, progress: null };
-    this.#epochsKept = this.#run.epochs.length;
+    this.#run = run ?? begunFrom(null);
+    this.#kept = copied(this.#run);
     element("epochs").value = facts.epochs;
     element("rate").value = facts.learningRate;
     element("held").value = Number((100 * facts.holdOut).toFixed(1));
@@ -62,17 +62,16 @@ export class Training {
     if (this.#running) throw new Error("Stop the training first.");
     if (state) await this.trainer.ask("load", { state });
     else await this.trainer.ask("reset");
-    this.#run = { state, epochs: [], unfinished: false, progress: null };
+    this.#run = begunFrom(state);
     this.show();
-    if (state) await this.#keep();
-    else await this.#store.forgetRun();
+    await this.#keep();
     await this.#ended();
   }
 
   async #start(goesOn) {
     if (!this.collection.count) throw new Error("There are no samples yet: show pictures and say their class.");
     const settings = asked();
-    if (!goesOn) this.#run.epochs = [];
+    if (!goesOn) this.#run = begunFrom(this.#run.state);
     this.#running = true;
     this.show();
     try {
@@ -87,21 +86,21 @@ export class Training {
     await this.#ended();
   }
 
-  /** After a failure: the state, and the epochs, that were kept last. */
+  /** After a failure: the run as it was kept last. */
   async #backToKept() {
-    this.#run.epochs.length = Math.min(this.#run.epochs.length, this.#epochsKept);
+    this.#run = copied(this.#kept);
     if (this.#run.state) await this.trainer.ask("load", { state: this.#run.state });
     else await this.trainer.ask("reset");
   }
 
   /** A message of the worker while it trains. */
-  told({ progress, epochs, facts, state }) {
+  told({ progress, epochs, mutated, facts, state }) {
     this.#found = facts;
     this.#run.epochs.push(...epochs);
-    this.#run.progress = progress;
+    this.#run.mutated = mutated ?? this.#run.mutated;
+    this.#run.progress = { ...progress, stepMs: progress.stepMs || this.#run.progress?.stepMs };
     if (state) {
       Object.assign(this.#run, { state, unfinished: !progress.finished });
-      this.#epochsKept = this.#run.epochs.length;
       this.#keep();
     }
     this.#showSoon();
@@ -118,8 +117,9 @@ export class Training {
   }
 
   async #keep() {
-    const { state, epochs, unfinished, progress } = this.#run;
-    await this.#store.keepRun({ state, epochs, unfinished, progress }).catch((error) => alarm(storageFault(error)));
+    this.#kept = copied(this.#run);
+    const stored = this.#kept.state ? this.#store.keepRun(this.#kept) : this.#store.forgetRun();
+    await stored.catch((error) => alarm(storageFault(error)));
   }
 
   /** Once for all that was told since the page was last drawn. */
@@ -139,11 +139,11 @@ export class Training {
     element("go-on").hidden = this.#running || !unfinished;
     element("stop").hidden = !this.#running;
     handFocus(focused, this.#running ? "stop" : unfinished ? "go-on" : "train");
-    element("progress").value = progress ? share(progress) : 0;
+    element("progress").value = progress ? share(progress, this.#found) : 0;
     element("status").setAttribute("aria-live", this.#running ? "off" : "polite");
     element("status").textContent = this.#words();
     drawCurve(element("curve"), element("loss-top"), epochs);
-    if (this.#found) showFacts(element("facts"), factRows(this.#facts, this.#found, progress));
+    if (this.#found) showFacts(element("facts"), factRows(this.#facts, this.#found, this.#run));
     element("download").disabled = !state;
   }
 
@@ -156,6 +156,14 @@ export class Training {
     const how = last ? `; loss ${last.loss.toFixed(3)}, accuracy ${percentText(last.accuracy)} in the last one` : "";
     return `Epoch ${Math.min(at.epoch + 1, at.epochs)} of ${at.epochs}${how}.`;
   }
+}
+
+function begunFrom(state) {
+  return { state, epochs: [], unfinished: false, progress: null, mutated: null };
+}
+
+function copied(run) {
+  return { ...run, epochs: [...run.epochs] };
 }
 
 /** From a button that is gone now to the one that takes its place, so that a keyboard does not lose its way. */
@@ -172,8 +180,10 @@ function asked() {
   return { epochs, learningRate, holdOut: held / 100 };
 }
 
-function share({ epoch, epochs, finished }) {
-  return finished ? 1 : epoch / epochs;
+/** How much of a run is done: its steps of all, or its epochs, as later ones may have fewer samples and steps. */
+function share({ step, epoch, epochs, trained, finished }, { batchSize }) {
+  const steps = epochs * Math.ceil(trained / batchSize);
+  return finished ? 1 : Math.max(epoch / epochs, steps && step / steps);
 }
 
 function held({ heldOut, accuracyBefore, accuracyAfter }) {

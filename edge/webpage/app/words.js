@@ -16,6 +16,6 @@ export function timeText(milliseconds) {
   return `${milliseconds < 10 ? milliseconds.toFixed(2) : Math.round(milliseconds)}\u00a0ms`;
 }
 
-export function countText(count, noun) {
-  return `${count}\u00a0${noun}${count === 1 ? "" : "s"}`;
+export function countText(count, one, many = `${one}s`) {
+  return `${count}\u00a0${count === 1 ? one : many}`;
 }

@@ -27,10 +27,12 @@ async function reopen(mostSamples, state) {
 function slice() {
   const end = performance.now() + SLICE_MS;
   const epochs = [];
+  let mutated = null;
   for (;;) {
     const progress = model.advance();
+    if (progress.removed || progress.grown) mutated = { removed: progress.removed, grown: progress.grown };
     if (progress.epochEnded) epochs.push({ loss: progress.epochLoss, accuracy: progress.epochAccuracy });
-    if (progress.finished || stopping || performance.now() > end) return { progress, epochs };
+    if (progress.finished || stopping || performance.now() > end) return { progress, epochs, mutated };
   }
 }
 
@@ -56,10 +58,11 @@ const answers = {
     else model.begin(settings);
     let saved = performance.now();
     for (;;) {
-      const { progress, epochs } = slice();
+      const { progress, epochs, mutated } = slice();
       const due = progress.finished || stopping || performance.now() - saved > SAVE_MS;
       if (due) saved = performance.now();
-      postMessage({ event: "progress", progress, epochs, facts: facts(), state: due ? model.save() : null });
+      const state = due ? model.save() : null;
+      postMessage({ event: "progress", progress, epochs, mutated, facts: facts(), state });
       if (progress.finished || stopping) return progress;
       await pause();
     }

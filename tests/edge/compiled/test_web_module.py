@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from importlib.util import find_spec
@@ -19,6 +20,7 @@ from edge.compiled.compiling import CompileJob, compile_plan
 from edge.compiled.plan import read_plan
 from edge.compiled.state import bring_home
 from edge.libmest import library
+from edge.libmest.build import WEB as WEB_SOURCES
 from edge.libmest.targets import WEB, build_library_for
 from edge.plan.search import Request
 from edge.run.evaluate import evaluate
@@ -161,3 +163,11 @@ def test_refusals(found: dict[str, Any], what: str, code: int, words: str) -> No
     refused = found["refusals"][what]
     assert refused is not None
     assert (refused["code"], words in refused["message"]) == (code, True), refused
+
+
+def test_the_types_name_what_there_is(found: dict[str, Any]) -> None:
+    """Facts and progress have the members that mest.d.ts declares, no more and no fewer."""
+    types = (WEB_SOURCES / "mest.d.ts").read_text()
+    for interface, given in (("Facts", found["facts"]), ("Progress", found["progress"])):
+        body = types.split(f"export interface {interface} {{")[1].split("\n}")[0]
+        assert set(re.findall(r"^  (\w+): ", body, re.MULTILINE)) == set(given)

@@ -6,16 +6,10 @@ from pathlib import Path
 
 import chromium
 import pytest
-from web_page_example import CLASSES, EACH, MARKS, READY, Example, make_example, problems, text
+from web_page_example import CLASSES, EACH, MARKS, READY, Example, problems, text
 
 pytestmark = MARKS
 RUNS = "!document.getElementById('stop').hidden"
-
-
-@pytest.fixture(scope="module")
-def example(tmp_path_factory) -> Example:
-    """A folder with what pages are made of."""
-    return make_example(tmp_path_factory.mktemp("keyboard"))
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import shutil
 import subprocess
-import threading
-from functools import partial
 from pathlib import Path
 
 import chromium
@@ -15,15 +12,9 @@ import pytest
 from finetune_example import mest
 from native_artifact import write_artifact
 from native_networks import Builder
-from web_page_example import CLASSES, DONE, EACH, EPOCHS, MARKS, READY, Example, make_example, problems, text
+from web_page_example import CLASSES, DONE, EACH, EPOCHS, MARKS, READY, Example, problems, text
 
 pytestmark = MARKS
-
-
-@pytest.fixture(scope="module")
-def example(tmp_path_factory) -> Example:
-    """A folder with what pages are made of."""
-    return make_example(tmp_path_factory.mktemp("page"))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +41,9 @@ def test_the_run_is_that_of_the_program(example: Example, plain: Path, tmp_path:
             assert f"{100 * accuracy:.1f}\u00a0%" in words
         assert page.value("document.querySelector('#curve .loss').getAttribute('points').split(' ').length") == EPOCHS
 
+        assert "Last step" in text(page, "facts")
         page.open(f"file://{plain}", READY)
+        assert "Last step" in text(page, "facts")
         assert text(page, "counted") == f"{CLASSES * EACH}\u00a0samples."
         assert text(page, "status") == words
         assert page.downloaded(tmp_path / "two", "#download", "artifact.state") == state
@@ -100,7 +93,7 @@ def test_a_run_that_was_cut_goes_on_to_the_same_state(example: Example, tmp_path
         page.press("#go-on")
         page.wait(DONE)
         assert page.downloaded(tmp_path / "one", "#download", "artifact.state") == state
-        assert f"{said['mutations']} so far" in text(page, "facts")
+        assert f"{said['mutations']} so far; the last one took out" in text(page, "facts")
         assert page.value("document.querySelector('#curve .loss').getAttribute('points').split(' ').length") == 300
         assert problems(page) == []
 
@@ -126,87 +119,6 @@ def test_states_of_boards_open_and_altered_ones_do_not(example: Example, plain: 
         assert page.value("document.getElementById('tray').textContent") == read
         page.press("#forget")
         page.wait("document.getElementById('download').disabled")
-
-
-def test_what_a_person_does_wrong_is_said(example: Example, plain: Path, tmp_path: Path) -> None:
-    """No samples, no picture, one class, a rate that is none, a file that is no picture, no camera, an altered page."""
-    (tmp_path / "text.png").write_text("no picture")
-    altered = plain.read_text().replace('id="carried-plan">', 'id="carried-plan">AAAA')
-    (tmp_path / "altered.html").write_text(altered)
-    with chromium.browser(tmp_path / "profile") as page:
-
-        def said(words: str) -> None:
-            page.wait(f"document.getElementById('alarm').textContent.includes({json.dumps(words)})")
-
-        page.open(f"file://{plain}", READY)
-        page.press("#train")
-        said("There are no samples yet")
-        page.press("#class-0")
-        said("Show a picture first")
-        page.give_files("#files", [tmp_path / "text.png"])
-        said("No picture that this browser can read: text.png")
-        page.press("#camera")
-        said("camera")
-        example.show(page, 0)
-        page.press("#class-0")
-        page.wait("document.getElementById('counted').textContent.startsWith('6')")
-        page.press("#train")
-        said("all samples to train on are of one class")
-        page.value("document.getElementById('rate').value = '-1'")
-        page.press("#train")
-        said("Learning rate: give a number above 0")
-        page.press("#remove-last")
-        page.wait("document.getElementById('counted').textContent.startsWith('5')")
-        page.press("#remove-all")
-        page.wait("document.getElementById('counted').textContent.startsWith('0')")
-        page.call("Page.navigate", url=f"file://{tmp_path}/altered.html")
-        said("plan: ")
-
-
-def test_a_rate_that_ruins_the_run_leaves_what_there_was(example: Example, plain: Path, tmp_path: Path) -> None:
-    """The page says so, goes back to what was kept, and trains again."""
-    with chromium.browser(tmp_path / "profile") as page:
-        page.open(f"file://{plain}", READY)
-        example.add_all(page)
-        page.value("document.getElementById('rate').value = '1e30'")
-        page.press("#train")
-        page.wait("!document.getElementById('alarm').hidden && !document.getElementById('train').disabled")
-        assert "finite" in text(page, "alarm")
-        page.value("document.getElementById('rate').value = '0.05'")
-        page.press("#train")
-        page.wait(DONE)
-        assert page.downloaded(tmp_path / "one", "#download", "artifact.state") == example.trained(plain)[0]
-
-
-def test_a_full_storage_loses_nothing_that_was_kept(example: Example, plain: Path, tmp_path: Path) -> None:
-    """The page says that the browser's storage is full; what was there before is there after a reload."""
-    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(plain.parent))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    origin = f"http://127.0.0.1:{server.server_port}"
-    try:
-        with chromium.browser(tmp_path / "profile") as page:
-            page.open(f"{origin}/plain.html", READY)
-            example.show(page, 0)
-            page.press("#class-0")
-            page.wait("document.getElementById('counted').textContent.startsWith('6')")
-            page.open(
-                f"{origin}/plain.html", f"{READY} && document.getElementById('counted').textContent.startsWith('6')"
-            )
-        with chromium.browser(tmp_path / "profile") as page:
-            page.call("Storage.overrideQuotaForOrigin", origin=origin, quotaSize=1)
-            page.open(f"{origin}/plain.html", READY)
-            example.show(page, 1)
-            page.press("#class-1")
-            page.wait("document.getElementById('alarm').textContent.includes('storage is full')")
-            assert text(page, "counted").startswith("12")
-            page.open(f"{origin}/plain.html", f"{READY} && document.getElementById('alarm').hidden")
-            assert text(page, "counted").startswith("6")
-            asked = {address for address in page.requests() if not address.endswith("/favicon.ico")}
-            assert asked == {f"{origin}/plain.html"}
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def test_drawings_and_a_camera(example: Example, tmp_path: Path) -> None:
@@ -255,3 +167,24 @@ def test_refusals(example: Example, words: tuple[str, ...], message: str, tmp_pa
     done = mest("page", example.artifact, *given)
     assert (done.returncode, message in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
     assert not (tmp_path / "page.html").exists()
+    assert not (tmp_path / "page.mest").exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("windows", "takes numbers that are no pictures, and a page shows pictures"),
+        ("values", "is trained for regression, and a compiled plan for one class of many alone"),
+    ],
+)
+def test_networks_that_a_page_is_not_for(what: str, message: str, tmp_path: Path) -> None:
+    """One line with exit code 2, before a module is built, and no file."""
+    b = Builder((1, 1, 16), 2, task="regression" if what == "values" else "classification")
+    artifact = write_artifact(tmp_path / "artifact", b.head(b.relu(b.norm(b.conv("input", 8, kernel=(1, 3))))))
+    if what == "windows":
+        manifest = json.loads((artifact / "manifest.json").read_text())
+        manifest["preprocess"] = {"mode": "array", "resize": None, "crop": None, "mean": [0.0], "std": [1.0]}
+        (artifact / "manifest.json").write_text(json.dumps(manifest))
+    done = mest("page", artifact, "--out", tmp_path / "page.html")
+    assert (done.returncode, message in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
+    assert [each.name for each in tmp_path.iterdir()] == ["artifact"]

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import chromium
 import pytest
-from web_page_example import CLASSES, DONE, EACH, EPOCHS, MARKS, READY, Example, make_example, problems, text
+from web_page_example import CLASSES, DONE, EACH, EPOCHS, MARKS, READY, Example, problems, served, text
 
 pytestmark = MARKS
 ALL = f"{CLASSES * EACH}\u00a0samples."
@@ -19,28 +14,9 @@ HOST = "page.test"
 
 
 @pytest.fixture(scope="module")
-def example(tmp_path_factory) -> Example:
-    """A folder with what pages are made of."""
-    return make_example(tmp_path_factory.mktemp("tabs"))
-
-
-@pytest.fixture(scope="module")
 def plain(example: Example) -> Path:
     """A page without mutation."""
     return example.page("plain", "--epochs", EPOCHS)
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[int]:
-    """The port of a web server over a folder."""
-    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 @pytest.mark.parametrize("locks", [True, False], ids=["from-a-disk", "from-a-server-without-locks"])
