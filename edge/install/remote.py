@@ -124,7 +124,7 @@ def _back(board: Board) -> dict[str, Any]:
 def _lay(board: Board) -> dict[str, Any]:
     asked = _asked()
     files = {name: Member(name, _digest(digest), nbytes) for name, (digest, nbytes) in asked["files"].items()}
-    missing = [name for name, member in files.items() if board.store.arrived(member) != member.nbytes]
+    missing = [name for name, member in files.items() if not board.store.holds(member)]
     if missing and not (board.root / "data" / asked["number"]).is_dir():
         raise InputError(f"{missing[0]}: has not arrived; send it again")
     return {"folder": str(lay_data(board, asked["number"], files))}

@@ -33,16 +33,20 @@ class Store:
         """The same as a place to read from."""
         return Place(self.path(digest))
 
+    def holds(self, member: Member) -> bool:
+        """True if a content is here whole and under its name, which it gets once it was compared."""
+        path = self.path(member.sha256)
+        return path.is_file() and path.stat().st_size == member.nbytes
+
     def arrived(self, member: Member) -> int:
-        """How many bytes of a content are here: all of them, those that came before a cut, or none."""
-        if self._whole(member):
+        """How many bytes of a content need not be sent again: all of them, those that came before a cut, or none.
+
+        All of them may be here without the name, after a cut between the last byte and that: `receive` gives it then.
+        """
+        if self.holds(member):
             return member.nbytes
         part = self._part(member)
         return min(part.stat().st_size, member.nbytes) if part.is_file() else 0
-
-    def _whole(self, member: Member) -> bool:
-        path = self.path(member.sha256)
-        return path.is_file() and path.stat().st_size == member.nbytes
 
     def receive(self, member: Member, offset: int, read: Callable[[int], bytes]) -> None:
         """Take the rest of a content, from `offset` on, from `read(at most)`, which gives no bytes at the end.
@@ -70,7 +74,7 @@ class Store:
 
     def copy(self, member: Member, source: Place) -> None:
         """Take a content from a file of this machine, unless it is here already."""
-        if not self._whole(member):
+        if not self.holds(member):
             pieces = source.read(member.nbytes)
             self.receive(member, 0, lambda most: next(pieces, b""))
 

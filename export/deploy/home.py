@@ -44,8 +44,8 @@ def fetch(members: list[Member], into: Path, read: Callable[[Member, int], Itera
     """Bring the files to `into`; `read(member, offset)` gives a file's bytes from there on. What was cut goes on."""
     store = Store(into / ".coming")
     for member in members:
-        offset = store.arrived(member)
-        if offset < member.nbytes or not member.nbytes:
+        if not store.holds(member):
+            offset = store.arrived(member)
             pieces = _small(read(member, offset))
             try:
                 store.receive(member, offset, lambda most, pieces=pieces: next(pieces, b""))  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,18 @@ def test_a_board_cannot_fill_the_disk(tmp_path: Path) -> None:
         fetch(members, tmp_path, lambda member, offset: more)
     assert not (tmp_path / "answer.json").exists()
     assert [path.name for path in tmp_path.rglob("*")] == [".coming"]
+
+
+@pytest.mark.parametrize("lying", ["nothing", "all under its name", "all without its name", "half"])
+def test_a_fetch_that_was_cut_goes_on(tmp_path: Path, lying: str) -> None:
+    """Wherever it was: what came is not asked for again, and the file is there afterwards and nothing else."""
+    content = bytes(range(200))
+    digest = sha256(content).hexdigest()
+    coming = tmp_path / ".coming"
+    coming.mkdir()
+    there = {"nothing": b"", "half": content[:100]}.get(lying, content)
+    (coming / (digest if lying == "all under its name" else f"{digest}.part")).write_bytes(there)
+    members = listed({"answer.json": {"sha256": digest, "bytes": len(content)}}, tmp_path)
+    fetch(members, tmp_path, lambda member, offset: iter([content[offset:]] if offset < len(content) else []))
+    assert [path.name for path in tmp_path.iterdir()] == ["answer.json"]
+    assert (tmp_path / "answer.json").read_bytes() == content

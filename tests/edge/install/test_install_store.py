@@ -39,9 +39,20 @@ def test_a_cut_file_goes_on(tmp_path: Path, cut: int) -> None:
     assert store.arrived(MEMBER) == cut
     assert not store.path(MEMBER.sha256).exists()
     store.receive(MEMBER, cut, source(CONTENT[cut:]))
-    assert store.arrived(MEMBER) == len(CONTENT)
+    assert store.holds(MEMBER)
     assert store.path(MEMBER.sha256).read_bytes() == CONTENT
     assert [path.name for path in store.folder.iterdir()] == [MEMBER.sha256]
+
+
+def test_a_cut_between_the_last_byte_and_the_name(tmp_path: Path) -> None:
+    """It is not here yet, nothing of it is sent again, and it gets its name after it was compared."""
+    store = Store(tmp_path)
+    (tmp_path / f"{MEMBER.sha256}.part").write_bytes(CONTENT)
+    assert not store.holds(MEMBER)
+    assert store.arrived(MEMBER) == len(CONTENT)
+    store.receive(MEMBER, len(CONTENT), source(b""))
+    assert store.holds(MEMBER)
+    assert [path.name for path in tmp_path.iterdir()] == [MEMBER.sha256]
 
 
 def test_an_altered_file_is_thrown_away(tmp_path: Path) -> None:
