@@ -35,7 +35,8 @@ def refuse_plan(plan: Compiled, source: Path) -> None:
     """Raise InputError for a network that takes no pictures, and for more threads than one; `source` is its name."""
     if not plan.preprocess.takes_images:
         raise InputError(
-            f"{source}: takes numbers that are no pictures, and a page shows pictures; build one of your own around mest.js"
+            f"{source}: takes numbers that are no pictures, and a page shows pictures; "
+            "build one of your own around mest.js"
         )
     if plan.head.threads != 1:
         raise InputError(f"{source}: is planned for {plan.head.threads} threads, and a page has one; compile it for 1")
