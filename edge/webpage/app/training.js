@@ -14,6 +14,7 @@ export class Training {
   #kept;
   #found = null;
   #running = false;
+  #sameSamples = true;
   #drawing = false;
   #ended = () => {};
 
@@ -50,6 +51,7 @@ export class Training {
 
   /** The samples are others: a stopped run cannot go on, and a new one begins from what was learned. */
   changed() {
+    this.#sameSamples = false;
     if (this.#run.unfinished) {
       this.#run.unfinished = false;
       this.#keep();
@@ -72,7 +74,7 @@ export class Training {
     if (!this.collection.count) throw new Error("There are no samples yet: show pictures and say their class.");
     const settings = asked();
     if (!goesOn) this.#run = begunFrom(this.#run.state);
-    this.#running = true;
+    this.#running = this.#sameSamples = true;
     this.show();
     try {
       await this.trainer.ask("train", { ...this.collection.packed(), state: this.#run.state, goesOn, settings });
@@ -100,7 +102,7 @@ export class Training {
     this.#run.mutated = mutated ?? this.#run.mutated;
     this.#run.progress = { ...progress, stepMs: progress.stepMs || this.#run.progress?.stepMs };
     if (state) {
-      Object.assign(this.#run, { state, unfinished: !progress.finished });
+      Object.assign(this.#run, { state, unfinished: this.#sameSamples && !progress.finished });
       this.#keep();
     }
     this.#showSoon();
@@ -111,7 +113,7 @@ export class Training {
     if (document.visibilityState !== "hidden" || !this.#running) return;
     const state = await this.trainer.ask("save");
     if (this.#running && state) {
-      Object.assign(this.#run, { state, unfinished: true });
+      Object.assign(this.#run, { state, unfinished: this.#sameSamples });
       await this.#keep();
     }
   }
@@ -148,9 +150,9 @@ export class Training {
   }
 
   #words() {
-    const { progress: at, epochs, unfinished } = this.#run;
+    const { progress: at, epochs } = this.#run;
     if (!at) return this.#run.state ? "A state was loaded." : "Not trained here yet.";
-    if (!this.#running && unfinished) return `Stopped in epoch ${at.epoch + 1} of ${at.epochs}, after ${at.step} steps.`;
+    if (!this.#running && !at.finished) return `Stopped in epoch ${at.epoch + 1} of ${at.epochs}, after ${at.step} steps.`;
     if (at.finished) return `Done: ${at.step} steps, ${at.epochs} epochs${held(at)}.`;
     const last = epochs[epochs.length - 1];
     const how = last ? `; loss ${last.loss.toFixed(3)}, accuracy ${percentText(last.accuracy)} in the last one` : "";

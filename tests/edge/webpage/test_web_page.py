@@ -98,6 +98,34 @@ def test_a_run_that_was_cut_goes_on_to_the_same_state(example: Example, tmp_path
         assert problems(page) == []
 
 
+@pytest.mark.parametrize("when", ["while it runs", "after its stop"])
+def test_a_run_does_not_go_on_with_other_samples(when: str, example: Example, tmp_path: Path) -> None:
+    """Samples that come while it runs, or after its stop, are for a new run, and no other is offered."""
+    page_file = example.page("others", "--epochs", 10000)
+    with chromium.browser(tmp_path / "profile") as page:
+        page.open(f"file://{page_file}", READY)
+        example.add_all(page)
+        page.press("#train")
+        page.wait("document.getElementById('progress').value > 0")
+        if when == "after its stop":
+            page.press("#stop")
+            page.wait("!document.getElementById('go-on').hidden")
+        example.show(page, 0)
+        page.press("#class-0")
+        page.wait(f"document.getElementById('counted').textContent.startsWith('{(CLASSES + 1) * EACH}')")
+        if when == "while it runs":
+            page.press("#stop")
+            page.wait("document.getElementById('stop').hidden")
+        assert page.value("document.getElementById('go-on').hidden")
+        assert text(page, "status").startswith("Stopped in epoch")
+        page.open(f"file://{page_file}", f"{READY} && document.getElementById('go-on').hidden")
+        page.press("#train")
+        page.wait("document.getElementById('progress').value > 0 && !document.getElementById('stop').hidden")
+        page.press("#stop")
+        page.wait("!document.getElementById('go-on').hidden")
+        assert problems(page) == []
+
+
 def test_states_of_boards_open_and_altered_ones_do_not(example: Example, plain: Path, tmp_path: Path) -> None:
     """A state of mest-run is taken and read with; an altered one is refused in one line, and what there was stays."""
     state, _ = example.trained(plain)
