@@ -2,9 +2,9 @@
 
 usage: kills_without_python.py ARTIFACT DATA WORK [KILLS [SEED]]     300 kills take a few minutes
 
-After each kill the state must be a whole one, which `mest-run eval` reads, or there must be none before the first was
-ever saved. After every fifth the run must end with the very bytes of one that nobody disturbed, and begins anew. Not
-part of `.ci/run`.
+Only kills that come before the end of a run count. After each of them the state must be a whole one, which
+`mest-run eval` reads, or there must be none before the first was ever saved. After every fifth try the run must end in
+the very bytes of one that nobody disturbed, and begins anew. Not part of `.ci/run`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from edge.libmest.targets import build_for
 
-EVERY = 5  # kills, after which a run is left to finish
+EVERY = 5  # tries, after which a run is left to finish
 TARGET = "linux-x86_64"
 
 
@@ -40,10 +40,10 @@ def main() -> None:
     done = late = finished = saved = 0
     while done < kills:
         state.unlink(missing_ok=True)
-        for _ in range(min(EVERY, kills - done)):
+        for _ in range(EVERY):
             had = state.exists()
-            late += killed([*words, str(state), *(["--resume"] if had else [])], draw.uniform(0, whole / 2))
-            done += 1
+            ended = killed([*words, str(state), *(["--resume"] if had else [])], draw.uniform(0, whole / 2))
+            late, done = late + ended, done + (not ended)
             if state.exists():
                 saved += 1
                 look([str(word) for word in (program, "eval", plan, "--data", samples, "--state", state)])
@@ -63,7 +63,7 @@ def main() -> None:
         }
         if others:
             sys.exit(f"LEFT: {', '.join(sorted(others))}")
-    print(f"{done} killed, {late} of them had ended before, after {saved} of them there was a state")
+    print(f"{done} killed, {late} more had ended before; {saved} times there was a state afterwards")
     print(f"{finished} runs continued to the very bytes of one that nobody disturbed; seed {seed}")
     print(f"{time.monotonic() - began:.0f} s")
 

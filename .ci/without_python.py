@@ -3,8 +3,8 @@
 usage: without_python.py [--mutate em|ems] ARTIFACT DATA WORK EMULATOR...
 EMULATOR is a qemu-aarch64-static, qemu-arm-static or qemu-x86_64-static; a processor whose emulator is not given is
 left out. Needs `mest` and the package ziglang. Every program trains twice from one plan: to the same bits, and to the
-weights of another processor within rounding. With --mutate a second plan does so whose weights move; there it is
-counted, too, how many of those that exist are the same ones.
+weights of another processor within rounding. All make the same samples of a PNG and of a JPEG file. With --mutate a
+second plan does so whose weights move; there it is counted, too, how many of those that exist are the same ones.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from edge.compiled.plan import read_plan
 from edge.compiled.state import behind_marks, held
@@ -76,6 +77,7 @@ def main() -> None:
     subprocess.run(["mest", "pack", args.data, "--for", plan, "--out", packed, "-q"], check=True)
     here: dict[str, Mapping[str, np.ndarray]] = {}
     built: dict[str, int] = {}
+    samples: dict[str, bytes] = {}
     for processor in (HERE, *OTHERS):
         if processor.emulator and processor.emulator not in emulators:
             print(f"{processor.name}: {processor.emulator} is not here: left out")
@@ -89,6 +91,8 @@ def main() -> None:
         wanted = "avx" if processor is HERE and this_processor_has("avx2") else processor.computes_with
         assert f"computes with  {wanted}" in shown, f"{processor.name}: takes another instruction set than {wanted}"
         print(f"{processor.name}: {built[processor.target] >> 10} KiB")
+        pixels = collected(before, plan, folder)
+        assert pixels == samples.setdefault("here", pixels), f"{processor.name}: reads other pixels of pictures"
         for name, plan_of in plans.items():
             weights = trained(before, plan_of, packed, folder / f"{processor.name}-{name}")
             print(f"  {name}: {compared(weights, here.setdefault(name, weights))}")
@@ -126,6 +130,19 @@ def trained(program: list[str], plan: Path, packed: Path, beside: Path) -> dict[
     head = plan_file.State.from_buffer_copy(content)
     assert bool(head.mutations) == bool(compiled.head.weight_count), f"{beside.name}: {head.mutations} mutations"
     return held(compiled, states[0], behind_marks(compiled, head, content))
+
+
+def collected(program: list[str], plan: Path, folder: Path) -> bytes:
+    """The data file that a program makes of two pictures."""
+    waves = np.add.outer(np.sin(np.arange(60) / 5), np.cos(np.arange(80) / 7))[..., None] * (50, 30, 20) + 128
+    pictures = [folder / "waves.png", folder / "waves.jpg"]
+    for picture in pictures:
+        Image.fromarray(waves.astype(np.uint8)).save(picture)
+    data = folder / "pictures.data"
+    data.unlink(missing_ok=True)
+    command = [*program, "collect", plan, *pictures, "--data", data, "--label", "0"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return data.read_bytes()
 
 
 def compared(weights: Mapping[str, np.ndarray], here: Mapping[str, np.ndarray]) -> str:

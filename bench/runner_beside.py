@@ -54,7 +54,7 @@ NETWORKS = {
     ),
     "resnet32": Network(
         ("--model", "resnet32", "--scheme", "block"),
-        PerClass(first=60, learn=60, tune=200, test=100),
+        PerClass(first=60, learn=60, tune=120, test=60),
         3,
         ((1, "blocks", FLOATS), (4, "blocks", FLOATS), (32, "blocks", FLOATS), (32, "blocks", HALVES)),
     ),
@@ -120,7 +120,7 @@ def row(ready: Ready, epochs: int, batch: int, recompute: str, saved: str) -> di
     """Four programs over the same samples; the first two on the same plan."""
     work = ready.work / f"row-{batch}-{recompute}-{saved}"
     work.mkdir()
-    course = ["--epochs", epochs if batch >= 4 else 1, "--lr", LEARNING_RATE * min(1, batch / 32), "--threads", 1]
+    course = ["--epochs", epochs if batch == 32 else 1, "--lr", LEARNING_RATE * min(1, batch / 32), "--threads", 1]
     course += ["--batch-size", batch, "--mutate", "ems", "--mutate-every-steps", MUTATE_EVERY, "--seed", 0]
     pins = [*course, "--micro-batch", batch, "--recompute", recompute, "--trainable", "all", "--saved", saved]
     plan, packed, commands = work / "plan.mest", work / "samples.data", Commands(1)
@@ -136,7 +136,7 @@ def row(ready: Ready, epochs: int, batch: int, recompute: str, saved: str) -> di
     found["onnxruntime-training"] = commands.must(
         "finetune", ready.artifact, "--engine", "ort", *course, *data, work / "ort_state"
     )
-    found["PyTorch"] = pytorch(ready, work, commands, int(course[1]), batch)
+    found["PyTorch"] = pytorch(ready, work, commands, int(str(course[1])), batch)
     for one in found.values():
         one.pop("state", None)  # a path of this machine
     return {

@@ -17,7 +17,8 @@ from edge.plan.choices import Choices
 from edge.plan.footprint import Footprint, Item
 from edge.plan.process import Surroundings
 
-PROGRAM_BYTES = 448 << 10  # resident of the program itself: its code for one instruction set, its stack
+PROGRAM_BYTES = 512 << 10  # resident of the program itself: its code for one instruction set, its stack
+DECODER_BYTES = 128 << 10  # code and tables of the decoders of pictures
 SURROUNDINGS = Surroundings(code_bytes=64 << 10, margin_bytes=128 << 10)  # what pages and heads of files scatter by
 # Of a step: its row, and what it has at the most of operands and rows of tables, all of them mapped from the file.
 STEP_BYTES = sizeof(Step) + 12 * sizeof(Operand)
@@ -56,9 +57,9 @@ class CompiledPlanned(NativePlanned):
         piece = choices.micro_batch * (4 * numbers + 8 + 4 * self.network.classes) + 4 * numbers
         items.append(Item("data", "piece", piece))
         items.append(Item("data", "labels and order", self._of_samples))
-        beyond = self._picture_bytes - blueprint.footprint.arena.nbytes
-        if beyond > 0:
-            items.append(Item("data", "pictures beyond the arena", beyond))
+        if self._picture_bytes:
+            beyond = max(0, self._picture_bytes - blueprint.footprint.arena.nbytes)
+            items.append(Item("data", "pictures beyond the arena", beyond + DECODER_BYTES))
         return replace(blueprint.footprint, items=tuple(items))
 
 

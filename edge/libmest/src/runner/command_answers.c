@@ -127,6 +127,9 @@ int command_predict(int count, char **words) {
         for (int i = 0; i < unread; i++) {
             fputs(i ? ", {\"image\": " : "{\"image\": ", stdout);
             json_text(stdout, o.pictures[i]);
+            fputs(", \"error\": ", stdout);
+            libmest_read_picture_path(model, o.pictures[i], room_for_sample(model)); /* once more, for its message */
+            json_text(stdout, libmest_message(model));
             fputc('}', stdout);
         }
         fputs("], ", stdout);
