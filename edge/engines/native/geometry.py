@@ -6,11 +6,14 @@ refuses a program that differs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from edge.libmest.vocabulary import BLOCK, CHUNK_FLOATS, DENSE, SHARED_FLOATS, SLACK_FLOATS
 
 SCRATCH_WANTED = 2048 << 10  # bytes of a thread's panels that second-level caches still hold
+ROW = 16  # what a row of a panel costs beside its vectors, in vectors
+SHORTEST, LONGEST = 64, 8192  # floats of the rows that positions are put into where their order is no matter
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +33,21 @@ class Window:
         """Weights per input channel."""
         return self.kernel[0] * self.kernel[1]
 
+    @property
+    def pointwise(self) -> bool:
+        """True if every position of the output is made of the same position of the input."""
+        return self.kernel == self.stride == (1, 1) and self.input[1:] == self.output[1:]
+
+    def arranged(self, height: int, width: int) -> Window:
+        """A pointwise window over as many positions in another number of rows."""
+        return replace(self, input=(self.input[0], height, width), output=(self.output[0], height, width))
+
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The sizes that a convolution step carries: see `MestConv`."""
+    """The sizes that a convolution step carries: see `MestConv`. `window` may have its positions in other rows."""
 
+    window: Window
     tile_rows: int
     tiles: int
     parts: int
@@ -69,17 +82,28 @@ def cut_work(
     `read`: input channels that the layer reads; `entries`: non-zeros or blocks, at their most. `backward`: a panel of
     the output's gradient is needed; `inputs`: one of the input is.
     """
-    out_rows = window.output[1]
     best: tuple[float, Cut] | None = None
-    for tiles in sorted({-(-out_rows // -(-out_rows // n)) for n in range(1, out_rows + 1)}):
-        tile_rows = -(-out_rows // tiles)
+    for seen, tile_rows in _tilings(window, samples):
         for parts in {1, threads}:
-            cut = _cut(window, read, fmt, entries, samples, tile_rows, parts, backward, inputs)
-            cost = _cost(window, read, fmt, height, entries, groups, samples, threads, cut, backward)
+            cut = _cut(seen, read, fmt, entries, samples, tile_rows, parts, backward, inputs)
+            cost = _cost(seen, read, fmt, height, entries, groups, samples, threads, cut, backward)
             if best is None or cost < best[0] * 0.999:
                 best = cost, cut
     assert best is not None
     return best[1]
+
+
+def _tilings(window: Window, samples: int) -> Iterator[tuple[Window, int]]:
+    """Windows, and rows of a tile: of any height; and of a pointwise window one row, as long as it may be."""
+    out_rows = window.output[1]
+    for tiles in sorted({-(-out_rows // -(-out_rows // n)) for n in range(1, out_rows + 1)}):
+        yield window, -(-out_rows // tiles)
+    if not window.pointwise:
+        return
+    positions = out_rows * window.output[2]
+    for width in range(min(positions, -(-SHORTEST // samples)), min(positions, LONGEST // samples) + 1):
+        if positions % width == 0:
+            yield window.arranged(positions // width, width), 1
 
 
 def _cut(
@@ -102,8 +126,8 @@ def _cut(
     tiles = -(-out_h // tile_rows)
     plane_w = max(out_w + reach_w - _shared_columns(window, samples), span_w)
     x_rows = tile_rows + reach_h
-    d_rows = 0
-    for tile in range(tiles):
+    d_rows = tile_rows if window.pointwise else 0
+    for tile in range(0 if window.pointwise else tiles):
         y0, y1 = tile * tile_rows, min((tile + 1) * tile_rows, out_h)
         u0 = 0 if tile == 0 else min(span_h, y0 + top // stride_h)
         u1 = span_h if tile == tiles - 1 else min(span_h, y1 + top // stride_h)
@@ -119,7 +143,7 @@ def _cut(
     floats += max(columns, listed if backward else 0)
     floats += max(0 if fmt == DENSE else entries, listed if backward else 0)
     floats += listed if backward and fmt == DENSE else 0
-    return Cut(tile_rows, tiles, parts, plane_w, x_rows, d_rows, floats + -floats % 16)
+    return Cut(window, tile_rows, tiles, parts, plane_w, x_rows, d_rows, floats + -floats % 16)
 
 
 def _shared_columns(window: Window, samples: int) -> int:
@@ -159,10 +183,11 @@ def _cost(
     vectors = min(separate, _vectors(whole))
     per_load = 1.0 if fmt == DENSE or (fmt == BLOCK and height % 4 == 0) else 1.5
     compute = weights * vectors * per_load / cut.parts + 3 * rows * vectors / cut.parts
-    pack = read * cut.x_rows * cut.plane_w * samples / 16 * (1 if window.stride[1] == 1 else stride_area)
+    line = cut.plane_w * samples / 16 + ROW
+    pack = read * cut.x_rows * line * (1 if window.stride[1] == 1 else stride_area)
     if backward:
         compute *= 2
-        pack = 3 * pack + 4 * rows * cut.d_rows * cut.plane_w * samples / 16
+        pack = 3 * pack + 4 * rows * cut.d_rows * line
     else:
         pack *= 3
     items = groups * cut.tiles * cut.parts

@@ -34,7 +34,7 @@ class ConvRow(Row):
         """The row of the table."""
         array = places.operands.array
         weight = _weight(places.tensors, self.weight)
-        layout, window, cut = weight.layout, weight.layout.window, self.cut
+        layout, window, cut = weight.layout, self.cut.window, self.cut
         found = structs.Conv(
             values=array(weight.values),
             grads=array(weight.gradient),
@@ -109,7 +109,7 @@ class Convolution(Rule):
                 "conv",
                 label,
                 node,
-                a=forward.view(node.inputs[0].node, _seen(node, node.inputs[0].image)),
+                a=forward.view(node.inputs[0].node, cut.window.input),
                 out=out,
                 norm=norm,
                 rows={"conv": ConvRow(layer.weight, layer.bias, cut, backward=False)},
@@ -133,8 +133,7 @@ class Convolution(Rule):
         if (weight_grad or bias_grad) and forward.threads > 1 and forward.groups * cut.tiles > 1:
             floats = layout.capacity * weight_grad + layout.parameter.rows * bias_grad
             partial = forward.scratch(f"{node.name} partial gradients", floats)
-        seen, gradient = _seen(node, value.image), backward.grad(node)
-        out, accumulate, sums, summed = None, 0, None, None
+        seen, out, accumulate, sums, summed = cut.window.input, None, 0, None, None
         if input_grad and layout.parameter.format == "channel":
             out, accumulate = backward.zeroed_target(value), 1  # it adds to the channels that it reads alone
         elif input_grad:
@@ -147,7 +146,7 @@ class Convolution(Rule):
                 f"{node.name} gradient",
                 node,
                 a=forward.view(value.node, seen) if weight_grad else None,
-                g=replace(gradient, image=_seen(node, gradient.image)),
+                g=replace(backward.grad(node), image=cut.window.output),
                 sums=replace(sums, image=seen) if sums else GradSpec(out, value.node, seen) if out else None,
                 out=out,
                 sums_norm=summed,

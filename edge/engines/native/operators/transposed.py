@@ -7,6 +7,7 @@ So the layer's value is made as that convolution's input gradient is, and its in
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from edge.engines.native.forward import Forward
 from edge.engines.native.geometry import Window
@@ -63,7 +64,7 @@ class TransposedConvolution(Rule):
                 "conv_transpose",
                 label,
                 node,
-                a=forward.value(node.inputs[0]),
+                a=forward.view(node.inputs[0].node, cut.window.output),
                 out=out,
                 norm=norm,
                 rows={"conv": ConvRow(layer.weight, layer.bias, cut, backward=False)},
@@ -84,7 +85,7 @@ class TransposedConvolution(Rule):
         partial = None
         if weight_grad and forward.threads > 1 and forward.groups * cut.tiles > 1:
             partial = forward.scratch(f"{node.name} partial gradients", layout.capacity)
-        out, accumulate, sums, summed = None, 0, None, None
+        seen, out, accumulate, sums, summed = cut.window.output, None, 0, None, None
         if input_grad:
             out, accumulate = backward.target(value)
             if value.whole:
@@ -94,9 +95,9 @@ class TransposedConvolution(Rule):
                 "conv_transpose_grad",
                 f"{node.name} gradient",
                 node,
-                a=forward.value(value) if weight_grad else None,
-                g=backward.grad(node),
-                sums=sums or (GradSpec(out, value.node, value.image) if out else None),
+                a=forward.view(value.node, seen) if weight_grad else None,
+                g=replace(backward.grad(node), image=cut.window.input),
+                sums=replace(sums, image=seen) if sums else GradSpec(out, value.node, seen) if out else None,
                 out=out,
                 sums_norm=summed,
                 rows={"conv": ConvRow(layer.weight, layer.bias, cut, backward=True)},

@@ -8,6 +8,7 @@ from native_check import assert_step
 from native_networks import Builder
 
 from edge.libmest.library import instruction_sets
+from edge.network.operators.activation_functions import Silu
 from edge.plan.choices import Choices
 
 FORMATS = ("dense", "csr", "block", "pattern", "channel", "masked")
@@ -88,6 +89,20 @@ def test_linear(fmt: str) -> None:
     x = b.relu(b.linear(x, 12, fmt, 0.6))
     b.linear(x, 4, "dense")
     assert_step(b.network(), Choices(batch_size=6, micro_batch=6, threads=2))
+
+
+@pytest.mark.parametrize("positions", [(13, 5), (7, 7), (1, 37)])
+@pytest.mark.parametrize("fmt", ["dense", "csr", "block", "channel", "masked"])
+def test_pointwise(fmt: str, positions: tuple[int, int]) -> None:
+    """1x1 windows and their mirrored ones, whose positions may lie in other rows than the image's, behind a batch norm.
+
+    37 positions are one row or as many as they are.
+    """
+    b = Builder((3, *positions), 4, seed=5)
+    x = b.relu(b.norm(b.conv("input", 8, 1, padding=0)))
+    x = b.activation(Silu, b.norm(b.conv(x, 12, 1, padding=0, fmt=fmt, sparsity=0.6, bias=True)))
+    x = b.norm(b.conv_transpose(x, 8, (1, 1), (1, 1), fmt="csr" if fmt == "channel" else fmt))
+    assert_step(b.head(b.conv(x, 4, 1, padding=0, groups=2)), Choices(batch_size=6, micro_batch=6, threads=2))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 5])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge.engines.native.geometry import Window, cut_work, sample_groups
-from edge.libmest.vocabulary import CHUNK_FLOATS, DENSE, SLACK_FLOATS
+from edge.libmest.vocabulary import CHUNK_FLOATS, CSR, DENSE, SLACK_FLOATS
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,24 @@ def test_rows_share_the_padding_between_them() -> None:
     assert cut.plane_w == 9
     assert cut.tiles == -(-8 // cut.tile_rows)
     assert cut.x_rows == cut.tile_rows + 2
+
+
+@pytest.mark.parametrize("samples", [1, 8, 16])
+@pytest.mark.parametrize("image", [(65, 1), (7, 7), (16, 16), (4, 12)])
+def test_positions_of_a_pointwise_layer_lie_in_rows_of_many_vectors(image: tuple[int, int], samples: int) -> None:
+    """Whatever the image's own width, as a token's is 1; as many positions as there are, and no row is left out."""
+    window = Window(input=(32, *image), output=(48, *image))
+    cut = cut_work(window, 32, CSR, 1, 300, 1, samples, 2, True)
+    height, width = cut.window.output[1:]
+    assert cut.window.input[1:] == (height, width)
+    assert height * width == image[0] * image[1]
+    assert width * samples >= min(64, height * width * samples)
+    assert cut.tiles == -(-height // cut.tile_rows)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (1, 2, 0), (1, 1, 1)])
+def test_other_layers_keep_their_rows(kernel: int, stride: int, padding: int) -> None:
+    """A window that reaches further, steps or is padded reads rows as the image has them."""
+    side = (9 + 2 * padding - kernel) // stride + 1
+    window = Window((kernel,) * 2, (stride,) * 2, padding=(padding,) * 2, input=(4, 9, 9), output=(4, side, side))
+    assert cut_work(window, 4, DENSE, 1, 0, 1, 4, 1, True).window == window
