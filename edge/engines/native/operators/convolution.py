@@ -138,7 +138,7 @@ class Convolution(Rule):
             out, accumulate = backward.zeroed_target(value), 1  # it adds to the channels that it reads alone
         elif input_grad:
             out, accumulate = backward.target(value)
-            if value.whole:
+            if value.whole and cut.window.stride[1] == 1:  # else written a position at a time: sums take a pass
                 sums, summed = backward.sums_on_the_way(value.node, out)
         backward.steps.emit(
             Spec(

@@ -127,6 +127,29 @@ MEST_INLINE real take(const float *p) { return *p; }
 MEST_INLINE void put(float *p, real x) { *p = x; }
 #endif
 
+/* The first n numbers of a `real`, with zeros behind them, and back: tensors are read a few samples at a time too. */
+#if MEST_VL == 16 && defined(__AVX512F__)
+MEST_INLINE real take_part(const float *p, long n) { return (real)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
+MEST_INLINE void put_part(float *p, real x, long n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)x); }
+#elif MEST_VL == 8 && defined(__AVX2__)
+MEST_INLINE __m256i first_of(long n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+MEST_INLINE real take_part(const float *p, long n) { return (real)_mm256_maskload_ps(p, first_of(n)); }
+MEST_INLINE void put_part(float *p, real x, long n) { _mm256_maskstore_ps(p, first_of(n), (__m256)x); }
+#else
+MEST_INLINE real take_part(const float *p, long n) {
+    float part[REALS] = {0};
+    memcpy(part, p, (size_t)n * 4);
+    return take(part);
+}
+MEST_INLINE void put_part(float *p, real x, long n) {
+    float part[REALS];
+    put(part, x);
+    memcpy(p, part, (size_t)n * 4);
+}
+#endif
+
 /* One loop for each function: whole vectors, then the rest in a vector of its own, so that a number's place is no matter. */
 #define MEST_APPLY(with, NAME, value, gradient)                       \
     static void value_##NAME(float *x, long n, float alpha, float beta) { \
@@ -137,11 +160,8 @@ MEST_INLINE void put(float *p, real x) { *p = x; }
             put(x + i, value);                                        \
         }                                                             \
         if (i == n) return;                                           \
-        float rest[REALS] = {0};                                      \
-        memcpy(rest, x + i, (size_t)(n - i) * 4);                     \
-        const real u = take(rest);                                    \
-        put(rest, value);                                             \
-        memcpy(x + i, rest, (size_t)(n - i) * 4);                     \
+        const real u = take_part(x + i, n - i);                       \
+        put_part(x + i, value, n - i);                                \
     }                                                                 \
     static void gradient_##NAME(float *out, const float *x, long n, float alpha, float beta) { \
         (void)alpha, (void)beta;                                      \
@@ -151,12 +171,8 @@ MEST_INLINE void put(float *p, real x) { *p = x; }
             put(out + i, gradient);                                   \
         }                                                             \
         if (i == n) return;                                           \
-        float rest[REALS] = {0}, of[REALS] = {0};                     \
-        memcpy(rest, out + i, (size_t)(n - i) * 4);                   \
-        memcpy(of, x + i, (size_t)(n - i) * 4);                       \
-        const real u = take(of), g = take(rest);                      \
-        put(rest, gradient);                                          \
-        memcpy(out + i, rest, (size_t)(n - i) * 4);                   \
+        const real u = take_part(x + i, n - i), g = take_part(out + i, n - i); \
+        put_part(out + i, gradient, n - i);                           \
     }
 MEST_FUNCTIONS(MEST_APPLY, )
 #undef MEST_APPLY
@@ -165,11 +181,7 @@ MEST_FUNCTIONS(MEST_APPLY, )
 static void exponentials(float *x, long n) {
     long i = 0;
     for (; i + REALS <= n; i += REALS) put(x + i, exponential(take(x + i)));
-    if (i == n) return;
-    float rest[REALS] = {0};
-    memcpy(rest, x + i, (size_t)(n - i) * 4);
-    put(rest, exponential(take(rest)));
-    memcpy(x + i, rest, (size_t)(n - i) * 4);
+    if (i < n) put_part(x + i, exponential(take_part(x + i, n - i)), n - i);
 }
 
 /* x[0..n) = the function of x; out[0..n), which holds gradients of its values, = those of its arguments x. */

@@ -11,6 +11,7 @@ from native_networks import Builder
 from edge.engines.native.engine import NativeEngine
 from edge.libmest.library import instruction_sets
 from edge.network import Operator
+from edge.network.operators.activation_functions import Silu
 from edge.plan.choices import Choices
 
 SPANS = [np.linspace(-span, span, 9001) for span in (1e-3, 1, 12, 100)]
@@ -51,3 +52,12 @@ def test_nan_stays_nan(kind: type[Operator], instruction_set: str) -> None:
     numbers[[0, 7, 18]] = np.nan
     found = values_of(kind, instruction_set, numbers)
     np.testing.assert_array_equal(np.isnan(found), np.isnan(numbers))
+
+
+@pytest.mark.parametrize("instruction_set", instruction_sets())
+def test_a_value_does_not_depend_on_how_many_there_are(instruction_set: str) -> None:
+    """Rows of any length, whose last numbers are no whole vector, are bit for bit the beginning of a long one."""
+    numbers = np.linspace(-3, 3, 40, dtype=np.float32)
+    whole = values_of(Silu, instruction_set, numbers)
+    for count in range(1, 34):
+        np.testing.assert_array_equal(values_of(Silu, instruction_set, numbers[:count]), whole[:count])
