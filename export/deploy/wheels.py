@@ -43,17 +43,26 @@ def gather_wheels(target: Target, python: str, given: Path | None, folder: Path)
     if given is not None and not given.is_dir():
         raise InputError(f"{named('wheels')} {given}: no such folder; give one with the wheels of {target.name}")
     folder.mkdir(parents=True, exist_ok=True)
-    own = f"mest-{__version__}-py3-none-{target.wheel_platform}.whl"
+    own = own_wheel(target)
     if given is not None and (given / own).is_file():
         shutil.copyfile(given / own, folder / own)
     else:
-        _build(target, own, folder)
+        build_wheel(target, folder)
     _download(target, python, given, folder)
     return sorted(folder.glob("*.whl"))
 
 
-def _build(target: Target, own: str, folder: Path) -> None:
-    """Our own wheel for the target, built from a copy of the checkout."""
+def own_wheel(target: Target) -> str:
+    """The name of mest's own wheel for a target."""
+    return f"mest-{__version__}-py3-none-{target.wheel_platform}.whl"
+
+
+def build_wheel(target: Target, folder: Path) -> Path:
+    """Our own wheel for the target in `folder`, cross-built from a copy of the checkout.
+
+    Raises InputError where there are no sources or no compiler for it, and with what the build said where it fails.
+    """
+    own = own_wheel(target)
     give = f"put {own} into a folder and give it as {named('wheels')}"
     if not (ROOT / "setup.py").is_file():
         raise InputError(f"this mest has no sources to build a wheel for {target.name} from; {give}")
@@ -73,6 +82,7 @@ def _build(target: Target, own: str, folder: Path) -> None:
     shutil.rmtree(copy)
     if not (folder / own).is_file():
         raise InputError(f"the build for {target.name} gave {', '.join(p.name for p in folder.iterdir())}, not {own}")
+    return folder / own
 
 
 def _download(target: Target, python: str, given: Path | None, folder: Path) -> None:
