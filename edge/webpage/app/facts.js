@@ -3,7 +3,7 @@
 import { bytesText, countText, percentText, timeText } from "./words.js";
 
 /** `found` is what the module says of the plan, `run` what was trained so far. */
-export function factRows(facts, found, { progress, mutated }) {
+export function factRows(facts, found, { progress, stepMs, mutated }) {
   const rows = [
     ["Network", `${facts.name}: ${facts.channels} x ${facts.height} x ${facts.width} to ${countText(facts.classNames.length, "class", "classes")}`],
     ["Weights that are gone", percentText(found.sparsity)],
@@ -13,7 +13,7 @@ export function factRows(facts, found, { progress, mutated }) {
     ["Batch", `${countText(found.batchSize, "sample")}, ${found.piece} at once`],
     ["A state", bytesText(found.stateBytes)],
   ];
-  if (progress?.stepMs) rows.push(["Last step", timeText(progress.stepMs)]);
+  if (stepMs) rows.push(["Last step", timeText(stepMs)]);
   if (facts.mutates) rows.push(["Mutations", mutationText(progress, mutated)]);
   return rows;
 }

@@ -96,11 +96,10 @@ export class Training {
   }
 
   /** A message of the worker while it trains. */
-  told({ progress, epochs, mutated, facts, state }) {
+  told({ progress, epochs, last, facts, state }) {
     this.#found = facts;
     this.#run.epochs.push(...epochs);
-    this.#run.mutated = mutated ?? this.#run.mutated;
-    this.#run.progress = { ...progress, stepMs: progress.stepMs || this.#run.progress?.stepMs };
+    Object.assign(this.#run, { progress, ...last });
     if (state) {
       Object.assign(this.#run, { state, unfinished: this.#sameSamples && !progress.finished });
       this.#keep();
@@ -161,7 +160,7 @@ export class Training {
 }
 
 function begunFrom(state) {
-  return { state, epochs: [], unfinished: false, progress: null, mutated: null };
+  return { state, epochs: [], unfinished: false, progress: null, stepMs: 0, mutated: null };
 }
 
 function copied(run) {

@@ -27,12 +27,13 @@ async function reopen(mostSamples, state) {
 function slice() {
   const end = performance.now() + SLICE_MS;
   const epochs = [];
-  let mutated = null;
+  const last = {}; // the time of the last step, and what the last mutation changed
   for (;;) {
     const progress = model.advance();
-    if (progress.removed || progress.grown) mutated = { removed: progress.removed, grown: progress.grown };
+    if (progress.stepMs) last.stepMs = progress.stepMs;
+    if (progress.removed || progress.grown) last.mutated = { removed: progress.removed, grown: progress.grown };
     if (progress.epochEnded) epochs.push({ loss: progress.epochLoss, accuracy: progress.epochAccuracy });
-    if (progress.finished || stopping || performance.now() > end) return { progress, epochs, mutated };
+    if (progress.finished || stopping || performance.now() > end) return { progress, epochs, last };
   }
 }
 
@@ -58,11 +59,11 @@ const answers = {
     else model.begin(settings);
     let saved = performance.now();
     for (;;) {
-      const { progress, epochs, mutated } = slice();
+      const { progress, epochs, last } = slice();
       const due = progress.finished || stopping || performance.now() - saved > SAVE_MS;
       if (due) saved = performance.now();
       const state = due ? model.save() : null;
-      postMessage({ event: "progress", progress, epochs, mutated, facts: facts(), state });
+      postMessage({ event: "progress", progress, epochs, last, facts: facts(), state });
       if (progress.finished || stopping) return progress;
       await pause();
     }
