@@ -5,7 +5,7 @@ usage: kills.py ARTIFACT DATA.npz WORK [DEPLOYS [INSTALLS [SEED]]]     needs ssh
 Every other kill of a deployment takes everything on the board with it, as a power cut does. After each kill the active
 version must be a whole one that verifies, or there must be none before the first was ever active. After every fifth the
 same call must finish, with the weights of a run that nobody disturbed. Not part of `.ci/run`, whose tests kill a few.
-The last line is a record (bench/records/kills.json).
+The last line is a record; bench/records/kills.json has those of three runs.
 """
 
 from __future__ import annotations
