@@ -192,6 +192,7 @@ def test_answers_are_those_of_python(mest_run: Path, tmp_path: Path) -> None:  #
     said = f"{files[1]}: not a readable image (no JPEG or PNG file); remove or replace it"
     assert ours["unread"][0]["error"] == said
     assert said in done.stderr
+    assert "\nclasses        0 class 0, 1 class 1, 2 class 2\n" in run(mest_run, "info", plan).stdout
     assert run(mest_run, "predict", plan, files[0], "--top", 1).stdout.startswith(f"{files[0]}: class ")
 
 

@@ -48,6 +48,21 @@ static void print_part(FILE *out, const LibmestModel *model, int64_t at, int64_t
     }
 }
 
+void print_classes(FILE *out, const LibmestModel *model, int32_t most) {
+    const MestPlan *h = &model->plan.head;
+    int32_t number = 0;
+    int begins = 1;
+    for (int64_t i = 0; i < h->names_bytes && number < most; i++) {
+        char letter;
+        must(model, mest_plan_read(&model->plan, h->names_at + i, 1, &letter));
+        if (begins) fprintf(out, "%s%d ", number ? ", " : "", number);
+        if (letter) fputc(letter, out);
+        begins = !letter;
+        number += !letter;
+    }
+    if (number < h->classes) fputs(", ...", out);
+}
+
 void print_choices(FILE *out, const LibmestModel *model) {
     print_part(out, model, model->plan.head.chosen_at, model->plan.head.chosen_bytes);
 }

@@ -18,6 +18,8 @@ LibmestFacts facts_of(const LibmestModel *model);
 float *room_for_scores(const LibmestModel *model);
 /* For the numbers of a sample, until the next one of a data file is read. */
 void *room_for_sample(const LibmestModel *model);
+/* The number and name of every class, from the first to the last of `most`. */
+void print_classes(FILE *out, const LibmestModel *model, int32_t most);
 /* JSON of the plan, as it is: the choices that finetune prints, all facts, or the fields of a record. */
 void print_choices(FILE *out, const LibmestModel *model);
 void print_facts(FILE *out, const LibmestModel *model);
