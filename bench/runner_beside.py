@@ -59,7 +59,7 @@ NETWORKS = {
         ((1, "blocks", FLOATS), (4, "blocks", FLOATS), (32, "blocks", FLOATS), (32, "blocks", HALVES)),
     ),
     "mobilenet_v2": Network(
-        ("--model", "mobilenet_v2", "--image-size", "96", "--scheme", "irregular"),
+        ("--model", "torchvision:mobilenet_v2", "--image-size", "96", "--scheme", "irregular"),
         PerClass(first=8, learn=8, tune=16, test=8),
         1,
         ((4, "none", FLOATS), (4, "blocks", FLOATS)),
