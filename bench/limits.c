@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "../edge/native/src/kernels/vector.h"
+#include "../edge/libmest/src/kernels/vector.h"
 
 enum { REPEATS = 15, SUMS = 8, PIECE = SUMS * MEST_VL };
 

@@ -58,6 +58,7 @@ STATISTICS, SLOPES, SUMS = 3, 2, 4
 # Of a convolution's panels, in floats: a chunk of a line, what kernels may read past a panel, and the padding that two
 # rows may share (what that slack leaves beside a vector).
 CHUNK_FLOATS, SLACK_FLOATS = 128, 64
+BANDS = 8  # of channels, at most, that a chunk's sums go through one after the other
 SHARED_FLOATS = SLACK_FLOATS - 16
 # Of a mutation: scratch for each unit that there is room for (its number, its score, whether it stays), and for each
 # row of kernels with patterns; the arrays of a weight by number, of which the first hold floats.
@@ -74,6 +75,7 @@ CONSTANTS = {
     "SLOPES": SLOPES,
     "SUMS": SUMS,
     "CHUNK_FLOATS": CHUNK_FLOATS,
+    "BANDS": BANDS,
     "SLACK_FLOATS": SLACK_FLOATS,
     "SHARED_FLOATS": SHARED_FLOATS,
     "FUSED_ACTS": len(FUSED_ACTS),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from edge.libmest.vocabulary import BLOCK, CHUNK_FLOATS, DENSE, SHARED_FLOATS, SLACK_FLOATS
+from edge.libmest.vocabulary import BANDS, BLOCK, CHUNK_FLOATS, DENSE, SHARED_FLOATS, SLACK_FLOATS
 
 SCRATCH_WANTED = 2048 << 10  # bytes of a thread's panels that second-level caches still hold
 ROW = 16  # what a row of a panel costs beside its vectors, in vectors
@@ -142,6 +142,7 @@ def _cut(
     floats += max(rows, read if backward else 0) * CHUNK_FLOATS
     floats += max(columns, listed if backward else 0)
     floats += max(0 if fmt == DENSE else entries, listed if backward else 0)
+    floats += 0 if fmt == DENSE else (BANDS + 1) * max(rows, read if backward else 0)
     floats += listed if backward and fmt == DENSE else 0
     return Cut(window, tile_rows, tiles, parts, plane_w, x_rows, d_rows, floats + -floats % 16)
 

@@ -1,7 +1,9 @@
-/* What this processor computes with, asked of itself: the compiler's own answer (__builtin_cpu_supports) is no in every
- * program that some releases of zig link. */
+/* What this processor computes with and how large its first cache is, asked of itself: the compiler's own answer
+ * (__builtin_cpu_supports) is no in every program that some releases of zig link. */
 #ifndef MEST_CPU_H
 #define MEST_CPU_H
+
+#include <unistd.h>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -32,6 +34,28 @@ static int cpu_runs(int avx512) {
     if (!avx512) return has_all(saved_registers(), CPU_YMM);
     return has_all(saved_registers(), CPU_ZMM) && has_all(features, CPU_AVX512F | CPU_AVX512DQ | CPU_AVX512BW | CPU_AVX512VL);
 }
+
+/* Bytes of the first data cache, by the list of caches that Intel's processors (leaf 4) or AMD's have; 0 where there is none. */
+static long listed_first_cache(unsigned leaf) {
+    unsigned a, b, c, d;
+    for (unsigned i = 0; i < 4 && __get_cpuid_count(leaf, i, &a, &b, &c, &d) && (a & 31); i++)
+        if ((a & 31) == 1 && (a >> 5 & 7) == 1)
+            return (long)((b >> 22) + 1) * ((b >> 12 & 1023) + 1) * ((b & 4095) + 1) * (c + 1);
+    return 0;
+}
 #endif
+
+/* Bytes of the first data cache. Most 64-bit ARM cores do not tell a program: theirs are 32 KiB or more. How work is cut by it
+ * changes no result. */
+static long cpu_first_cache(void) {
+    long bytes = 0;
+#if defined(__x86_64__)
+    bytes = listed_first_cache(4);
+    if (!bytes) bytes = listed_first_cache(0x8000001D);
+#elif defined(_SC_LEVEL1_DCACHE_SIZE)
+    bytes = sysconf(_SC_LEVEL1_DCACHE_SIZE);
+#endif
+    return bytes >= 8 << 10 && bytes <= 1 << 20 ? bytes : 32 << 10;
+}
 
 #endif

@@ -33,6 +33,7 @@ static int runs_here(const char *name) {
 typedef struct {
     MestThreads *threads;
     const MestIsa *isa;
+    long first_cache;
 } Engine;
 
 const char *mest_digest(void) { return MEST_DIGEST; }
@@ -58,6 +59,7 @@ void *mest_open(int threads, int64_t stack_bytes, const char *instruction_set) {
     Engine *engine = malloc(sizeof *engine);
     if (!engine) return NULL;
     engine->isa = isa;
+    engine->first_cache = cpu_first_cache();
     engine->threads = mest_threads_open(threads, stack_bytes);
     if (engine->threads) return engine;
     free(engine);
@@ -112,7 +114,8 @@ typedef struct {
 
 static void one_step(const Run *run, int thread, int micro_batch, int32_t index) {
     const double start = run->call->seconds && !thread ? seconds() : 0;
-    run->engine->isa->run_step(run->program, run->call, run->engine->threads, thread, micro_batch, index);
+    run->engine->isa->run_step(run->program, run->call, run->engine->threads, run->engine->first_cache, thread,
+                                micro_batch, index);
     mest_barrier(run->engine->threads, thread);
     if (run->call->seconds && !thread) run->call->seconds[index] += seconds() - start;
 }

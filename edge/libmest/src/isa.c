@@ -9,10 +9,11 @@
 static void (*const runs[MEST_OP_COUNT])(const Context *, const MestStep *) = {MEST_OPERATORS(X)};
 #undef X
 
-static void run_step(const MestProgram *program, MestCall *call, MestThreads *pool, int thread, int micro_batch, int index) {
+static void run_step(const MestProgram *program, MestCall *call, MestThreads *pool, long first_cache, int thread,
+                     int micro_batch, int index) {
     MestPlacedStep placed;
     const MestStep *step = mest_place_step(program, program->steps + index, &placed);
-    const Context context = {program, call, pool, thread, mest_threads_count(pool), micro_batch};
+    const Context context = {program, call, pool, thread, mest_threads_count(pool), micro_batch, first_cache};
     runs[step->op](&context, step);
 }
 

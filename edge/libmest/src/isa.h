@@ -8,7 +8,7 @@
 typedef struct {
     const char *name;
     int lanes;
-    void (*run_step)(const MestProgram *, MestCall *, MestThreads *, int thread, int micro_batch, int index);
+    void (*run_step)(const MestProgram *, MestCall *, MestThreads *, long first_cache, int thread, int micro_batch, int index);
 } MestIsa;
 
 #endif

@@ -12,6 +12,7 @@ typedef struct {
     MestThreads *pool;
     int thread, threads;
     int micro_batch;             /* which one of the call is being computed */
+    long first_cache;            /* bytes of the processor's first data cache */
 } Context;
 
 typedef struct {

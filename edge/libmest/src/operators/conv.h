@@ -67,13 +67,6 @@ MEST_INLINE RowsTask forward_task(const Geometry *g, long r, const int32_t *tabl
     return t;
 }
 
-/* Asks for the memory that a chunk will be moved to while it is being computed: the next row's lies too far for hardware to
- * foresee. The chunk's rows are `line` floats apart, those in memory `run`; `p` counts from the first of them. */
-static void expect_chunk(const float *first, long line, long run, long p, long length) {
-    const float *to = first + p / line * run + least(p % line, run);
-    for (long i = 0; i < length; i += 16) __builtin_prefetch(to + i, 1);
-}
-
 /* How finished numbers of a channel get from a chunk to float `at` of what a step writes. */
 typedef void (*Store)(const Context *x, const MestStep *step, long channel, long at, const float *from, long n);
 
@@ -98,6 +91,42 @@ static void store_gradient(const Context *x, const MestStep *step, long channel,
         grad_sums_add_at(&step->sums, channel, sums_of(step->sums_norm, x->thread, channel), to, at, n);
 }
 
+/* True if a kernel may write to the tensor itself what `store` would: whole vectors of a line, as they are. */
+MEST_INLINE int stores_as_is(const MestStep *step, const Lines *l, Store store) {
+    return (store == store_gradient || !(step->conv->bias || step->act)) && l->length % MEST_VL == 0;
+}
+
+/* Adds the sums of a chunk that a kernel wrote to the tensor itself, from number `at` on. */
+static void add_sums(const Context *x, const MestStep *step, long channel, long at, long lines, long run, long n, Store store) {
+    const MestNorm *norm = store == store_value ? step->norm : step->sums_norm;
+    if (!norm) return;
+    double *sums = sums_of(norm, x->thread, channel);
+    if (store == store_value) sums_add_lines(sums, step->out + at, lines, run, n);
+    else grad_sums_add_lines(&step->sums, channel, sums, step->out + at, at, lines, run, n);
+}
+
+/* One chunk: `lines` lines of `vectors` vectors from float p of the tile on, and how many floats of a line are meant. */
+typedef struct {
+    long p, lines, vectors, length;
+} Chunk;
+
+MEST_INLINE long chunks_of(const Lines *l) { return ceil_div(l->count, l->together) * l->chunks; }
+
+MEST_INLINE Chunk chunk_of(const Lines *l, long i) {
+    const long line = i / l->chunks * l->together, k = i % l->chunks;
+    const long a = l->vectors * k / l->chunks, b = l->vectors * (k + 1) / l->chunks;
+    const Chunk chunk = {line * l->stride + a * MEST_VL, least(l->together, l->count - line), b - a,
+                         least(l->length - a * MEST_VL, (b - a) * MEST_VL)};
+    return chunk;
+}
+
+/* Asks for the memory that a chunk will be moved to while it is being computed: the next row's lies too far for hardware to
+ * foresee. The chunk's rows are `line` floats apart, those in memory `run`; `p` counts from the first of them. */
+static void expect_chunk(const float *first, long line, long run, long p, long length) {
+    const float *to = first + p / line * run + least(p % line, run);
+    for (long i = 0; i < length; i += 16) __builtin_prefetch(to + i, 1);
+}
+
 /* Moves one finished chunk of row r into place. `p` counts from the tile's first output. */
 MEST_INLINE void finish_chunk(const Context *x, const MestStep *step, const Geometry *g, long group, const Tile *t, long r,
                               const float *chunk, long p, long length, Store store) {
@@ -109,30 +138,60 @@ MEST_INLINE void finish_chunk(const Context *x, const MestStep *step, const Geom
     }
 }
 
+/* The part of a row that lies in band `band`: see cut_bands. */
+MEST_INLINE void narrow_to_band(RowsTask *t, const int32_t *cuts, long lists, long i, long band, long start) {
+    const long begin = cuts[band * lists + i], skipped = begin - start;
+    t->offsets += skipped;
+    if (t->places) t->places += skipped;
+    else t->values += skipped;
+    t->count = cuts[(band + 1) * lists + i] - begin;
+    t->more |= band > 0;
+}
+
 /* Rows of the weight over a packed tile of the input, each chunk stored while it is in cache. */
 MEST_INLINE void run_tile(const Context *x, const MestStep *step, const Geometry *g, long group, const Tile *t, Range rows,
-                          const float *panel, const int32_t *table, const int32_t *offsets, float *out, Store store) {
+                          float *scratch, const Scratch *s, Store store) {
     const MestConv *c = g->c;
-    const long group_panel = g->group_channels * g->parities_h * g->parities_w * g->x_plane;
-    const Lines l = lines_of(0, t->y1 - t->y0, g->run, g->line, chunk_vectors(g));
-    for (long line = 0; line < l.count; line++)
-        for (long k = 0; k < l.chunks; k++) {
-            const long v0 = l.vectors * k / l.chunks, v1 = l.vectors * (k + 1) / l.chunks;
-            const long p = line * l.stride + v0 * MEST_VL, length = least(l.length - v0 * MEST_VL, (v1 - v0) * MEST_VL);
+    const int32_t *table = (int32_t *)(scratch + s->table), *offsets = (int32_t *)(scratch + s->offsets);
+    int32_t *cuts = (int32_t *)(scratch + s->cuts);
+    float *panel = scratch + s->x, *out = scratch + s->out;
+    const long channel_panel = g->parities_h * g->parities_w * g->x_plane, count = rows.end - rows.begin;
+    const long plane = c->out_h * g->run, first = group * c->rows * plane + t->y0 * g->run;
+    const int single = c->format == MEST_CSR;
+    const Lines l = single ? squares_of(g, t->y1 - t->y0, g->run)
+                           : lines_of(0, t->y1 - t->y0, g->run, g->line, chunk_vectors(g));
+    const int as_is = stores_as_is(step, &l, store) && (l.length == g->run || g->line == g->run);
+    const long bands = single ? bands_of(x, g, &l, g->group_channels * g->parities_h * g->parities_w, c->rows, c->entries) : 1;
+    if (bands > 1) cut_bands(c->starts + rows.begin, count, offsets, bands, g->group_channels, channel_panel, 0, cuts);
+    for (long i = 0; i < chunks_of(&l); i++) {
+        const Chunk k = chunk_of(&l, i);
+        const long at = first + k.p / g->line * g->run + k.p % g->line;
+        for (long band = 0; band < bands; band++) {
             int together;
             for (long r = rows.begin; r < rows.end; r += together) {
                 together = rows_together(g, r, rows.end);
                 RowsTask task = forward_task(g, r, table, offsets);
-                task.panel = panel + r / g->group_rows * group_panel + p;
-                task.out = out + (r - rows.begin) * MEST_CHUNK_FLOATS;
-                task.out_stride = MEST_CHUNK_FLOATS;
-                for (long j = r; j < r + together; j++)
-                    expect_chunk(step->out + ((group * c->rows + j) * c->out_h + t->y0) * g->run, g->line, g->run, p, length);
-                rows_run(&task, together, (int)(v1 - v0));
+                task.panel = panel + r / g->group_rows * g->group_channels * channel_panel + k.p;
+                task.line = l.stride;
+                task.out = as_is ? step->out + at + r * plane : out + (r - rows.begin) * MEST_CHUNK_FLOATS;
+                task.out_stride = as_is ? plane : MEST_CHUNK_FLOATS;
+                task.out_line = as_is ? g->run : k.vectors * MEST_VL;
+                task.more = as_is && store == store_gradient && step->accumulate;
+                if (bands > 1) narrow_to_band(&task, cuts, count, r - rows.begin, band, c->starts[r]);
+                for (long j = r; band == 0 && j < r + together; j++)
+                    for (long y = 0; y < k.lines; y++)
+                        expect_chunk(step->out + first + j * plane, g->line, g->run, k.p + y * l.stride, k.length);
+                rows_run(&task, together, (int)k.lines, (int)k.vectors);
             }
-            for (long r = rows.begin; r < rows.end; r++)
-                finish_chunk(x, step, g, group, t, r, out + (r - rows.begin) * MEST_CHUNK_FLOATS, p, length, store);
         }
+        for (long r = rows.begin; r < rows.end; r++)
+            if (as_is) add_sums(x, step, r, at + r * plane, k.lines, g->run, k.length, store);
+            else
+                for (long y = 0; y < k.lines; y++)
+                    finish_chunk(x, step, g, group, t, r,
+                                 out + (r - rows.begin) * MEST_CHUNK_FLOATS + y * k.vectors * MEST_VL, k.p + y * l.stride,
+                                 k.length, store);
+    }
 }
 
 static void op_conv(const Context *x, const MestStep *step) {
@@ -142,7 +201,7 @@ static void op_conv(const Context *x, const MestStep *step) {
     const Source source = source_of_view(&step->a);
     float *scratch = step->scratch + x->thread * step->scratch_floats;
     int32_t *table = (int32_t *)(scratch + s.table), *offsets = (int32_t *)(scratch + s.offsets);
-    float *panel = scratch + s.x, *out = scratch + s.out;
+    float *panel = scratch + s.x;
     const long per_group = (long)c->tiles * c->parts;
     const Range items = share(x->program->groups * per_group, x->thread, x->threads);
     long packed = -1;
@@ -162,7 +221,7 @@ static void op_conv(const Context *x, const MestStep *step) {
         const Range rows = rows_of_part(&g, (int)(item % c->parts), c->parts);
         if (packed != item / c->parts) pack_input(&g, &source, group, &t, panel);
         packed = item / c->parts;
-        run_tile(x, step, &g, group, &t, rows, panel, table, offsets, out, store_value);
+        run_tile(x, step, &g, group, &t, rows, scratch, &s, store_value);
     }
 }
 

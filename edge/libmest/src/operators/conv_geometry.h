@@ -73,9 +73,11 @@ MEST_INLINE Tile tile_of(const Geometry *g, long i) {
     return t;
 }
 
+enum { BAND_ENTRIES = 4 }; /* of a row and a band, at least: with fewer, starting and ending takes as long as multiplying */
+
 /* Where a thread's scratch holds what, in floats (offsets and lists are 4-byte integers). */
 typedef struct {
-    long x, d, out, table, offsets, places, total;
+    long x, d, out, cuts, table, offsets, places, total;
 } Scratch;
 
 /* `inputs`: a panel of the input is needed; `backward`: one of the output's gradient. */
@@ -88,7 +90,9 @@ MEST_INLINE Scratch scratch_of(const Geometry *g, int inputs, int backward) {
     s.x = 0;
     s.d = x_floats;
     s.out = s.d + d_floats;
-    s.table = s.out + most(c->rows, backward ? c->in_channels : 0) * MEST_CHUNK_FLOATS;
+    const long most_rows = most(c->rows, backward ? c->in_channels : 0);
+    s.cuts = s.out + most_rows * MEST_CHUNK_FLOATS;
+    s.table = s.cuts + (c->format == MEST_DENSE ? 0 : (MEST_BANDS + 1) * most_rows);
     s.offsets = s.table + most(g->columns, backward ? g->group_rows * g->taps : 0);
     s.places = s.offsets + lists;
     s.total = s.places + (backward && c->format == MEST_DENSE ? g->group_rows * g->taps : 0);
@@ -96,10 +100,12 @@ MEST_INLINE Scratch scratch_of(const Geometry *g, int inputs, int backward) {
     return s;
 }
 
-/* Lines of equal length to run through, each cut into chunks of at most `most_vectors` vectors. */
+/* Lines of equal length to run through, each cut into chunks of at most `most_vectors` vectors. A chunk may be of two or four lines,
+ * `stride` apart: what its windows read of a channel is then a square rather than a stripe, and less. */
 typedef struct {
     long count, start, stride, length;
     long chunks, vectors;                /* per line */
+    long together;                       /* lines of a chunk, but for the last, odd one */
 } Lines;
 
 MEST_INLINE long lines_cost(long count, long length, long most_vectors) {
@@ -118,7 +124,56 @@ MEST_INLINE Lines lines_of(long start, long rows, long run, long line, long most
     l.length = one ? whole : run;
     l.vectors = ceil_div(l.length, MEST_VL);
     l.chunks = ceil_div(l.vectors, most_vectors);
+    l.together = 1;
     return l;
+}
+
+/* Floats of one channel that the windows of a chunk read. */
+MEST_INLINE long chunk_reads(const Geometry *g, long lines, long vectors) {
+    const long across = vectors * MEST_VL + g->reach_w * g->samples;
+    return (lines + g->reach_h) * (across < g->line ? across : g->line) + most(0, across - g->line);
+}
+
+/* The same for rows of csr: two or four lines at a time, as separate lines, where their windows read less. */
+MEST_INLINE Lines squares_of(const Geometry *g, long rows, long run) {
+    Lines best = lines_of(0, rows, run, g->line, NV1), l = best;
+    long least_reads = chunk_reads(g, 1, ceil_div(l.vectors, l.chunks)), of = ceil_div(l.vectors, l.chunks);
+    l.count = rows;
+    l.stride = g->line;
+    l.length = run;
+    l.vectors = ceil_div(run, MEST_VL);
+    for (l.together = 2; l.together <= 4 && l.together <= rows; l.together *= 2) {
+        l.chunks = ceil_div(l.vectors, NV1 / l.together);
+        const long vectors = ceil_div(l.vectors, l.chunks), reads = chunk_reads(g, l.together, vectors);
+        if (run % MEST_VL || vectors * l.together < NV1 || reads * of >= least_reads * vectors * l.together) continue;
+        best = l;
+        least_reads = reads;
+        of = vectors * l.together;
+    }
+    return best;
+}
+
+/* Bands of channels to go through one after the other, so that what a chunk reads of a band stays in the first cache. */
+MEST_INLINE long bands_of(const Context *x, const Geometry *g, const Lines *l, long channels, long lists, long entries) {
+    const long bytes = 4 * channels * chunk_reads(g, l->together, ceil_div(l->vectors, l->chunks));
+    const long most_bands = least(MEST_BANDS, entries / (BAND_ENTRIES * most(lists, 1)));
+    return most(1, least((bytes + x->first_cache / 2) / x->first_cache, most_bands));
+}
+
+/* Cuts lists of ascending offsets, the first of a plane at its begin less `reach`, where a band of planes of `plane` floats
+ * ends: list i of band b is from cuts[b * lists + i] to cuts[(b + 1) * lists + i]. Offsets that do not ascend are all there
+ * too, but in any band. */
+static void cut_bands(const uint32_t *starts, long lists, const int32_t *offsets, long bands, long channels, long plane,
+                      long reach, int32_t *cuts) {
+    for (long i = 0; i < lists; i++) {
+        uint32_t at = starts[i];
+        for (long b = 0; b < bands; b++) {
+            const long end = channels * b / bands * plane - reach;
+            while (at < starts[i + 1] && offsets[at] < end) at++;
+            cuts[b * lists + i] = (int32_t)(b ? at : starts[i]);
+        }
+        cuts[bands * lists + i] = (int32_t)starts[i + 1];
+    }
 }
 
 MEST_INLINE uint32_t column_at(const void *columns, int bytes, long i) {

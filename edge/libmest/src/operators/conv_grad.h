@@ -62,14 +62,14 @@ static void weight_gradient(const Geometry *g, const Tile *t, Range rows, const 
 
 /* Moves one finished chunk of channel i of what the layer's input has, and what its gradient is, into place. `p` counts
  * from plane row u0, column v0. */
-MEST_INLINE void finish_input_chunk(const Context *x, const MestStep *step, const Geometry *g, long group, const Tile *t,
+MEST_INLINE void finish_input_chunk(const Context *x, const MestStep *step, const Geometry *g, long group, long u0, long u1,
                                     long i, long py, long px, long v0, long v1, const float *chunk, long p, long length,
                                     Store store) {
     const MestConv *c = g->c;
     const long s = g->samples, channel = c->channel_list ? c->channel_list[i] : i;
     const long plane = (group * image_channels(step) + channel) * (long)c->in_h * c->in_w * s;
-    for (long u = p / g->line; u < t->u1 - t->u0 && u * g->line < p + length; u++) {
-        const long y = (t->u0 + u) * c->stride_h + py - c->pad_top;
+    for (long u = p / g->line; u < u1 - u0 && u * g->line < p + length; u++) {
+        const long y = (u0 + u) * c->stride_h + py - c->pad_top;
         const long low = most(p, u * g->line), high = least(p + length, u * g->line + (v1 - v0) * s);
         if (y < 0 || y >= c->in_h || high <= low) continue;
         const float *from = chunk + (low - p);
@@ -88,10 +88,10 @@ MEST_INLINE void finish_input_chunk(const Context *x, const MestStep *step, cons
 }
 
 /* Asks for what finish_input_chunk will touch; for stride 1. */
-static void expect_input_chunk(const MestStep *step, const Geometry *g, long group, const Tile *t, long i, long p, long length) {
+static void expect_input_chunk(const MestStep *step, const Geometry *g, long group, long u0, long i, long p, long length) {
     const MestConv *c = g->c;
     const long channel = c->channel_list ? c->channel_list[i] : i, run = c->in_w * g->samples;
-    const long at = (group * image_channels(step) + channel) * c->in_h * run + most(0, t->u0 - c->pad_top) * run;
+    const long at = (group * image_channels(step) + channel) * c->in_h * run + (u0 - c->pad_top) * run;
     expect_chunk(step->out + at, g->line, run, p, length);
     if (step->sums_norm && step->sums.storage == MEST_SAVED_FLOAT32) expect_chunk(step->sums.stored + at, g->line, run, p, length);
 }
@@ -112,61 +112,87 @@ static long dense_taps(const Geometry *g, long py, long px, const int32_t *table
 
 /* The gradient of the layer's input over a packed tile of its output's. */
 MEST_INLINE void input_gradient(const Context *x, const MestStep *step, const Geometry *g, long group, const Tile *t,
-                                Range channels, const float *gradient, const int32_t *table, int32_t *offsets,
-                                uint32_t *places, float *out, Store store) {
+                                Range channels, float *scratch, const Scratch *s, Store store) {
     const MestConv *c = g->c;
-    const int dense = c->format == MEST_DENSE;
+    const int32_t *table = (int32_t *)(scratch + s->table);
+    int32_t *offsets = (int32_t *)(scratch + s->offsets), *cuts = (int32_t *)(scratch + s->cuts);
+    uint32_t *places = (uint32_t *)(scratch + s->places);
+    const float *gradient = scratch + s->d;
+    float *out = scratch + s->out;
+    const int dense = c->format == MEST_DENSE, whole = c->stride_h * c->stride_w == 1;
     const long most_vectors = dense && g->group_channels >= 4 ? NV4 : dense && g->group_channels >= 2 ? NV2 : NV1;
-    if (t->u1 <= t->u0) return;
+    const long count = channels.end - channels.begin, run = c->in_w * g->samples, plane = c->in_h * run;
     for (long py = 0; py < c->stride_h; py++)
         for (long px = 0; px < c->stride_w; px++) {
-            const long left = c->pad_left - px;
+            /* plane rows and columns that hold real input, from u0 and v0 on */
+            const long left = c->pad_left - px, top = c->pad_top - py;
             const long v0 = left > 0 ? ceil_div(left, c->stride_w) : 0;
             const long v1 = c->in_w - 1 + left < 0 ? 0 : (c->in_w - 1 + left) / c->stride_w + 1;
-            if (v1 <= v0) continue;
+            const long u0 = most(t->u0, top > 0 ? ceil_div(top, c->stride_h) : 0);
+            const long u1 = least(t->u1, c->in_h - 1 + top < 0 ? 0 : (c->in_h - 1 + top) / c->stride_h + 1);
+            if (v1 <= v0 || u1 <= u0) continue;
             const long parity = (py * c->stride_w + px) * c->in_channels;
             const long taps = dense ? dense_taps(g, py, px, table, offsets, places) : 0;
-            const Lines l = lines_of(0, t->u1 - t->u0, (v1 - v0) * g->samples, g->line, most_vectors);
-            const float *start = gradient + g->lead + (t->u0 - t->d_low) * g->line + v0 * g->samples;
-            for (long line = 0; line < l.count; line++)
-                for (long k = 0; k < l.chunks; k++) {
-                    const long a = l.vectors * k / l.chunks, b = l.vectors * (k + 1) / l.chunks;
-                    const long p = line * l.stride + a * MEST_VL, length = least(l.length - a * MEST_VL, (b - a) * MEST_VL);
+            const Lines l = dense ? lines_of(0, u1 - u0, (v1 - v0) * g->samples, g->line, most_vectors)
+                                  : squares_of(g, u1 - u0, (v1 - v0) * g->samples);
+            const float *start = gradient + g->lead + (u0 - t->d_low) * g->line + v0 * g->samples;
+            const int as_is = whole && !c->channel_list && stores_as_is(step, &l, store) &&
+                              (l.length == run || g->line == run);
+            const long first = group * image_channels(step) * plane + (u0 - c->pad_top) * run;
+            const uint32_t *starts = dense ? NULL : c->t_starts + parity;
+            const long bands = dense ? 1 : bands_of(x, g, &l, g->group_rows, c->in_channels, starts[c->in_channels] - starts[0]);
+            if (bands > 1)
+                cut_bands(starts + channels.begin, count, offsets, bands, g->group_rows, g->d_plane,
+                          g->reach_h * g->line + g->reach_w * g->samples, cuts);
+            for (long n = 0; n < chunks_of(&l); n++) {
+                const Chunk k = chunk_of(&l, n);
+                const long at = first + k.p / g->line * run + k.p % g->line;
+                for (long band = 0; band < bands; band++) {
                     int together = 1;
                     for (long i = channels.begin; i < channels.end; i += together) {
                         const long in_group = i % g->group_channels, block_group = i / g->group_channels;
+                        const long room = least(channels.end - i, g->group_channels - in_group);
+                        together = !dense ? 1 : room >= 4 ? 4 : room >= 2 ? 2 : 1;
                         RowsTask task = {0};
-                        task.panel = start + block_group * g->group_rows * g->d_plane + p;
+                        task.panel = start + block_group * g->group_rows * g->d_plane + k.p;
+                        task.line = l.stride;
                         task.depth = 1;
-                        task.out = out + (i - channels.begin) * MEST_CHUNK_FLOATS;
-                        task.out_stride = MEST_CHUNK_FLOATS;
+                        task.out = as_is ? step->out + at + i * plane : out + (i - channels.begin) * MEST_CHUNK_FLOATS;
+                        task.out_stride = as_is ? plane : MEST_CHUNK_FLOATS;
+                        task.out_line = as_is ? run : k.vectors * MEST_VL;
+                        task.more = as_is && store == store_gradient && step->accumulate;
                         if (dense) {
-                            const long room = least(channels.end - i, g->group_channels - in_group);
-                            together = room >= 4 ? 4 : room >= 2 ? 2 : 1;
                             task.offsets = offsets;
                             task.places = places;
                             task.values = c->values + block_group * g->group_rows * g->columns + in_group * g->taps;
                             task.row_step = g->taps;
                             task.count = taps;
                         } else {
-                            const long first = c->t_starts[parity + i];
-                            task.offsets = offsets + first;
-                            task.places = c->t_places + first;
+                            task.offsets = offsets + starts[i];
+                            task.places = c->t_places + starts[i];
                             task.values = c->values;
-                            task.count = c->t_starts[parity + i + 1] - first;
+                            task.count = starts[i + 1] - starts[i];
                             if (c->format == MEST_BLOCK) {
                                 task.depth = c->block_height;
                                 task.plane = g->d_plane;
                             }
+                            if (bands > 1) narrow_to_band(&task, cuts, count, i - channels.begin, band, starts[i]);
                         }
-                        for (long j = i; c->stride_h * c->stride_w == 1 && j < i + together; j++)
-                            expect_input_chunk(step, g, group, t, j, p, length);
-                        rows_run(&task, together, (int)(b - a));
+                        for (long j = i; band == 0 && whole && j < i + together; j++)
+                            for (long y = 0; y < k.lines; y++)
+                                expect_input_chunk(step, g, group, u0, j, k.p + y * l.stride, k.length);
+                        rows_run(&task, together, (int)k.lines, (int)k.vectors);
                     }
-                    for (long i = channels.begin; i < channels.end; i++)
-                        finish_input_chunk(x, step, g, group, t, i, py, px, v0, v1,
-                                           out + (i - channels.begin) * MEST_CHUNK_FLOATS, p, length, store);
                 }
+                for (long i = channels.begin; i < channels.end; i++) {
+                    if (as_is) add_sums(x, step, i, at + i * plane, k.lines, run, k.length, store);
+                    else
+                        for (long y = 0; y < k.lines; y++)
+                            finish_input_chunk(x, step, g, group, u0, u1, i, py, px, v0, v1,
+                                               out + (i - channels.begin) * MEST_CHUNK_FLOATS + y * k.vectors * MEST_VL,
+                                               k.p + y * l.stride, k.length, store);
+                }
+            }
         }
 }
 
@@ -207,7 +233,6 @@ static void op_conv_grad(const Context *x, const MestStep *step) {
     const Scratch s = scratch_of(&g, 1, 1);
     float *scratch = step->scratch + x->thread * step->scratch_floats;
     int32_t *table = (int32_t *)(scratch + s.table), *offsets = (int32_t *)(scratch + s.offsets);
-    uint32_t *places = (uint32_t *)(scratch + s.places);
     const long per_group = (long)c->tiles * c->parts, all = x->program->groups * per_group;
     const Range items = share(all, x->thread, x->threads);
     const int joined = step->partial_grads != NULL;
@@ -240,7 +265,7 @@ static void op_conv_grad(const Context *x, const MestStep *step) {
         }
         if (step->input_grad) {
             look_up_input(&g, channels, table, offsets);
-            input_gradient(x, step, &g, group, &t, channels, scratch + s.d, table, offsets, places, scratch + s.out, store_gradient);
+            input_gradient(x, step, &g, group, &t, channels, scratch, &s, store_gradient);
         }
     }
     if (joined) {

@@ -11,7 +11,6 @@ static void op_conv_transpose(const Context *x, const MestStep *step) {
     const Scratch s = scratch_of(&g, 0, 1);
     float *scratch = step->scratch + x->thread * step->scratch_floats;
     int32_t *table = (int32_t *)(scratch + s.table), *offsets = (int32_t *)(scratch + s.offsets);
-    uint32_t *places = (uint32_t *)(scratch + s.places);
     const long per_group = (long)c->tiles * c->parts;
     const Range items = share(x->program->groups * per_group, x->thread, x->threads);
     const Source source = source_of_view(&step->a);
@@ -24,7 +23,7 @@ static void op_conv_transpose(const Context *x, const MestStep *step) {
         if (packed != item / c->parts) pack_gradient(&g, &source, group, &t, 0, c->rows, scratch + s.d);
         packed = item / c->parts;
         look_up_input(&g, channels, table, offsets);
-        input_gradient(x, step, &g, group, &t, channels, scratch + s.d, table, offsets, places, scratch + s.out, store_value);
+        input_gradient(x, step, &g, group, &t, channels, scratch, &s, store_value);
     }
 }
 
@@ -79,7 +78,7 @@ static void op_conv_transpose_grad(const Context *x, const MestStep *step) {
         look_up_rows(&g, rows, table, offsets);
         if (grads) weight_gradient(&g, &t, rows, scratch + s.x, scratch + s.d, table, offsets, grads, NULL);
         if (step->input_grad)
-            run_tile(x, step, &g, group, &t, rows, scratch + s.x, table, offsets, scratch + s.out, store_gradient);
+            run_tile(x, step, &g, group, &t, rows, scratch, &s, store_gradient);
     }
     if (joined) {
         mest_barrier(x->pool, x->thread);
