@@ -41,6 +41,7 @@ def test_links_lead_somewhere(page: Path) -> None:
         where, _, anchor = urllib.parse.unquote(link).partition("#")
         target = (page.parent / where).resolve() if where else page
         assert target.is_file(), f"{page.name}: {link} leads to no file, which the site needs"
+        assert target.suffix != ".md" or target in PAGES, f"{page.name}: {link} is no page of the site"
         assert not anchor or anchor in anchors(target), f"{page.name}: {link}: no such heading"
 
 
