@@ -1,6 +1,6 @@
 #include "decode.h"
 
-/* The vendored decoders, whose functions nobody else sees; what is left out of them, third_party/wuffs/README.md says. */
+/* The vendored decoders, whose functions nobody else sees; what is left out of them, third_party/wuffs/README.txt says. */
 #define WUFFS_IMPLEMENTATION
 #define WUFFS_CONFIG__STATIC_FUNCTIONS
 #define WUFFS_CONFIG__DST_PIXEL_FORMAT__ENABLE_ALLOWLIST

@@ -1,4 +1,4 @@
-// Changed for MEST: a part of Wuffs alone, as README.md beside this file says. Otherwise it is as it was released.
+// Changed for MEST: a part of Wuffs alone, as README.txt beside this file says. Otherwise it is as it was released.
 
 #ifndef WUFFS_INCLUDE_GUARD
 #define WUFFS_INCLUDE_GUARD
