@@ -99,7 +99,8 @@ def choose(
             engine = load_engine(name, artifact, start_bytes, baselines[name] if baselines else None)
             found = search(engine, request, data, budget_bytes)
         except BudgetError as error:
-            budget_error = budget_error or error
+            # An engine that was preferred and cannot run may be the one that would fit.
+            budget_error = budget_error or (error.also("; ".join(refusals)) if refusals else error)
             refusals.append(f"{name}: does not fit the budget")
             continue
         except InputError as error:

@@ -86,6 +86,8 @@ def test_auto_refuses_where_nothing_fits_or_nothing_is_there(make_artifact, tmp_
     """The budget of the fastest engine's smallest plan, or what every engine lacks."""
     with pytest.raises(BudgetError, match="engine native"):
         choose_on(tmp_path, make_artifact, budget=20 * MIB, native=20 * MIB, ort=40 * MIB)
+    with pytest.raises(BudgetError, match=r"engine ort.*; native: not available on that board"):
+        choose_on(tmp_path, make_artifact, budget=20 * MIB, ort=40 * MIB)
     with pytest.raises(InputError, match=r"native: not available.*ort: not available"):
         choose_on(tmp_path, make_artifact)
     with pytest.raises(InputError, match="allowed are auto, native, ort"):
