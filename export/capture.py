@@ -14,6 +14,7 @@ from typing import Any
 import onnx
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from export.checks.faithful import refuse_changed, refuse_divisors
 from export.graph import OPSET, mark_frozen, rename_initializers, stamp
@@ -60,7 +61,7 @@ def capture(model: nn.Module, input_shape: tuple[int, ...], preferred: Collectio
     model = model.eval().cpu()
     example = torch.zeros(2, *input_shape)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet_exporter(), eager():
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet_exporter(), _plain():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 model,
@@ -152,6 +153,17 @@ def check_exporter(torch_version: str) -> None:
             f"torch {torch_version} cannot export batch norm for training; install a newer torch (2.13 and 2.15 are "
             "tested), which loads the same run"
         )
+
+
+@contextlib.contextmanager
+def _plain():  # type: ignore[no-untyped-def]  # a generator function for contextmanager
+    """Compiled modules as they were written, and attention as the products that the exporter makes of it.
+
+    A fused kernel may lay its result out in another way than those do; a reshape behind it, which the exporter takes
+    for a view by what the kernel did, then fits no longer.
+    """
+    with eager(), sdpa_kernel(SDPBackend.MATH):
+        yield
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from export.passes.names import name_by_module
 from export.passes.padding import pad_in_the_window
 from export.passes.relu import restore_relu
 from export.passes.resize import store_resize_sizes
+from export.passes.softmax_guard import drop_softmax_guard
 from export.passes.split import slice_instead_of_split
 from export.passes.steps import join_steps
 from export.passes.strided import remove_strided
@@ -43,6 +44,7 @@ NORMALISE: tuple[Pass, ...] = (
     drop_unit_factor,
     remove_identity,
     fold_constants,  # again: what a Pad by nothing wrote has a size now, and so do the parts of a cyclic shift
+    drop_softmax_guard,
     slice_instead_of_split,
     restore_relu,
     pad_in_the_window,

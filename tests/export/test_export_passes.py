@@ -10,7 +10,7 @@ import pytest
 from onnx import parser
 from onnx.reference import ReferenceEvaluator
 
-from export.graph import remove_unused, shapes
+from export.graph import remove_unused, set_tensor, shapes
 from export.ort.average_pool import convolve_instead_of_pool
 from export.ort.relu6 import split_relu6
 from export.passes.cast_like import replace_cast_like
@@ -22,6 +22,7 @@ from export.passes.identity import remove_identity
 from export.passes.layer_norm import name_layer_norm_outputs
 from export.passes.linear import restore_linear
 from export.passes.names import name_by_module
+from export.passes.softmax_guard import drop_softmax_guard
 from export.passes.split import slice_instead_of_split
 from export.passes.unit_factor import drop_unit_factor
 from export.passes.zero_bias import drop_zero_bias
@@ -237,3 +238,19 @@ def test_a_split_by_a_computed_length_stays() -> None:
     model = graph_of(text + "{ s = SplitToSequence <axis = 2> (x, n) y = SequenceAt(s, first) }")
     assert slice_instead_of_split(model) == 0
     assert kinds(model) == ["SplitToSequence", "SequenceAt"]
+
+
+@pytest.mark.parametrize(("row", "dropped"), [("0, -inf, -inf", 1), ("-inf, -inf, -inf", 0)])
+def test_a_guard_goes_where_no_row_is_hidden_whole(row: str, dropped: int) -> None:
+    """And stays where the mask leaves a row nothing, whose weights are zeros."""
+    model = graph_of(
+        "agraph (float[batch,2,3] x) => (float[batch,2,3] y) <float[2,3] m = {0,0,0,0,0,0}, float z = {0}> "
+        "{ a = Add(x, m) s = Softmax <axis = -1> (a) n = IsNaN(s) w = Where(n, z, s) y = Relu(w) }"
+    )
+    mask = np.array([[0, 0, 0], [float(number) for number in row.split(",")]], np.float32)
+    set_tensor(model.graph, "m", mask)
+    before = run(model)
+    assert drop_softmax_guard(model) == dropped
+    remove_unused(model.graph)
+    assert ("IsNaN" in kinds(model)) == (not dropped)
+    np.testing.assert_array_equal(run(model), before)

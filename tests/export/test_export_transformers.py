@@ -123,6 +123,28 @@ class Causal(OneLinear):
         return self.out(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(n, t, c))
 
 
+class Masked(OneLinear):
+    """PyTorch's fused function with a mask of truths, behind which it guards against rows that are hidden whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", (torch.arange(7)[:, None] - torch.arange(7)).abs() < 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        n, t, c = x.shape
+        q, k, v = self.qkv(x).reshape(n, t, 3, HEADS, c // HEADS).permute(2, 0, 3, 1, 4)
+        return self.out(F.scaled_dot_product_attention(q, k, v, self.seen).transpose(1, 2).reshape(n, t, c))
+
+
+class Fused(Biased):
+    """Learned numbers as that function's mask, and a reshape behind it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        n, t, c = x.shape
+        q, k, v = self.qkv(x).reshape(n, t, 3, HEADS, c // HEADS).permute(2, 0, 3, 1, 4).unbind(0)
+        return self.out(F.scaled_dot_product_attention(q, k, v, self.bias[None]).transpose(1, 2).reshape(n, t, c))
+
+
 class Capped(OneLinear):
     """Scores that a function bounds."""
 
@@ -201,6 +223,8 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = {
     "biased": (lambda: Vit(Biased), SIZE),
     "relative": (lambda: Vit(Relative), SIZE),
     "causal": (lambda: Vit(Causal, token=False), SIZE),
+    "masked": (lambda: Vit(Masked), SIZE),
+    "fused": (lambda: Vit(Fused), SIZE),
     "module": (lambda: Vit(Module, token=False), SIZE),
     "encoder": (Encoder, SIZE),
     "torchvision": (torchvision_vit, (3, 9, 9)),
