@@ -38,6 +38,7 @@ OWN = (
     "keyword_spotting",
     "autoencoder",
     "unet",
+    "vision_transformer",
 )
 TORCHVISION = (
     "mobilenet_v2",
@@ -202,7 +203,7 @@ def agreement(record: dict[str, Any], engine: str) -> list[str]:
     of PyTorch's own float32.
     """
     if engine in record["missing"]:
-        return [record["missing"][engine].split(":")[0][:60], ""]
+        return [record["missing"][engine].split(" (")[0].split(":")[0][:60], ""]
     first, taken = record.get("one_step", {}).get(engine), record["ten_steps"]
     one = f"{first['share']:.2f}" if first else "apart"
     return [one, f"{max(taken[engine].values()):.0e} ({max(taken['torch float32'].values()):.0e})"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torchvision.models import VisionTransformer
 
 
 def convolution(inner: int, outer: int, stride: int = 1, groups: int = 1, kernel: int = 3) -> nn.Module:
@@ -157,3 +158,8 @@ def autoencoder(num_classes: int) -> nn.Module:
         *(nn.ConvTranspose1d(32, 16, 4, 2, 1), nn.BatchNorm1d(16), nn.ReLU()),
         nn.ConvTranspose1d(16, num_classes, 4, 2, 1),
     )
+
+
+def vision_transformer(num_classes: int) -> nn.Module:
+    """Four layers of four heads over patches of 8x8, as torchvision builds them."""
+    return VisionTransformer(64, 8, 4, 4, 128, 512, num_classes=num_classes)
