@@ -45,6 +45,18 @@ static void pack_line(const Geometry *g, const Source *v, long channel, long at,
     zeros(out + most(last, first) * s, (c->plane_w - most(last, first)) * s);
 }
 
+/* Asks for a row of each tensor that a panel is filled from, before its turn: the next channel's lies too far for hardware to
+ * foresee. Of tensors that may still lie in a cache it only costs time, so they must have `FAR_BYTES` or more a group. */
+enum { FAR_BYTES = 1 << 20 };
+
+MEST_INLINE void expect_row(const Source *v, long plane, long at, long n) {
+    const float *first = v->view ? v->view->data : v->grad->data, *second = v->view ? NULL : v->grad->stored;
+    if (4 * plane * v->channels < FAR_BYTES) return;
+    if (v->view ? v->view->storage != MEST_SAVED_FLOAT32 : v->grad->storage != MEST_SAVED_FLOAT32) return;
+    for (long i = 0; i < n; i += 16) __builtin_prefetch(first + at + i);
+    for (long i = 0; second && i < n; i += 16) __builtin_prefetch(second + at + i);
+}
+
 /* Packs the panel of the layer's channels for group `group` and tile `t`. */
 static void pack_input(const Geometry *g, const Source *v, long group, const Tile *t, float *panel) {
     const MestConv *c = g->c;
@@ -57,8 +69,13 @@ static void pack_input(const Geometry *g, const Source *v, long group, const Til
                 for (long u = 0; u < rows; u++) {
                     const long y = (t->y0 + u) * c->stride_h + py - c->pad_top;
                     float *out = panel + u * g->line;
-                    if (y < 0 || y >= c->in_h) zeros(out, g->line);
-                    else pack_line(g, v, channel, plane + y * c->in_w * s, px, out);
+                    if (y < 0 || y >= c->in_h) {
+                        zeros(out, g->line);
+                        continue;
+                    }
+                    if (px == 0 && channel + 1 < v->channels)
+                        expect_row(v, c->in_h * c->in_w * s, plane + (c->in_h + y) * c->in_w * s, c->in_w * s);
+                    pack_line(g, v, channel, plane + y * c->in_w * s, px, out);
                 }
                 /* Vectors may run over a short tile's end: what they read there must be finite. */
                 zeros(panel + rows * g->line, least(MEST_SLACK_FLOATS, g->x_plane - rows * g->line));
@@ -81,6 +98,7 @@ static void pack_gradient(const Geometry *g, const Source *v, long group, const 
                 zeros(out, g->line);
                 continue;
             }
+            if (r + 1 < r1) expect_row(v, plane, at + plane + y * g->run, g->run);
             source_read(v, r, at + y * g->run, out, g->run);
             zeros(out + g->run, g->line - g->run);
         }
