@@ -196,7 +196,7 @@ def test_a_signal_leaves_a_run_that_continues_without_repeating_options(tmp_path
     while time.monotonic() < deadline and not (metrics.exists() and metrics.read_text()):
         time.sleep(0.005)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 143, errors
     assert f"mest train --resume --out {tmp_path / 'r'}" in errors
     capsys.readouterr()
@@ -212,16 +212,22 @@ def test_two_processes_train_one_run(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "mest"]
     words = ["--epochs", "3", "--method", "ems", "--sp-mask-update-freq", "1", "--write-ranking", str(ranking)]
     words += ["--remove-n", "100", "--remove-data-epoch", "1", "--restore-every", "1"]
-    finished = subprocess.run(
+    with subprocess.Popen(
         [*command, *BASE, *words, "--out", out, "--json"],
         env=environment(),
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=120,
-    )
-    assert finished.returncode == 0, finished.stderr[-3000:]
-    assert sum(line.startswith("epoch ") for line in finished.stderr.splitlines()) == 3
-    summary = json.loads(finished.stdout)
+        start_new_session=True,
+    ) as launcher:
+        try:
+            printed, errors = launcher.communicate(timeout=600)  # far above what it takes: against a hang alone
+        except subprocess.TimeoutExpired:
+            os.killpg(launcher.pid, signal.SIGKILL)  # its workers too
+            raise
+    assert launcher.returncode == 0, errors[-3000:]
+    assert sum(line.startswith("epoch ") for line in errors.splitlines()) == 3
+    summary = json.loads(printed)
     loaded = load_run(out)
     assert all(not loaded.model.get_parameter(name)[~mask].any() for name, mask in loaded.masks.items())
     tracker = load_checkpoint(out / "checkpoints" / "last.pt")["samples"]["tracker"]
