@@ -21,7 +21,8 @@ def milestones_of(epochs: int) -> tuple[int, ...]:
 
 def fallen(epoch: int, milestones: Sequence[int], gamma: float) -> float:
     """What is left of the rate in an epoch, counted from 0: `gamma` for each milestone that it has reached."""
-    return float(gamma ** sum(epoch >= milestone for milestone in milestones))
+    # Multiplied, as the C library does: the powers of two mathematical libraries may differ in their last bit.
+    return math.prod((gamma for milestone in milestones if epoch >= milestone), start=1.0)
 
 
 def learning_rate(kind: str, base: float, progress: float, warmup: float = 0.0, left: float = 1.0) -> float:

@@ -29,5 +29,7 @@ static int scaled(int32_t epochs, int32_t epoch) {
 double mest_course_left(const int64_t *milestones, int64_t count, int32_t epochs, int32_t epoch, double gamma) {
     int reached = count ? 0 : scaled(epochs, epoch);
     for (int64_t i = 0; i < count; i++) reached += epoch >= milestones[i];
-    return pow(gamma, reached);
+    double left = 1;
+    for (int i = 0; i < reached; i++) left *= gamma;
+    return left;
 }

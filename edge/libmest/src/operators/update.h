@@ -26,11 +26,19 @@ static void sgd(const MestUpdate *u, const MestParam *p, Range r, float rate) {
     }
 }
 
-static void adamw(const MestUpdate *u, const MestParam *p, Range r, float rate, double steps) {
+/* By squaring, so that every system's bits are the same; those of pow are its mathematical library's. */
+static double power(double base, int64_t exponent) {
+    double result = 1;
+    for (; exponent > 0; exponent >>= 1, base *= base)
+        if (exponent & 1) result *= base;
+    return result;
+}
+
+static void adamw(const MestUpdate *u, const MestParam *p, Range r, float rate, int64_t steps) {
     float *restrict w = p->values, *restrict m = p->first, *restrict v = p->second;
     const float *restrict g = p->grads;
-    const float size = (float)(rate / (1.0 - pow(u->beta1, steps)));
-    const float root = (float)(1.0 / __builtin_sqrt(1.0 - pow(u->beta2, steps)));
+    const float size = (float)(rate / (1.0 - power(u->beta1, steps)));
+    const float root = (float)(1.0 / __builtin_sqrt(1.0 - power(u->beta2, steps)));
     const float keep = 1.0f - rate * u->weight_decay, keep_second = (float)u->beta2;
     const float first = (float)(1 - u->beta1), second = (float)(1 - u->beta2);
     for (long i = r.begin; i < r.end; i++) {
@@ -47,7 +55,7 @@ static void op_update(const Context *x, const MestStep *step) {
     for (int32_t i = 0; i < program->param_count; i++) {
         const MestParam p = mest_param(program, program->params + i);
         const Range r = share(p.count, x->thread, x->threads);
-        if (u->kind) adamw(u, &p, r, x->call->learning_rate, (double)x->call->update_count + 1);
+        if (u->kind) adamw(u, &p, r, x->call->learning_rate, (int64_t)x->call->update_count + 1);
         else sgd(u, &p, r, x->call->learning_rate);
     }
 }
