@@ -44,16 +44,18 @@ PREPARED = {
 }
 
 
-def plan_for(folder: Path, mode: str, resize, crop, interpolation: str, room: int = ROOM) -> Path:
+def plan_for(
+    folder: Path, mode: str, resize, crop, interpolation: str, room: int = ROOM, width: int = 8, batch_size: int = 4
+) -> Path:
     """A compiled plan whose artifact prepares pictures so, for a network of 16x20 pixels; the artifact beside it."""
     b = Builder((3 if mode == "RGB" else 1, 16, 20), 3)
     artifact = write_artifact(
-        folder / "artifact", b.head(b.relu(b.norm(b.conv("input", 8, (3, 3), padding=(1, 1, 1, 1)))))
+        folder / "artifact", b.head(b.relu(b.norm(b.conv("input", width, (3, 3), padding=(1, 1, 1, 1)))))
     )
     manifest = read_manifest(artifact)
     fixed = {"mode": mode, "resize": resize, "crop": crop, "interpolation": interpolation}
     write_manifest(replace(manifest, preprocess={**manifest.preprocess, **fixed}), artifact)
-    request = Request(batch_size=4)
+    request = Request(batch_size=batch_size)
     compile_plan(CompileJob(artifact, folder / "plan.mest", Settings(), lambda _: request, None, None, room))
     return folder / "plan.mest"
 
@@ -214,6 +216,22 @@ def test_one_that_is_too_large_says_what_it_takes(mest_run: Path, tmp_path: Path
     assert large.planned_peak_bytes - small.planned_peak_bytes == needed - small.arena_bytes + DECODER_BYTES
 
 
+def test_an_arena_that_is_smaller_than_the_decoder(mest_run: Path, tmp_path: Path) -> None:  # noqa: F811
+    """A picture is refused, with a size that is enough for one of any kind."""
+    tiny = {"width": 1, "batch_size": 2}
+    plan = plan_for(tmp_path / "tiny", *PREPARED["grey"], room=0, **tiny)
+    assert read_plan(plan).head.picture_bytes < 32 << 10
+    files = [tmp_path / "a.png", tmp_path / "b.jpg"]
+    files[0].write_bytes(sixteen_bits(grey=False))
+    files[1].write_bytes(encoded(Image.fromarray(scene(44, 30)), format="JPEG", progressive=True))
+    for file in files:
+        done = run(mest_run, "predict", plan, file)
+        assert done.returncode == 3
+        assert done.stderr.rstrip().endswith("compile with --picture-memory, 64 KiB and 8 bytes for each pixel")
+    enough = plan_for(tmp_path / "enough", *PREPARED["grey"], room=(64 << 10) + 8 * 44 * 30, **tiny)
+    assert run(mest_run, "predict", enough, *files).returncode == 0
+
+
 def test_what_takes_no_pictures(mest_run: Path, tmp_path: Path) -> None:  # noqa: F811
     """A picture beside data, one that is not there, one that is too small for a crop, and other kinds of files."""
     plan = plan_for(tmp_path, "RGB", None, (16, 20), "bilinear")
@@ -281,7 +299,13 @@ def mended(content: bytearray) -> bytes:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("picture_bytes", 0), ("picture_bytes", 1 << 60), ("resize_short", -1), ("crop_width", 0), ("interpolation", 3)],
+    [
+        *(("picture_bytes", nbytes) for nbytes in (0, 1 << 60)),
+        *(("channels", channels) for channels in (2, 4)),
+        ("resize_short", -1),
+        ("crop_width", 0),
+        ("interpolation", 3),
+    ],
 )
 def test_other_preparations_are_refused(mest_run: Path, tmp_path: Path, field: str, value: int) -> None:  # noqa: F811
     """Numbers out of their range are a damaged file."""

@@ -28,6 +28,13 @@ static int refuse_size(LibmestModel *m, const Source *picture, const Encoded *e,
                       mest_size_text(has, m->plan.head.picture_bytes), (long long)(needed + 1023) / 1024);
 }
 
+/* Where not even the decoder finds room, so that what the pixels take is not known. */
+static int refuse_decoder(LibmestModel *m, const Source *picture) {
+    char has[24];
+    return mest_fault(&m->fault, OVER_BUDGET, "%s: %s has %s for pictures, too little to decode any; compile with --picture-memory, 64 KiB "
+                      "and 8 bytes for each pixel", picture->name, m->plan.source.name, mest_size_text(has, m->plan.head.picture_bytes));
+}
+
 static int unreadable(LibmestModel *m, const Source *picture, const char *why) {
     return mest_fault(&m->fault, BAD_INPUT, "%s: not a readable image (%s); remove or replace it", picture->name, why);
 }
@@ -93,6 +100,7 @@ static int read_picture(LibmestModel *m, const Source *picture, uint8_t *pixels)
     if (!mest_container(picture, &container)) return unreadable(m, picture, "no JPEG or PNG file");
     if (container.colours == 4) return unreadable(m, picture, "four colours, for print; save it in three");
     void *decoder = take(&room, mest_decoder_bytes());
+    if (!decoder) return refuse_decoder(m, picture);
     const char *wrong = mest_decode_begin(decoder, container.png, container.hidden, picture, &e);
     if (wrong) return unreadable(m, picture, wrong);
     uint8_t *decoded = take(&room, (int64_t)e.width * e.height * e.bytes);

@@ -43,6 +43,7 @@ static int preprocess_good(const MestPlan *h) {
     const int32_t sides[] = {h->resize_short, h->resize_height, h->resize_width, h->crop_height, h->crop_width};
     for (int i = 0; i < 5; i++)
         if (sides[i] < 0 || sides[i] > MEST_MOST_INPUT) return 0;
+    if (h->images && h->channels != 1 && h->channels != 3) return 0;
     return !h->resize_height == !h->resize_width && !h->crop_height == !h->crop_width && h->interpolation >= 0 &&
            h->interpolation < MEST_INTERPOLATIONS;
 }
