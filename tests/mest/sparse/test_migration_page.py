@@ -12,7 +12,7 @@ import torch
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "migration.md"
 BLOCK = re.compile(r"^```(py|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SECTION = re.compile(r"^## (.+)\n", re.MULTILINE)
-ALREADY = "A model that is pruned already"
+ALREADY = "A model that is already pruned"
 TEXT = PAGE.read_text(encoding="utf-8")
 OPENING, *PARTS = SECTION.split(TEXT)
 SECTIONS = dict(zip(PARTS[::2], PARTS[1::2], strict=True))
