@@ -110,8 +110,8 @@ def table(found: dict[str, Any]) -> str:
     """Steps with their ratios to float32's of the same recomputation, and accuracies with their difference to it."""
     lines = []
     if found["steps"]:
-        head = ["network", "recompute", "saved", "arena MiB", "of float32's", "peak MiB", "of float32's"]
-        head += ["processor time of float32's"]
+        head = ["network", "recompute", "saved", "arena MiB", "× float32", "peak MiB", "× float32"]
+        head += ["processor time × float32 (range)"]
         lines += [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for cell in found["steps"]:
         same = ("network", "recompute")
@@ -134,7 +134,7 @@ def table(found: dict[str, Any]) -> str:
     if found["accuracy"]:
         lines += [
             "",
-            "| scheme | saved | accuracy, % | − float32's, points | seeds that end equal |",
+            "| scheme | saved | accuracy, % (seeds) | difference from float32, points | seeds with equal accuracy |",
             "|---|---|---|---|---|",
         ]
     rows = found["accuracy"]

@@ -184,7 +184,7 @@ def slope(pairs: Sequence[tuple[float, float]]) -> str:
 
 def table(points: Sequence[dict[str, Any]]) -> str:
     """Markdown: what grows along which axis, with the slopes of time and memory."""
-    lines = ["| along | what | processor time | slope | peak MiB | slope |", "|---|---|---|---|---|---|"]
+    lines = ["| axis | what | processor time | slope | peak MiB | slope |", "|---|---|---|---|---|---|"]
     for axis, name, values in rows(points):
         times = ", ".join(f"{value:g}: {spent(measured['ms'])}" for value, measured in values)
         peaks = [(value, measured["MiB"]) for value, measured in values if "MiB" in measured]

@@ -161,8 +161,8 @@ def summarise(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def table(summary: Sequence[dict[str, Any]]) -> str:
     """The summary in Markdown."""
-    columns = ["engine", "scheme", "sparsity", "batch", "recompute", "width × blocks", "step ms (rounds)", "peak MiB"]
-    columns += ["× PyTorch's speed", "of its memory"]
+    columns = ["engine", "scheme", "sparsity", "batch", "recompute", "width × blocks", "step ms (range)", "peak MiB"]
+    columns += ["× PyTorch's speed", "× PyTorch's memory"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for entry in summary:
         head = f"| {entry['engine']} | {entry['scheme']} | {entry['sparsity']:g} | {entry['batch']} "
