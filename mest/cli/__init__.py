@@ -151,7 +151,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         answer(build_parser)
     arguments = list(sys.argv[1:] if argv is None else argv)
     only = next((word for word in arguments if not word.startswith("-")), None)
-    parser, words = build_parser(only), []
+    try:
+        parser, words = build_parser(only), []
+    except ModuleNotFoundError as missing:  # a command may need packages to know its options
+        return _refuse_without(only or "", missing)
     if only in SUMMARIES and "--" in arguments and load(only).takes_command:
         arguments, words = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 :]
     if only is not None and only not in SUMMARIES:
@@ -213,10 +216,7 @@ def _guarded(args: argparse.Namespace, context: Context, stop: StopFlag) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_INPUT
     except ModuleNotFoundError as missing:
-        advice = _extra_for(missing.name)
-        if advice is None:
-            raise
-        return _refuse(args.command, f"needs the package {missing.name}, which is not installed; {advice}", EXIT_INPUT)
+        return _refuse_without(args.command, missing)
     except OSError as failed:
         if failed.errno not in MENDABLE_ERRNOS:
             raise
@@ -245,13 +245,22 @@ def _refuse(command: str, message: str, code: int) -> int:
     return code
 
 
+def _refuse_without(command: str, missing: ModuleNotFoundError) -> int:
+    """The exit code where an optional package is missing; any other missing module is raised again, a bug of ours."""
+    package = (missing.name or "").split(".")[0]
+    advice = _how_to_get(package)
+    if advice is None:
+        raise missing
+    return _refuse(command, f"needs the package {package}, which is not installed; {advice}", EXIT_INPUT)
+
+
 def _describe(failed: OSError) -> str:
     where = f" {failed.filename}" if failed.filename else ""
     return f"{os.strerror(failed.errno or 0)}:{where or ' while reading or writing'}"
 
 
-def _extra_for(module: str | None) -> str | None:
-    """What to install when an optional package is missing; None if the module is not an optional one of ours."""
+def _how_to_get(package: str) -> str | None:
+    """The command that installs an optional package; None if it is not an optional one of ours."""
     extras = {
         "torch": "train",
         "torchvision": "train",
@@ -265,10 +274,9 @@ def _extra_for(module: str | None) -> str | None:
         "tqdm": "",
         "numpy": "",
     }
-    root = (module or "").split(".")[0]
-    if root not in extras:
+    if package not in extras:
         return None
     from mest.install import how_to_install
 
-    extra = extras[root]
-    return how_to_install(extra) if extra else f"pip install {root.replace('PIL', 'Pillow')}"
+    extra = extras[package]
+    return how_to_install(extra) if extra else f"pip install {package.replace('PIL', 'Pillow')}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -45,12 +46,20 @@ def test_a_wheel_names_the_packages(extra: str, command: str, tmp_path: Path, mo
     assert how_to_install(extra) == command
 
 
-def test_a_missing_package_ends_with_that_advice(tmp_path: Path) -> None:
-    """`mest train` without PyYAML, in a process that has imported nothing yet: exit 2, and a command that brings it."""
-    without = "import sys; sys.modules['yaml'] = None; from mest.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", without, "train", "--out", str(tmp_path / "run")]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
+@pytest.mark.parametrize(
+    ("package", "arguments"),
+    [("yaml", ["train"]), ("torch", ["train"]), ("torch", ["train", "--help"]), ("torch", ["demo"])],
+)
+def test_a_missing_package_ends_with_that_advice(package: str, arguments: list[str], tmp_path: Path) -> None:
+    """In a process that has imported nothing yet, and in what it starts: exit 2, and a command that brings it."""
+    (tmp_path / f"{package}.py").write_text(
+        f"raise ModuleNotFoundError('No module named {package}', name='{package}')\n"
+    )
+    path = os.pathsep.join([str(tmp_path), str(Path(mest.install.__file__).parents[1])])
+    command = [sys.executable, "-m", "mest", *arguments, "--out", str(tmp_path / "out")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, "PYTHONPATH": path})
     assert ended.returncode == 2
-    assert "needs the package yaml, which is not installed" in ended.stderr
+    assert f"needs the package {package}, which is not installed" in ended.stderr
     assert how_to_install("train") in ended.stderr
     assert "'mest[" not in ended.stderr
+    assert "Traceback" not in ended.stderr
