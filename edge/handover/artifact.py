@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -139,28 +140,54 @@ def open_artifact(path: Path) -> Artifact:
 
 
 def find_artifact(state: Path, recorded: Mapping[str, Any]) -> tuple[Path, Manifest | None]:
-    """The artifact that a state names, looked for where it was and beside the state; its files are not verified yet.
+    """The artifact that a state names, where it was or beside the state under any name; its files are not verified yet.
 
     Its manifest too, unless a state of old names it by the manifest's hash.
     """
     path = Path(str(recorded["path"]))
-    found = [place for place in (path, state.parent / path.name) if (place / MANIFEST_FILE).is_file()]
+    named_so = [place for place in (path, state.parent / path.name) if (place / MANIFEST_FILE).is_file()]
     damage: DamagedError | None = None
-    for place in found:
+    for place in named_so:
         try:
-            manifest = None if _HASH in recorded else read_manifest(place, verify=False)
-            if _is_recorded(place, manifest, recorded):
-                return place, manifest
+            found = _recorded(place, recorded)
         except DamagedError as error:
             damage = damage or error
+        else:
+            if found is not None:
+                return found
+    for place in _artifacts_beside(state):
+        with suppress(DamagedError, OSError):  # not what was asked for, so what is wrong with it does not matter
+            found = _recorded(place, recorded)
+            if found is not None:
+                return found
     if damage is not None:
         raise damage
-    if found:
+    if named_so:
         raise DamagedError(
-            f"{found[0]}: is not the artifact that {state} was trained from; put that one back there or beside the "
+            f"{named_so[0]}: is not the artifact that {state} was trained from; put that one back there or beside the "
             f"state, or fine-tune this one into another {named('state')}"
         )
-    raise InputError(f"{state}: its artifact is not at {path} any more; put it there or beside the state")
+    raise InputError(
+        f"{state}: its artifact is neither at {path} nor beside the state; put it beside the state, under any name"
+    )
+
+
+def _artifacts_beside(state: Path) -> Iterator[Path]:
+    """Folders beside a state that hold a manifest, in order of their names, as far as they may be looked into."""
+    try:
+        beside = sorted(state.absolute().parent.iterdir())
+    except OSError:
+        return
+    for place in beside:
+        with suppress(PermissionError):
+            if (place / MANIFEST_FILE).is_file():
+                yield place
+
+
+def _recorded(place: Path, recorded: Mapping[str, Any]) -> tuple[Path, Manifest | None] | None:
+    """An artifact and its manifest, as find_artifact gives them; None if it is not the one that a state recorded."""
+    manifest = None if _HASH in recorded else read_manifest(place, verify=False)
+    return (place, manifest) if _is_recorded(place, manifest, recorded) else None
 
 
 def _is_recorded(place: Path, manifest: Manifest | None, recorded: Mapping[str, Any]) -> bool:

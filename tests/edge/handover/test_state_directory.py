@@ -186,8 +186,26 @@ def test_a_state_finds_its_artifact_where_it_was_or_beside_itself(tmp_path):
     with pytest.raises(DamagedError, match=f"^{re.escape(str(there))}: is not the artifact that .* another state"):
         find_artifact(state, facts)
     (there / MANIFEST_FILE).unlink()
-    with pytest.raises(InputError, match="put it there or beside the state"):
+    with pytest.raises(InputError, match="put it beside the state, under any name"):
         find_artifact(state, facts)
+
+
+def test_a_state_finds_its_artifact_beside_itself_under_any_name(tmp_path, monkeypatch):
+    """A state that came from a board lies beside the artifact that went there, whatever that was called here."""
+    state, damaged, other, wanted = (tmp_path / name for name in ("state", "a-page", "another", "digits-artifact"))
+    for folder, manifest in ((damaged, "not JSON"), (other, "another"), (wanted, "first")):
+        folder.mkdir()
+        (folder / MANIFEST_FILE).write_text(manifest)
+    for facts in (
+        {"path": "/home/pi/artifact", "manifest_sha256": file_sha256(wanted / MANIFEST_FILE)},
+        {"path": str(other), "manifest_sha256": file_sha256(wanted / MANIFEST_FILE)},
+    ):
+        assert find_artifact(state, facts)[0] == wanted
+    state.mkdir()
+    monkeypatch.chdir(state)
+    assert find_artifact(Path(), facts)[0] == wanted
+    with pytest.raises(InputError, match="neither at /home/pi/artifact nor beside the state"):
+        find_artifact(state, {"path": "/home/pi/artifact", "engine": "native", "sha256": "0" * 64})
 
 
 @pytest.mark.parametrize(
