@@ -1,6 +1,6 @@
 """The site: Sphinx over the Markdown files as they lie in the repository, so that their links work in both places.
 
-    pip install -e ".[all,docs]"
+    pip install -e ".[docs]"
     sphinx-build -W --keep-going -c docs/site . site
 
 The navigation is docs/index.md: the list under each of its headings becomes a part of the menu. A page that it does not
@@ -26,6 +26,7 @@ include_patterns = ["docs/*.md", "*.md", "pkl/*.md"]
 html_theme = "furo"
 html_title = "MEST"
 html_copy_source = False
+html_extra_path = ["root"]  # index.html at the top, which leads to docs/index.html
 smartquotes = False  # they make a dash of the two hyphens of an option, which nobody can paste
 myst_heading_anchors = 4
 myst_enable_extensions = ["deflist"]
