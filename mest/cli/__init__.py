@@ -31,11 +31,11 @@ from mest.cli.strict_json import strict_json
 from mest.version import __version__
 
 SUMMARIES = {
-    "demo": "run every step on embedded data, ending in a report",
+    "demo": "run every step on embedded data and write a report",
     "train": "train sparse from the first step (workstation)",
     "export": "turn a run into an artifact directory",
     "verify": "repeat the checks of an export",
-    "plan": "say what fits a memory budget, before anything runs",
+    "plan": "show what fits a memory budget, before anything runs",
     "finetune": "fine-tune an artifact within a memory budget",
     "predict": "show classes and scores for images",
     "eval": "measure the accuracy of an artifact, a state or a run",
@@ -43,12 +43,12 @@ SUMMARIES = {
     "runner": "build mest-run, the program that runs compiled plans",
     "page": "write a web page that trains the network in a browser",
     "pack": "write samples and labels as one file for mest-run",
-    "unpack": "turn a state of mest-run into an ordinary one",
+    "unpack": "convert a state of mest-run to an ordinary one",
     "profile": "measure peak memory and time by operator and by kind",
     "board": "show the facts of this machine",
     "bundle": "write one file that installs and runs offline on a board",
     "deploy": "install on boards over ssh, fine-tune there, bring the result home",
-    "boards": "show what each board of a list is, has installed and is doing",
+    "boards": "show the hardware, installed versions and run of each board in a list",
     "completion": "print the shell code that completes commands and options",
 }
 

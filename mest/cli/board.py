@@ -11,9 +11,9 @@ from mest.cli.within_budget import size, table
 
 
 class Command(Base):
-    """Facts of this machine: processor, memory, limits, versions, engines and what each weighs before a network.
+    """Show the facts of this machine: processor, memory, limits, versions, and what each engine takes before a network.
 
-    Save them on the board with --json and give the file to 'mest plan --board FILE' elsewhere.
+    To plan for a board elsewhere, save the facts there with --json and give the file to 'mest plan --board FILE'.
     """
 
     name = "board"

@@ -12,11 +12,11 @@ from mest.cli.command import Context, Stopped
 
 
 class Command(Base):
-    """What each board of a YAML list is, has installed and is doing. Nothing is written there.
+    """Show the hardware, installed versions and run of each board in a YAML list, without changing the boards.
 
     mest boards FILE.yaml [--group NAME]
 
-    The same list serves 'mest deploy ART --boards FILE.yaml'.
+    'mest deploy ART --boards FILE.yaml' takes the same list.
     """
 
     name = "boards"

@@ -32,10 +32,10 @@ EFFECTS = (
 
 
 class Command(Base):
-    """One file that installs and runs offline on a board: an artifact, the wheels of mest and of what it needs.
+    """Write one file that installs and runs offline on a board: an artifact, the wheels of mest and of what it needs.
 
-    On the board: python3 FILE install. The same input gives the same bytes. --check looks at every byte of such a file.
-    A compiled plan (FILE.mest) gives a file for boards without Python, with mest-run in it: sh FILE install.
+    On the board, run: python3 FILE install. The same input gives the same bytes, and --check verifies every byte.
+    From a compiled plan (FILE.mest) it makes a file with mest-run for boards without Python: sh FILE install.
     """
 
     name = "bundle"
@@ -49,28 +49,39 @@ class Command(Base):
             help="the directory that mest export wrote; or what mest compile wrote, for a board without Python",
         )
         parser.add_argument("--check", type=Path, metavar="FILE", help="check a bundle; nothing is written")
-        parser.add_argument("--out", type=Path, metavar="FILE", help="the file to write; a bundle there is renewed")
+        parser.add_argument(
+            "--out", type=Path, metavar="FILE", help="the file to write; an existing bundle is replaced"
+        )
         parser.add_argument(
             "--target",
-            help="the kind of board: linux-x86_64, linux-aarch64, musl-x86_64, musl-aarch64; of a compiled plan "
+            help="the kind of board: linux-x86_64, linux-aarch64, musl-x86_64, musl-aarch64; for a compiled plan, "
             "linux-x86_64, linux-aarch64, linux-armv7",
         )
-        parser.add_argument("--python", metavar="3.N", help="the board's Python (default: as this one)")
+        parser.add_argument("--python", metavar="3.N", help="the board's Python (default: the version of this one)")
         parser.add_argument(
-            "--wheels", type=Path, metavar="DIR", help="take every wheel from here (default: built, and pip download)"
+            "--wheels",
+            type=Path,
+            metavar="DIR",
+            help="take every wheel from this folder (default: build mest, download the rest with pip)",
         )
         parser.add_argument(
-            "--runner", type=Path, metavar="FILE", help="with FILE.mest: what mest runner wrote (default: built here)"
+            "--runner",
+            type=Path,
+            metavar="FILE",
+            help="with FILE.mest: the program that mest runner wrote (default: build it)",
         )
         parser.add_argument(
             "--bundle-version",
             type=int,
             metavar="N",
-            help="boards refuse lower ones (default: 1, or one more than the other bundle that is at --out)",
+            help="boards refuse lower versions (default: 1, or one more than a different bundle at --out)",
         )
-        parser.add_argument("--sign", type=Path, metavar="KEY", help="sign it with this OpenSSH key, by ssh-keygen")
+        parser.add_argument("--sign", type=Path, metavar="KEY", help="sign the bundle with this OpenSSH key")
         parser.add_argument(
-            "--allowed-signers", type=Path, metavar="FILE", help="with --check: it must be signed by one of these"
+            "--allowed-signers",
+            type=Path,
+            metavar="FILE",
+            help="with --check: require a signature by one of these signers",
         )
         parser.add_argument("--expires", metavar="YYYY-MM-DD", help="the last day on which boards install it")
 

@@ -60,7 +60,7 @@ def compiled(
 class Command(Base):
     """Plan for a process without Python and write the plan, weights included, as one file for mest-run.
 
-    The memory budget is that of mest-run. Without --data, programs for every size of smaller last batch are compiled.
+    The memory budget is that of mest-run. Without --data, it compiles step lists for every size of the last batch.
     """
 
     name = "compile"
@@ -68,12 +68,12 @@ class Command(Base):
     def configure(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("artifact", type=Path, metavar="ART|STATE", help="an artifact, or a state for its weights")
         parser.add_argument("--out", type=Path, required=True, metavar="FILE.mest", help="the file to write")
-        parser.add_argument("--data", help="what it will be trained on, counted for the plan")
+        parser.add_argument("--data", help="the training data, to be counted in the plan")
         parser.add_argument("--threads", type=int, default=1, help="threads of mest-run (default 1)")
         parser.add_argument(
             "--picture-memory",
             metavar="SIZE",
-            help="what decoding a JPEG or PNG file may take (default: the arena, where steps compute)",
+            help="memory for decoding a JPEG or PNG file (default: the arena, where steps compute)",
         )
         within_budget.add_ends(add_planning(parser))
 

@@ -22,7 +22,7 @@ class Command(Base):
     name = "completion"
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell that will read it")
+        parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell to print it for")
 
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
         from argcomplete import shellcode

@@ -19,13 +19,13 @@ FAILED = 1
 
 
 class Command(Base):
-    """Run every step on embedded data and end in a report.
+    """Run every step on embedded data and write a report.
 
-    Trains a small network sparse, exports it, fine-tunes it on what a board would meet, within the least budget that
-    its plan names and a tenth, and compares with the same in other tools: handwritten digits as a new sensor would give
-    them (digits), or a smartwatch that moves to the other wrist (sensors). The page, and commands.sh beside it, list
-    the commands that ran: in an empty folder they make the page. Needs the packages of the workstation (the extras
-    train and export); takes a few minutes on two cores.
+    Trains a small network sparse, exports it, fine-tunes it on changed data within the smallest budget that its plan
+    names plus a tenth, and compares with other tools. The data are handwritten digits from a new sensor (digits), or
+    the signals of a smartwatch that moves to the other wrist (sensors). The report, and commands.sh next to it, list
+    the commands that ran; in an empty folder they produce the report again. Needs the extras train and export; takes a
+    few minutes on two cores.
     """
 
     name = "demo"
@@ -38,9 +38,7 @@ class Command(Base):
             "--out", type=Path, default=Path("demo"), metavar="DIR", help="where to write (default demo)"
         )
         parser.add_argument("--engine", choices=("auto", "native", "ort"), default="auto", help="engine of the board")
-        parser.add_argument(
-            "--page", action="store_true", help="run nothing: make the page from what the commands left in --out"
-        )
+        parser.add_argument("--page", action="store_true", help="run nothing: write the report from the files in --out")
 
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
         from edge.report.road import render

@@ -35,10 +35,10 @@ class Command(Base):
 
     mest deploy ART BOARD... -- finetune --data photos --memory-budget 64MiB [OPTIONS OF FINETUNE]
 
-    A board needs sshd and Python 3.10 or newer, nothing else. The system's ssh is used, with its keys, configuration
-    and jump hosts, and never asks anything. Only what is missing is copied; the plan is made on the board before
-    anything is activated; the run goes on when the connection does not. Call the same again to attach, go on or fetch.
-    Without a command it installs. --data board:PATH names data that lie on the board.
+    A board needs only sshd and Python 3.10 or newer. The system's ssh is used, with its keys, configuration and jump
+    hosts; it never prompts. Only missing files are copied, and the board makes the plan before anything is activated.
+    The run continues if the connection is lost: repeat the same command to attach, continue or fetch the results.
+    Without a command after --, it only installs. --data board:PATH names data on the board.
     """
 
     name = "deploy"
@@ -60,22 +60,20 @@ class Command(Base):
         several.add_argument(
             "--stage",
             metavar="1,10%,100%",
-            help="serve so many boards first; those that follow wait, and do not begin once one has failed",
+            help="boards of each stage; a stage waits for the one before, and does not start if that failed",
         )
         over_ssh.add_several(several)
-        parser.add_argument("--check", action="store_true", help="say what would be done, and change nothing")
-        parser.add_argument(
-            "--rollback", action="store_true", help="make the version before the active one active again"
-        )
+        parser.add_argument("--check", action="store_true", help="show what would be done, and change nothing")
+        parser.add_argument("--rollback", action="store_true", help="activate the previous version again")
         parser.add_argument(
             "--out",
             type=Path,
             default=Path("boards"),
             metavar="DIR",
-            help="a folder of results per board (default boards)",
+            help="folder for the results, one subfolder per board (default boards)",
         )
         parser.add_argument(
-            "--wheels", type=Path, metavar="DIR", help="take every wheel from here, as mest bundle does"
+            "--wheels", type=Path, metavar="DIR", help="take every wheel from this folder, as in mest bundle"
         )
         parser.add_argument(
             "--health-data",
@@ -87,12 +85,12 @@ class Command(Base):
             type=float,
             default=0.0,
             metavar="SHARE",
-            help="how much less is allowed, 0.01 for a point (default 0)",
+            help="how much worse it may be: 0.01 is one point (default 0)",
         )
         parser.add_argument(
             "--resume-on-boot",
             action=argparse.BooleanOptionalAction,
-            help="have the run go on by itself when its board has restarted, until it has ended (default: as it is)",
+            help="resume the run whenever the board restarts, until it has ended (default: leave the board's setting)",
         )
         over_ssh.add_connection(parser)
 

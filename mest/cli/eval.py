@@ -21,9 +21,9 @@ EFFECTS = (
 
 
 class Command(Base):
-    """Accuracy of an artifact, a state or a run on labelled data.
+    """Measure the accuracy of an artifact, a state or a run on labelled data.
 
-    An artifact or a state is evaluated by an engine of the board within the memory budget, a run by PyTorch.
+    An engine of the board evaluates an artifact or a state within the memory budget; PyTorch evaluates a run.
     """
 
     name = "eval"

@@ -11,18 +11,18 @@ from mest.cli.command import Context
 from mest.cli.effects import Effect, given, refuse_idle
 
 PLAIN = {
-    "model": "the model that it was saved from, as mest train takes it: mine:net, torchvision:resnet18",
-    "input-shape": "channels x height x width of an image: 3x32x32; of a window channels x length, of a vector its "
+    "model": "the model of the checkpoint, as in mest train: mine:net, torchvision:resnet18",
+    "input-shape": "channels x height x width of an image: 3x32x32; for a window, channels x length; for a vector, its "
     "length",
-    "class-names": "cat,dog; or a file with a name a line; or how many classes there are",
-    "mean": "what was subtracted from pixels on the scale 0 to 1, or from other numbers as they are, one number or one "
-    "per channel: 0.49,0.48,0.45",
-    "std": "what they were then divided by",
+    "class-names": "cat,dog; or a file with one name per line; or the number of classes",
+    "mean": "mean that training subtracted from pixels on the scale 0 to 1, or from other numbers as they are; one "
+    "number or one per channel: 0.49,0.48,0.45",
+    "std": "standard deviation that training then divided by",
     "resize": "how images are resized: HEIGHTxWIDTH (default the model's own), or the short side",
-    "crop": "the centre that is cut out then: HEIGHTxWIDTH",
+    "crop": "centre crop after resizing: HEIGHTxWIDTH",
     "interpolation": "nearest, bilinear or bicubic (default bilinear)",
-    "task": "what it was trained for, as mest train takes it (default classification)",
-    "scheme": "the shape of its zeros: irregular (default), block, pattern, channel; a sparsifier's state says it",
+    "task": "the task that it was trained for, as in mest train (default classification)",
+    "scheme": "irregular (default), block, pattern or channel; not needed if the file has a sparsifier's state",
 }
 ALWAYS = frozenset({"out", "json", "seed", "quiet", "verbose"})  # the options that every export heeds
 EFFECTS = (
@@ -40,14 +40,14 @@ EFFECTS = (
 
 
 class Command(Base):
-    """Turn a run into an artifact directory that a board can trust.
+    """Turn a run into a verified artifact directory for a board.
 
     Captures the model as ONNX, stores every sparse layer compressed, builds the training graphs of onnxruntime-training
-    and the native network, and runs one batch through PyTorch and every engine: an artifact whose engines disagree is
-    not written. Given a state that mest finetune wrote, it goes the other way: to a run directory that mest train
-    --resume and mest eval take, with an inference.onnx. A checkpoint of your own, weights alone, goes to an artifact
-    with --model and a description of its data; what is sparse is its zeros, or a sparsifier's state in it. Given an
-    artifact and --for, it copies what one engine needs.
+    and the native network, and runs one batch through PyTorch and every engine. If the engines disagree, no artifact
+    is written. Given a state that mest finetune wrote, it goes the other way: it writes a run directory with an
+    inference.onnx, for mest train --resume and mest eval. For a checkpoint of your own (weights only), give --model and
+    a description of its data; its masks are its zeros, or those of a sparsifier's state in it. Given an artifact and
+    --for, it copies the files that one engine needs.
     """
 
     name = "export"
@@ -108,9 +108,7 @@ class Command(Base):
         )
         for option, text in PLAIN.items():
             plain.add_argument(f"--{option}", help=text)
-        parser.add_argument(
-            "--original", type=Path, help="for a state: the run that was exported, if it is not where it was"
-        )
+        parser.add_argument("--original", type=Path, help="for a state: the run that was exported, if it has moved")
 
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:
         from edge.handover.state import is_state

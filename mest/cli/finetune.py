@@ -46,9 +46,9 @@ EFFECTS = (
 
 
 class Command(Base):
-    """Fine-tune an artifact within a memory budget: planned first, limited and measured while it runs.
+    """Fine-tune an artifact within a memory budget: planned first, then enforced and measured during the run.
 
-    The state directory is complete at every moment: after a kill or a power cut, --resume ends with the same weights.
+    The state directory is complete at every moment: after a kill or a power cut, --resume gives the same final weights.
     """
 
     name = "finetune"
@@ -73,7 +73,7 @@ class Command(Base):
         parser.add_argument(
             "--optimizer-state",
             choices=("fresh", "keep"),
-            help="for a new run from a state: begin with an optimizer as new (default fresh), or with the state's own",
+            help="for a new run from a state: start with a fresh optimizer state (default), or keep that of the state",
         )
         within_budget.add_engine(parser)
         within_budget.add_pins(parser)

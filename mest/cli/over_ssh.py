@@ -18,9 +18,13 @@ AT_ONCE = 8
 
 def add_connection(parser: argparse.ArgumentParser) -> None:
     """--place, --board-python and --ssh-config."""
-    parser.add_argument("--place", default="~/.mest", metavar="DIR", help="where on the board (default ~/.mest)")
-    parser.add_argument("--board-python", default="python3", metavar="PYTHON", help="its Python (default python3)")
-    parser.add_argument("--ssh-config", type=Path, metavar="FILE", help="configuration of ssh, instead of the user's")
+    parser.add_argument("--place", default="~/.mest", metavar="DIR", help="folder on the board (default ~/.mest)")
+    parser.add_argument(
+        "--board-python", default="python3", metavar="PYTHON", help="Python of the board (default python3)"
+    )
+    parser.add_argument(
+        "--ssh-config", type=Path, metavar="FILE", help="ssh configuration to use instead of the user's"
+    )
 
 
 def add_several(parser: argparse._ActionsContainer) -> None:

@@ -12,7 +12,7 @@ from mest.cli.command import Context
 
 
 class Command(Base):
-    """Write samples and labels as one file that mest-run reads, prepared as a compiled plan takes them."""
+    """Write samples and labels as one file for mest-run, in the form that a compiled plan needs."""
 
     name = "pack"
 

@@ -15,11 +15,11 @@ from mest.version import __version__
 
 
 class Command(Base):
-    """Write one web page that collects samples, trains the network on them and predicts, in the browser alone.
+    """Write one web page that collects samples, trains the network on them and predicts, all in the browser.
 
-    The page holds the plan, the weights and the C library as WebAssembly, and asks for nothing from anywhere. The plan
-    is written beside it, for 'mest unpack' of the states that the page hands out. Takes a minute and the package
-    ziglang, unless --module names a module that 'mest runner --library --target wasm32' built.
+    The page holds the plan, the weights and the C library as WebAssembly, and makes no network request. The plan is
+    written next to it; 'mest unpack' needs it to convert states that the page saves. Takes a minute and needs the
+    package ziglang, unless --module names a module that 'mest runner --library --target wasm32' built.
     """
 
     name = "page"
@@ -28,7 +28,7 @@ class Command(Base):
         parser.add_argument("artifact", type=Path, metavar="ART|STATE", help="an artifact, or a state for its weights")
         parser.add_argument("--out", type=Path, required=True, metavar="FILE.html", help="the page to write")
         parser.add_argument("--title", help="heading of the page (default: the artifact's name)")
-        parser.add_argument("--module", type=Path, metavar="FILE.wasm", help="mest.wasm, built before")
+        parser.add_argument("--module", type=Path, metavar="FILE.wasm", help="a mest.wasm that was built earlier")
         add_planning(parser)
 
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:

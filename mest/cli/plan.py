@@ -17,10 +17,10 @@ NOT_OF_FINETUNE = frozenset({"artifact", "board", "data", "help", "json", "quiet
 
 
 class Command(Base):
-    """What fits a memory budget, before anything runs: the plan that fine-tuning would take, byte by byte.
+    """Show what fits a memory budget, before anything runs: the plan that fine-tuning would take, byte by byte.
 
-    With --board FILE, for a board whose 'mest board --json' was saved. Exits 3 if nothing fits, with the smallest
-    budget that would do.
+    --board FILE plans for another machine: FILE is the output of 'mest board --json' there. If nothing fits, the exit
+    code is 3 and the message names the smallest budget that would do.
     """
 
     name = "plan"
@@ -28,7 +28,7 @@ class Command(Base):
     def configure(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("artifact", type=Path, help="the directory that 'mest export' wrote")
         parser.add_argument("--board", type=Path, metavar="FILE", help="plan for the board whose facts FILE holds")
-        parser.add_argument("--data", help="count the index and the decoder of this data too")
+        parser.add_argument("--data", help="also count the index and the decoder of this data")
         within_budget.add_engine(parser)
         within_budget.add_pins(parser)
 

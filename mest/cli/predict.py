@@ -12,9 +12,9 @@ from mest.cli.command import Context
 
 
 class Command(Base):
-    """Classes and scores for images, by an artifact or by a state that fine-tuning wrote, within a memory budget.
+    """Show classes and scores for images, from an artifact or a state, within a memory budget.
 
-    For a model that takes windows or vectors of numbers, of every entry of `inputs` in npz files.
+    For a model of windows or vectors, give npz files: every entry of `inputs` is classified.
     """
 
     name = "predict"

@@ -18,11 +18,11 @@ DRAWN_WITH = frozenset({"out", "json", "quiet", "verbose", "seed"})  # the optio
 
 
 class Command(Base):
-    """Peak memory and time by operator and by kind: a table here, and in --out a page, pictures and files for viewers.
+    """Measure peak memory and time by operator and by kind: a table here, and a report, pictures and files in --out.
 
-    Runs a few training steps of an artifact or of a state, which stay as they are. Given the record.json that any run
-    left, it runs nothing and draws the same table, picture and page from it; given two of them, it draws what changed
-    from the first to the second, as comparison.html.
+    Runs a few training steps of an artifact or a state and leaves it unchanged. Given the record.json of a run, it runs
+    nothing and draws the same report from the record. Given two records, it draws what changed from the first to the
+    second, as comparison.html.
     """
 
     name = "profile"

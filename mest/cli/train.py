@@ -48,7 +48,7 @@ class Command(Base):
             dest="start",
             type=Path,
             metavar="RUN",
-            help="begin a new run with the weights and masks of another one, and with its options where none are given",
+            help="start a new run from the weights and masks of another run, with its options as defaults",
         )
         for title, options in GROUPS.items():
             group = parser.add_argument_group(title)

@@ -12,13 +12,13 @@ from mest.cli.command import Context
 
 
 class Command(Base):
-    """Turn a state of mest-run into a state directory, which eval, predict, export and finetune take."""
+    """Convert a state of mest-run to a state directory for eval, predict, export and finetune."""
 
     name = "unpack"
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("state", type=Path, metavar="FILE.state", help="the state that mest-run wrote")
-        parser.add_argument("--for", type=Path, required=True, metavar="FILE.mest", help="the compiled plan of it")
+        parser.add_argument("--for", type=Path, required=True, metavar="FILE.mest", help="its compiled plan")
         parser.add_argument("--out", type=Path, required=True, metavar="STATE", help="the state directory to write")
 
     def run(self, args: argparse.Namespace, context: Context) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from mest.cli.command import Context
 class Command(Base):
     """Repeat the checks of an export on an artifact, without torch.
 
-    Every file against its SHA-256, the network against its format, and each engine that is installed here on the batch
-    that export stored with PyTorch's answers: logits, loss and one step of the optimizer.
+    Checks every file against its SHA-256, the network against its format, and each engine installed here against
+    PyTorch's results on a batch that export stored: logits, loss and one optimizer step.
     """
 
     name = "verify"

@@ -138,8 +138,8 @@ MODEL_AND_DATA = (
         "model",
         text,
         "digits, resnet20, resnet32, vgg16, vgg19, windows (of sensor samples), torchvision:NAME or your own "
-        "module:factory, called with num_classes (or n_classes, classes) and in_channels (of vectors in_features) "
-        "where it takes them",
+        "module:factory, which receives num_classes (or n_classes, classes) and in_channels (in_features for vectors) "
+        "if it takes them",
     ),
     Option("arch", one_of("resnet", "vgg"), "published: with --depth, the model"),
     Option("depth", whole(1), "published: 20 or 32 for resnet, 16 or 19 for vgg"),
@@ -153,16 +153,16 @@ MODEL_AND_DATA = (
     Option(
         "task",
         one_of(*TASKS),
-        "what the model is trained for: one class of many, several labels at once, numbers, its own input, or a class "
-        "for each pixel (default classification; docs/tasks.md says what the data hold)",
+        "what the model is trained to predict: one class, several labels, numbers, its own input, or a class for each "
+        "pixel (default classification; docs/tasks.md says what the data must hold)",
     ),
     Option("data-dir", text, "where torchvision's data sets are kept (default data)"),
-    Option("download", switch, "fetch torchvision's data set if it is not there", bare="true"),
+    Option("download", switch, "download torchvision's data set if it is missing", bare="true"),
     Option(
         "image-size",
         image_size,
-        "side in pixels (short side, then centre crop) or HEIGHTxWIDTH (default: the images' own if all have one of up "
-        "to 256 pixels, else the model's usual: 32 for resnet32, 224 for most of torchvision's)",
+        "side in pixels (short side, then centre crop) or HEIGHTxWIDTH (default: the images' own size if all share one "
+        "of up to 256 pixels, else the model's usual size: 32 for resnet32, 224 for most of torchvision's)",
     ),
     Option("unreadable", one_of("refuse", "skip"), "images that cannot be read: refuse the data, or leave them out"),
     Option(
@@ -211,11 +211,11 @@ SPARSITY_OPTIONS = (
     Option("sp-lmd", number(0), "λ of the score |w| + λ·|gradient|", shown="gradient-weight"),
     Option("score", text, "importance of a weight: magnitude, magnitude+gradient:λ, or your own module:Class"),
     Option("growth", text, "which weights grow: random, gradient, or your own module:Class"),
-    Option("sp-retrain", switch, "published: always the case here", bare="true"),
-    Option("sp-prune-before-retrain", switch, "published: always the case here", bare="true"),
+    Option("sp-retrain", switch, "published: accepted, always on", bare="true"),
+    Option("sp-prune-before-retrain", switch, "published: accepted, always on", bare="true"),
 )
 OPTIMIZATION = (
-    Option("epochs", whole(0), "epochs to train (default 160); 0 leaves a run that is pruned and not trained"),
+    Option("epochs", whole(0), "epochs to train (default 160); 0 writes a run that is pruned but not trained"),
     Option("batch-size", whole(1), "samples in each optimizer step, all processes together (default 64)"),
     Option("accumulate", whole(1), "backward passes that one optimizer step is split into (default 1)"),
     Option("optimizer", one_of("sgd", "adam", "adamw"), "sgd, adam or adamw (default sgd)", ("optmzr",)),
@@ -235,10 +235,10 @@ OPTIMIZATION = (
     Option(
         "warmup",
         text,
-        "linear warm-up: epochs, or a share of the run below 1 (8 epochs where no number is given)",
+        "linear warm-up: epochs, or a share of the run below 1 (8 epochs if no number is given)",
         bare="true",
     ),
-    Option("warmup-epochs", whole(1), "published: the same number by itself"),
+    Option("warmup-epochs", whole(1), "published: the number of epochs of --warmup"),
     Option("warmup-lr", number(0, open_low=True), "learning rate that the warm-up starts from (default 1e-4)"),
     Option("smooth", switch, "published: label smoothing by --smooth-eps", bare="true"),
     Option("label-smoothing", number(0, 1, open_high=True), "label smoothing (default 0)", ("smooth-eps",)),
@@ -256,12 +256,12 @@ LESS_DATA = (
         text,
         "epochs at which to remove them, by the forgetting counts so far: 70, or in rounds 40-70",
     ),
-    Option("keep-lowest-n", whole(-1), "how many of the very easiest to keep (default 0); -1 removes at random"),
+    Option("keep-lowest-n", whole(-1), "how many of the easiest samples to keep (default 0); -1 removes at random"),
     Option("restore-every", whole(1), "epochs between checks of removed samples; misclassified ones come back"),
     Option(
         "sorting-file",
         text,
-        "ranking whose order decides which --remove-n samples are removed, by default from the start",
+        "ranking whose order decides which --remove-n samples are removed (default: from the start of training)",
     ),
     Option("ranking-unchecked", switch, "accept a ranking that does not name its data set", bare="true"),
     Option("write-ranking", text, "where to write this run's ranking (.npz or .pkl)"),
@@ -277,7 +277,7 @@ RUNNING = (
     Option("workers", whole(0, 64), "processes that load images ahead (default 0)", short="j"),
     Option("threads", whole(1, 1024), "threads of one process (default: PyTorch's choice)"),
     Option("seed", whole(0, 2**63 - 1), "seed of every random choice (default 0)"),
-    Option("remark", text, "a note that run.json keeps"),
+    Option("remark", text, "a note to store in run.json"),
     Option(
         "log",
         parse_log,
