@@ -170,7 +170,7 @@ def _refuse_no_date(day: str | None) -> None:
         if day is not None and dt.date.fromisoformat(day).isoformat() != day:
             raise ValueError
     except ValueError:
-        raise InputError(f"--expires {day}: is no day; give one as 2027-01-31") from None
+        raise InputError(f"--expires {day}: is not a date; give one like 2027-01-31") from None
 
 
 def _is_plan(args: argparse.Namespace) -> bool:

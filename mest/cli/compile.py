@@ -18,12 +18,12 @@ EFFECTS = (
     Effect(
         ("mutate_every", "gradient_weight"),
         lambda args: args.mutate is not None,
-        "is about mutation, and none was asked for; give --mutate em or ems, or leave it out",
+        "applies to mutation; give --mutate em or ems, or leave it out",
     ),
     Effect(
         ("lr_milestones", "lr_gamma"),
         lambda args: args.lr_scheduler == "step",
-        "is about steps of the learning rate; give --lr-scheduler step, or leave it out",
+        "applies to the step schedule; give --lr-scheduler step, or leave it out",
     ),
 )
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 EFFECTS = (
     Effect(("wheels",), lambda args: args.source.is_dir(), "a bundle has its wheels; leave it out"),
     Effect(("check",), lambda args: not args.rollback, "says what a deployment would do; leave out --rollback"),
-    Effect(("health_data",), lambda args: not args.rollback, "is asked of what is installed; leave out --rollback"),
+    Effect(("health_data",), lambda args: not args.rollback, "checks an installation; leave out --rollback"),
     Effect(("health_drop",), lambda args: args.health_data is not None, "needs --health-data"),
-    Effect(("group",), lambda args: args.board_list is not None, "is of a list of boards; give --boards FILE"),
+    Effect(("group",), lambda args: args.board_list is not None, "applies to a list of boards; give --boards FILE"),
 )
 
 
@@ -101,7 +101,9 @@ class Command(Base):
 
         refuse_idle(args, EFFECTS)
         if args.resume_on_boot is not None and not args.words:
-            raise InputError(f"{option('resume_on_boot', args.resume_on_boot)}: is of a run; give -- finetune OPTIONS")
+            raise InputError(
+                f"{option('resume_on_boot', args.resume_on_boot)}: applies to a run; give -- finetune OPTIONS"
+            )
         listed = _listed(args)
         sizes = stages(args.stage, len(listed))
         channels = over_ssh.channels(listed, args)
@@ -176,7 +178,9 @@ def _listed(args: argparse.Namespace) -> list[Listed]:
             raise InputError("a board is named twice; name each once")
         listed = [Listed(board, board) for board in args.boards]
     if len({PAGE, *(folder_of(one.name) for one in listed)}) <= len(listed):
-        raise InputError("two boards would bring home into one folder; give one of them another name, as ssh can")
+        raise InputError(
+            "two boards would write into the same folder; give one of them another name in the ssh configuration"
+        )
     return listed
 
 
@@ -202,10 +206,10 @@ def _each(
         found.append(stage)
         if stage.failed and heed:
             context.say(
-                f"{', '.join(stage.failed)} failed in stage {len(found)} of {len(sizes)}; no other board begins"
+                f"{', '.join(stage.failed)} failed in stage {len(found)} of {len(sizes)}; no other board starts"
             )
     if stopped():
-        raise Stopped("let go of the boards; what runs there goes on: call the same again to attach")
+        raise Stopped("detached from the boards; their runs continue: repeat the command to attach")
     return found
 
 

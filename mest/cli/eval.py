@@ -15,7 +15,7 @@ EFFECTS = (
     Effect(
         ("engine", "memory_budget", "threads"),
         lambda args: not _is_run(args.model),
-        "is of the board's engines, and PyTorch evaluates a run; leave it out, or give the artifact of the run",
+        "applies to the board's engines, and PyTorch evaluates a run; leave it out, or give the artifact of the run",
     ),
 )
 

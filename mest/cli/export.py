@@ -29,7 +29,7 @@ EFFECTS = (
     Effect(
         ("recompute", "mutate"),
         lambda args: args.contents != "native",
-        "is of onnxruntime-training's files, which --for native leaves out; give one of them",
+        "applies to onnxruntime-training's files, which --for native leaves out; give one of them",
     ),
     Effect(
         ("checkpoint",),

@@ -24,18 +24,18 @@ EFFECTS = (
     Effect(
         ("replan",),
         lambda args: args.resume,
-        "only a resumed run has a plan to take anew; leave it out, or give --resume",
+        "replaces the plan of a resumed run; leave it out, or give --resume",
     ),
     # A resumed run compares what is given with its state, which says whether it mutates.
     Effect(
         ("mutate_every", "gradient_weight"),
         lambda args: args.resume or args.mutate is not None,  # "none" in so many words is a choice, not an oversight
-        "is about mutation, and none was asked for; give --mutate em or ems, or leave it out",
+        "applies to mutation; give --mutate em or ems, or leave it out",
     ),
     Effect(
         ("lr_milestones", "lr_gamma"),
         lambda args: args.resume or args.lr_scheduler == "step",
-        "is about steps of the learning rate; give --lr-scheduler step, or leave it out",
+        "applies to the step schedule; give --lr-scheduler step, or leave it out",
     ),
     Effect(
         ("hold_out",),

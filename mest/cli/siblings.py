@@ -22,6 +22,6 @@ def stranger() -> str | None:
         if file.resolve() != root / name / "__init__.py" or MARK not in file.read_text(encoding="utf-8"):
             return (
                 f"the package '{name}' that belongs to mest is hidden by {file}; rename or remove that, take its "
-                "folder from PYTHONPATH, or install mest in an environment of its own"
+                "folder from PYTHONPATH, or install mest in a separate environment"
             )
     return None

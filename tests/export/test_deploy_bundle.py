@@ -203,7 +203,7 @@ def test_damaged_bundles_end_with_4(artifact: Path, wheels: Path, tmp_path: Path
     [
         (["--target", "linux-riscv64"], "allowed are linux-x86_64, musl-x86_64, linux-aarch64, musl-aarch64"),
         (["--target", HERE, "--python", "2.7"], "--python 2.7: must be a version from 3.10 on"),
-        (["--target", HERE, "--expires", "tomorrow"], "--expires tomorrow: is no day"),
+        (["--target", HERE, "--expires", "tomorrow"], "--expires tomorrow: is not a date"),
         (["--target", HERE, "--bundle-version", "0"], "--bundle-version 0: must be 1 or more"),
         (["--target", HERE, "--check", "x"], "--target, --out, --wheels: makes a bundle"),
         (["--target", HERE, "--wheels", "nowhere"], "--wheels nowhere: no such folder"),

@@ -52,7 +52,7 @@ def test_what_cannot_act_or_is_no_list_of_epochs_is_refused(make_artifact, shift
     """One line and exit code 2 for each; a compiled plan has no steps."""
     words = ["finetune", make_artifact(), "--data", shifted, "--out", tmp_path / "state"]
     for more, said in (
-        (["--lr-milestones", "2"], "--lr-milestones: is about steps of the learning rate; give --lr-scheduler step"),
+        (["--lr-milestones", "2"], "--lr-milestones: applies to the step schedule; give --lr-scheduler step"),
         (["--lr-scheduler", "step", "--lr-milestones", "3-2"], "--lr-milestones 3-2: give epochs that rise from 1"),
         (["--lr-scheduler", "step", "--lr-milestones", "0"], "--lr-milestones 0: give epochs that rise from 1"),
         (["--lr-scheduler", "step", "--lr-milestones", "x"], "--lr-milestones x: give epochs that rise from 1"),

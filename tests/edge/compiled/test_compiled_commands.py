@@ -49,7 +49,7 @@ def test_a_plan_is_compiled_and_data_are_packed_for_it(made: tuple[Path, Path], 
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("compile", "ART", "--gradient-weight", 1, "--out", "NEW"), 2, "is about mutation, and none was asked for"),
+        (("compile", "ART", "--gradient-weight", 1, "--out", "NEW"), 2, "applies to mutation; give --mutate"),
         (("compile", "ART", "--mutate", "em", "--trainable", "last:1", "--out", "NEW"), 2, "no sparse layer"),
         (("compile", "ART", "--memory-budget", "300KiB", "--out", "NEW"), 3, "give --memory-budget"),
         (("pack", "DATA", "--for", "DATA", "--out", "NEW"), 4, "is no compiled plan"),
