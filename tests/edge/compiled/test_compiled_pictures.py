@@ -22,6 +22,7 @@ from edge.compiled.compiling import CompileJob, compile_plan
 from edge.compiled.plan import read_plan, sealed
 from edge.compiled.planned import DECODER_BYTES
 from edge.data.image import read_image
+from edge.errors import InputError
 from edge.handover.artifact import open_artifact
 from edge.handover.manifest import read_manifest, write_manifest
 from edge.libmest import library, plan_file
@@ -232,6 +233,25 @@ def test_an_arena_that_is_smaller_than_the_decoder(mest_run: Path, tmp_path: Pat
     assert run(mest_run, "predict", enough, *files).returncode == 0
 
 
+def test_collecting_counts_what_was_there(mest_run: Path, tmp_path: Path) -> None:  # noqa: F811
+    """Also where no picture can be read; a data file of another plan is refused before any is."""
+    plan, none, picture = plan_for(tmp_path, *PREPARED["grey"]), tmp_path / "none.png", tmp_path / "a.png"
+    picture.write_bytes(encoded(Image.fromarray(scene(44, 30))))
+
+    def collect(data: Path, *pictures: Path) -> tuple[int, dict[str, int]]:
+        done = run(mest_run, "collect", plan, *pictures, "--data", data, "--label", 1, "--json")
+        return done.returncode, {name: json.loads(done.stdout)[name] for name in ("added", "samples")}
+
+    data = tmp_path / "data"
+    assert collect(data, none) == (2, {"added": 0, "samples": 0})
+    assert not data.exists()
+    assert collect(data, picture, none, picture) == (2, {"added": 2, "samples": 2})
+    assert collect(data, none) == (2, {"added": 0, "samples": 2})
+    other = plan_for(tmp_path / "other", *PREPARED["nearest"])
+    done = run(mest_run, "collect", other, none, "--data", data, "--label", 1)
+    assert (done.returncode, "pack the data for it" in done.stderr, "none.png" in done.stderr) == (2, True, False)
+
+
 def test_what_takes_no_pictures(mest_run: Path, tmp_path: Path) -> None:  # noqa: F811
     """A picture beside data, one that is not there, one that is too small for a crop, and other kinds of files."""
     plan = plan_for(tmp_path, "RGB", None, (16, 20), "bilinear")
@@ -315,6 +335,22 @@ def test_other_preparations_are_refused(mest_run: Path, tmp_path: Path, field: s
     setattr(head, field, value)
     plan.write_bytes(sealed(head, content))
     assert run(mest_run, "info", plan).returncode == 4
+
+
+def test_memory_for_pictures_that_do_nothing_is_refused(tmp_path: Path) -> None:
+    """For a network of numbers, and beyond what a plan can have."""
+    plan_for(tmp_path, *PREPARED["grey"])
+    artifact = tmp_path / "artifact"
+    job = CompileJob(artifact, tmp_path / "new.mest", Settings(), lambda _: Request(batch_size=4))
+    with pytest.raises(InputError, match=r"picture_memory.* 32768.* GiB: a compiled plan has up to 16384.* GiB"):
+        compile_plan(replace(job, picture_bytes=1 << 45))
+    manifest = read_manifest(artifact)
+    numbers = {"mode": "array", "resize": None, "crop": None, "interpolation": None}
+    write_manifest(replace(manifest, preprocess={**manifest.preprocess, **numbers}), artifact)
+    with pytest.raises(InputError, match="picture_memory.* takes numbers, not pictures; leave it out"):
+        compile_plan(replace(job, picture_bytes=1 << 20))
+    assert not job.out.exists()
+    compile_plan(job)
 
 
 def test_the_network_is_that_of_the_artifact(tmp_path: Path) -> None:

@@ -60,3 +60,15 @@ int libmest_collect_path(LibmestModel *m, const char *path, const LibmestSamples
     mest_source_release(&file.source);
     return wrong;
 }
+
+int mest_collected_path(LibmestModel *m, const char *path, int64_t *in_all) {
+    Data file = {.fault = &m->fault};
+    LibmestSource source;
+    *in_all = 0;
+    if (mest_file_open(path, &source)) return DONE;
+    mest_source_take(&file.source, &source, mest_file_close);
+    const int wrong = source.nbytes < (int64_t)sizeof file.head ? DONE : mest_data_head(&file, &m->plan);
+    *in_all = file.samples;
+    mest_source_release(&file.source);
+    return wrong;
+}

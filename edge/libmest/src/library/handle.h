@@ -27,6 +27,8 @@ int mest_need(LibmestModel *model, int trains);
 int mest_need_open(LibmestModel *model);
 /* The same, and that samples are in use. */
 int mest_need_samples(LibmestModel *model, int trains);
+/* Samples of a data file that can be added to: 0 where it is not begun. A fault where it is for another plan. */
+int mest_collected_path(LibmestModel *model, const char *path, int64_t *in_all);
 /* The head of the state, sealed, of weights that are finite. */
 int mest_seal(LibmestModel *model);
 

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../library/handle.h"
 #include "commands.h"
 #include "opened.h"
 #include "say.h"
@@ -44,6 +45,7 @@ static void collect_raw(LibmestModel *model, const Options *o, LibmestSamples *o
 
 static void collect_pictures(LibmestModel *model, const Options *o, LibmestSamples *one, Collected *done) {
     if (o->numbers != LIBMEST_UINT8) die(BAD_INPUT, "--numbers: is for raw numbers; pictures are pixels of uint8, leave it out");
+    must(model, mest_collected_path(model, o->data, &done->in_all));
     prepared(model, o, LIBMEST_FOR_PREDICTING);
     void *pixels = room_for_sample(model);
     one->numbers = pixels;
