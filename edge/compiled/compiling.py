@@ -81,6 +81,7 @@ def compile_plan(job: CompileJob) -> CompileResult:
     if not holds:
         raise InputError(reason)
     refuse_augmenting_numbers(artifact.preprocess, job.settings.augment)
+    _refuse_picture_memory(artifact, job.picture_bytes)
     request = job.request(artifact)
     room = room_to_mutate(artifact, request.trainable or "all", job.settings.mutate)
     request = replace(request, densest_sparsity=room)
@@ -122,6 +123,16 @@ def compile_plan(job: CompileJob) -> CompileResult:
     finally:
         engine.close()
     return CompileResult(job.out, plan, tuple(sorted(blueprint.training)), head.nbytes)
+
+
+def _refuse_picture_memory(artifact: Artifact, nbytes: int) -> None:
+    if nbytes and not artifact.preprocess.takes_images:
+        raise InputError(f"{named('picture_memory')}: {artifact.path} takes numbers, not pictures; leave it out")
+    most = 1 << plan_file.CONSTANTS["MOST_BLOCK_BITS"]
+    if nbytes > most:
+        raise InputError(
+            f"{named('picture_memory')} {format_size(nbytes)}: a compiled plan has up to {format_size(most)}"
+        )
 
 
 def _counted(job: CompileJob, artifact: Artifact, batch_size: int) -> tuple[int, int]:

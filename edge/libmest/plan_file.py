@@ -30,6 +30,7 @@ PLAN_MAGIC, DATA_MAGIC, STATE_MAGIC = (
 CONSTANTS = {
     "FILE_VERSION": VERSION,
     "MOST_CLASSES": 1 << 16,
+    "MOST_BLOCK_BITS": 44,  # of the bytes of a block, so that sums of some of them fit
     "MOST_INPUT": 1 << 28,  # numbers of a sample
     "MOST_BATCH": 1 << 20,
     "MOST_THREADS": 1 << 10,

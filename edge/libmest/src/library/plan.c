@@ -25,7 +25,7 @@ static int settings_good(const MestPlan *h) {
 }
 
 static int sizes_good(const MestPlan *h) {
-    const int64_t most = (int64_t)1 << 44; /* of a block, so that sums of some of them fit */
+    const int64_t most = (int64_t)1 << MEST_MOST_BLOCK_BITS;
     if (h->batch_size < 1 || h->batch_size > MEST_MOST_BATCH || h->micro_batch < 1 || h->micro_batch > h->batch_size) return 0;
     if (h->threads < 1 || h->threads > MEST_MOST_THREADS || h->classes < 1 || h->classes > MEST_MOST_CLASSES) return 0;
     if (h->channels < 1 || h->height < 1 || h->width < 1 || h->channels > MEST_MOST_INPUT || h->height > MEST_MOST_INPUT) return 0;
