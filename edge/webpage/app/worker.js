@@ -7,24 +7,37 @@ const SAVE_MS = 1000;
 
 let module;
 let plan;
-let model;
+let model; // the promise of one
 let stopping = false;
 
 const pause = () => new Promise((resolve) => setTimeout(resolve));
 
-function facts() {
+function factsOf(model) {
   return { ...model.facts, memoryBytes: model.memoryBytes, usedBytes: model.usedBytes };
 }
 
-/** A model with room for so many samples; the one before is given up first, so that there are never two. */
+async function opened(mostSamples, state) {
+  const found = await open({ module, plan, mostSamples });
+  if (state) found.load(state);
+  return found;
+}
+
+/** A model with room for so many samples; the one before is given up first, so that there are never two. Where this one
+ * cannot be had, there is one without samples again. */
 async function reopen(mostSamples, state) {
   model = null;
-  model = await open({ module, plan, mostSamples });
-  if (state) model.load(state);
+  model = opened(mostSamples, state);
+  try {
+    return await model;
+  } catch (error) {
+    model = opened(0, null);
+    model.catch(() => {}); // whoever asks for it hears why
+    throw error;
+  }
 }
 
 /** Batches for a while, so that a message is heard between. */
-function slice() {
+function slice(model) {
   const end = performance.now() + SLICE_MS;
   const epochs = [];
   const last = {}; // the time of the last step, and what the last mutation changed
@@ -42,28 +55,27 @@ const answers = {
     if (!supported()) throw new MestError(2, "This browser has no WebAssembly with vectors (SIMD); use a newer one.");
     ({ plan } = given);
     module = await WebAssembly.compile(given.module);
-    await reopen(0, given.state);
-    return facts();
+    return factsOf(await reopen(0, given.state));
   },
 
-  predict({ pixels }) {
-    return model.predict(pixels);
+  async predict({ pixels }) {
+    return (await model).predict(pixels);
   },
 
   /** A run over samples: a new one from a state's weights (the plan's without one), or on with the run of that state. */
   async train({ pixels, labels, state, goesOn, settings }) {
     stopping = false;
-    await reopen(labels.length, state);
-    model.use(pixels, labels);
-    if (goesOn) model.continue();
-    else model.begin(settings);
+    const trained = await reopen(labels.length, state);
+    trained.use(pixels, labels);
+    if (goesOn) trained.continue();
+    else trained.begin(settings);
     let saved = performance.now();
     for (;;) {
-      const { progress, epochs, last } = slice();
+      const { progress, epochs, last } = slice(trained);
       const due = progress.finished || stopping || performance.now() - saved > SAVE_MS;
       if (due) saved = performance.now();
-      const state = due ? model.save() : null;
-      postMessage({ event: "progress", progress, epochs, last, facts: facts(), state });
+      const state = due ? trained.save() : null;
+      postMessage({ event: "progress", progress, epochs, last, facts: factsOf(trained), state });
       if (progress.finished || stopping) return progress;
       await pause();
     }
@@ -74,16 +86,16 @@ const answers = {
   },
 
   /** The state now, for a page that is about to be put to sleep. */
-  save() {
-    return model?.save() ?? null;
+  async save() {
+    return (await model).save();
   },
 
-  load({ state }) {
-    model.load(state);
+  async load({ state }) {
+    (await model).load(state);
   },
 
-  reset() {
-    model.reset();
+  async reset() {
+    (await model).reset();
   },
 };
 

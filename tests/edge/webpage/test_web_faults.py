@@ -100,6 +100,35 @@ def test_a_rate_that_ruins_the_run_leaves_what_there_was(example: Example, plain
         assert page.value("document.querySelector('#curve .loss').getAttribute('points').split(' ').length") == EPOCHS
 
 
+def test_a_run_for_which_there_is_no_memory_leaves_what_there_was(
+    example: Example, plain: Path, tmp_path: Path
+) -> None:
+    """The page says why, reads pictures as before, and trains once there is memory again."""
+    refusing = """{
+      const instantiate = WebAssembly.instantiate;
+      let count = 0;
+      WebAssembly.instantiate = (...given) =>
+        (count += 1) === 2 ? Promise.reject(new RangeError("out of memory, says the browser")) : instantiate(...given);
+    }"""
+    within = """window.Blob = class extends Blob {
+      constructor(parts, how) {
+        super(how?.type === "text/javascript" ? [%s, ...parts] : parts, how);
+      }
+    };"""
+    with chromium.browser(tmp_path / "profile") as page:
+        page.call("Page.addScriptToEvaluateOnNewDocument", source=within % json.dumps(refusing))
+        page.open(f"file://{plain}", READY)
+        example.add_all(page)
+        page.press("#train")
+        page.wait("!document.getElementById('alarm').hidden && !document.getElementById('train').disabled")
+        assert "out of memory, says the browser" in text(page, "alarm")
+        assert text(page, "status") == "Not trained here yet."
+        example.show(page, 0)
+        page.press("#train")
+        page.wait(DONE)
+        assert page.downloaded(tmp_path / "one", "#download", "artifact.state") == example.trained(plain)[0]
+
+
 def test_a_full_storage_loses_nothing_that_was_kept(example: Example, plain: Path, tmp_path: Path) -> None:
     """The page says that the browser's storage is full; what was there before is there after a reload."""
     with served(plain.parent) as port:
