@@ -347,7 +347,7 @@ def test_memory_for_pictures_that_do_nothing_is_refused(tmp_path: Path) -> None:
     manifest = read_manifest(artifact)
     numbers = {"mode": "array", "resize": None, "crop": None, "interpolation": None}
     write_manifest(replace(manifest, preprocess={**manifest.preprocess, **numbers}), artifact)
-    with pytest.raises(InputError, match="picture_memory.* takes numbers, not pictures; leave it out"):
+    with pytest.raises(InputError, match=r"picture_memory.* takes numbers, not pictures; leave it out"):
         compile_plan(replace(job, picture_bytes=1 << 20))
     assert not job.out.exists()
     compile_plan(job)

@@ -14,6 +14,7 @@ from edge.plan.choices import Choices
 FORMATS = ("dense", "csr", "block", "pattern", "channel", "masked")
 # kernel, stride, padding (top, left, bottom, right), dilation: odd ones, those that leave input rows unread, and those
 # whose padding is wider than the window
+CHANNELS_OF_BANDS = 384  # what a chunk's windows read of so many is more than half of 128 KiB as well
 WINDOWS = (
     (3, 1, 1, 1),
     (3, 2, 1, 1),
@@ -62,6 +63,19 @@ def test_groups_and_depthwise(fmt: str, groups: int) -> None:
     x = b.conv(x, 32 if fmt == "block" else 16, 3, 2, groups=groups, fmt=fmt, sparsity=0.5, bias=True)
     x = b.conv(x, 8, 1, 1, 0)
     assert_step(b.head(x), Choices(batch_size=4, micro_batch=4, threads=3))
+
+
+@pytest.mark.parametrize("instruction_set", instruction_sets())
+@pytest.mark.parametrize("window", [(3, 1, 1, 1), (3, 2, 1, 1), ((1, 3), 1, 0, (1, 2))], ids=str)
+@pytest.mark.parametrize("fmt", ["csr", "block"])
+def test_layers_that_are_run_through_in_bands(fmt: str, window: tuple, instruction_set: str) -> None:
+    """As many channels as no first cache holds, of one group and of two, with gradients that add to others."""
+    kernel, stride, padding, dilation = window
+    b = Builder((3, 6, 6), 3, seed=1)
+    x = b.relu(b.conv("input", CHANNELS_OF_BANDS, 1, padding=0))
+    y = b.conv(x, 192, kernel, stride, padding, dilation, fmt=fmt, sparsity=0.9)
+    z = b.conv(x, 192, kernel, stride, padding, dilation, groups=2, fmt=fmt, sparsity=0.8)
+    assert_step(b.head(b.add(y, z)), Choices(batch_size=16, micro_batch=16, threads=2), instruction_set=instruction_set)
 
 
 @pytest.mark.parametrize("height", [1, 2, 3, 4, 6, 8, 12])
