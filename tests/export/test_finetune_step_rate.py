@@ -7,12 +7,8 @@ import json
 import pytest
 from finetune_example import make_artifact, mest, shifted  # noqa: F401 - fixtures
 
-from edge.compiled.compiling import CompileJob, compile_plan
 from edge.engines.available import engine_available
-from edge.errors import InputError
-from edge.plan.search import Request
 from edge.report.record import read_record
-from edge.run.settings import Settings
 
 ENGINES = [
     pytest.param(name, marks=pytest.mark.skipif(not usable, reason=f"needs engine {name}: {reason}"))
@@ -49,7 +45,7 @@ def test_the_rate_falls_at_the_epochs_that_were_given(make_artifact, shifted, tm
 
 
 def test_what_cannot_act_or_is_no_list_of_epochs_is_refused(make_artifact, shifted, tmp_path):  # noqa: F811
-    """One line and exit code 2 for each; a compiled plan has no steps."""
+    """One line and exit code 2 for each."""
     words = ["finetune", make_artifact(), "--data", shifted, "--out", tmp_path / "state"]
     for more, said in (
         (["--lr-milestones", "2"], "--lr-milestones: applies to the step schedule; give --lr-scheduler step"),
@@ -62,9 +58,3 @@ def test_what_cannot_act_or_is_no_list_of_epochs_is_refused(make_artifact, shift
         done = mest(*words, *more)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
         assert said in done.stderr
-    job = CompileJob(make_artifact(), tmp_path / "plan.mest", Settings(schedule="step"), lambda artifact: Request())
-    with pytest.raises(InputError, match="schedule step: a compiled plan has constant, linear, cosine"):
-        compile_plan(job)
-    compiled = mest("compile", make_artifact(), "--out", tmp_path / "plan.mest", "--lr-scheduler", "step")
-    assert compiled.returncode == 2
-    assert "invalid choice: 'step'" in compiled.stderr
