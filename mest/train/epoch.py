@@ -162,8 +162,8 @@ class Steps:
     def _refuse_unusable(self, loss_sum: Tensor, epoch: int) -> None:
         if not bool(torch.isfinite(loss_sum)):
             raise InputError(
-                f"the loss is no longer finite in epoch {epoch}; the checkpoint before it is kept: "
-                f"lower --lr (now {self.config.optimizer.lr:g}) or add --warmup"
+                f"the loss is no longer finite in epoch {epoch}; the checkpoint before it is kept; begin again in "
+                f"another --out with a lower --lr (now {self.config.optimizer.lr:g}) or with --warmup"
             )
 
 

@@ -106,7 +106,10 @@ class Session:
         odd = [key for key in asked if stored.get(key, None) != asked[key]]
         if odd:
             listed = ", ".join(f"{key} was {stored.get(key)} and is now {asked[key]}" for key in odd[:4])
-            raise InputError(f"--resume {path}: of a run with other options ({listed}); repeat them or give none")
+            raise InputError(
+                f"--resume {path}: of a run with other options ({listed}); repeat them or give none, or begin a new "
+                "run from it: --from RUN --out OTHER"
+            )
         for key, ours in self._identity().items():
             if checkpoint["data"].get(key) != ours:
                 what = "the --sorting-file" if key == "order" else self.data.name

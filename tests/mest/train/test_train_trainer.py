@@ -232,7 +232,7 @@ def test_without_validation_images_the_last_epoch_at_target_is_the_best(tmp_path
 
 def test_a_loss_that_is_no_longer_finite_keeps_the_checkpoint(tmp_path: Path, few: str) -> None:
     """The refusal names the option to change; the last checkpoint is readable."""
-    with pytest.raises(InputError, match=r"no longer finite in epoch \d.*lower --lr"):
+    with pytest.raises(InputError, match=r"no longer finite in epoch \d.*another --out with a lower --lr"):
         run(tmp_path / "r", {"data": few, "epochs": "4", "lr": "1e30"})
     assert load_checkpoint(tmp_path / "r" / "checkpoints" / "last.pt")["epoch"] < 4
 
