@@ -27,8 +27,14 @@ def imported(path: Path) -> set[str]:
 
 
 def for_boards(root: Path) -> list[Path]:
-    """The files below tests/edge and tests/builders that reach nothing which a board lacks, through no other file."""
+    """The files below tests/edge and tests/builders that reach nothing which a board lacks, through no other file.
+
+    One folder holds one conftest.py: that of tests/edge. Tests below another one are left out.
+    """
     files = {path.stem: path for folder in ("edge", "builders") for path in sorted((root / folder).rglob("*.py"))}
+    others = {path.parent for path in (root / "edge").rglob("conftest.py")} - {root / "edge"}
+    files = {name: path for name, path in files.items() if not others & set(path.parents)}
+    files["conftest"] = root / "edge" / "conftest.py"
     reached = {name: imported(path) for name, path in files.items()}
     lacking = set(NOT_ON_A_BOARD)
     while more := {name for name, modules in reached.items() if modules & lacking} - lacking:
