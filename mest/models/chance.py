@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,11 +30,12 @@ DROPOUTS = frozenset(
 
 
 @contextmanager
-def without_chance(model: nn.Module) -> Iterator[None]:
+def without_chance(model: nn.Module, drawing: Container[nn.Module] | None = None) -> Iterator[None]:
     """Leave dropout, stochastic depth and the like out of the model's passes, as a captured graph does; put back after.
 
-    Modules without parameters of their own, whose only difference between the modes chance is, are put into evaluation
-    mode; calls of the dropout functions give their input; attention keeps its share as a number.
+    Modules without parameters, buffers or children are put into evaluation mode: those that are `drawing` random
+    numbers alone, or all where the model is known to differ between the modes by chance only. Calls of the dropout
+    functions give their input; attention keeps its share as a number.
     """
     modes = [(module, module.training) for module in model.modules()]
     shares = [(module, module.dropout) for module in model.modules() if isinstance(module, nn.MultiheadAttention)]
@@ -42,7 +43,7 @@ def without_chance(model: nn.Module) -> Iterator[None]:
         for attention, _ in shares:
             attention.dropout = 0.0
         for module, _ in modes:
-            if not [*module.children(), *module.parameters(), *module.buffers()]:
+            if (drawing is None or module in drawing) and not _parts(module):
                 module.eval()
         with _WithoutDropout():
             yield
@@ -51,6 +52,10 @@ def without_chance(model: nn.Module) -> Iterator[None]:
             attention.dropout = share
         for module, training in modes:
             module.training = training
+
+
+def _parts(module: nn.Module) -> list[object]:
+    return [*module.children(), *module.parameters(), *module.buffers()]
 
 
 class _WithoutDropout(TorchFunctionMode):

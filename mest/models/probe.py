@@ -7,7 +7,7 @@ layers that no pass reads (which stay dense), and departures (which export refus
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -70,7 +70,7 @@ def probe(model: nn.Module, shape: tuple[int, ...]) -> Probe:
         still_norms = frozenset(path for path, norm in norms if not norm.training and norm.track_running_stats)
         for _, norm in norms:
             norm.eval()
-        trained = _pass(model, images, nullcontext())
+        trained = _pass(model, images, nullcontext(), _drawing(model, images))
     departures += [f"{place or 'the model'} {what}; {ALIKE}" for place, what in dict.fromkeys(trained.chance)]
     differs = not _close(trained.logits, evaluated.logits)
     if differs and not trained.chance:
@@ -135,8 +135,22 @@ class _Pass:
     cut: list[str]
 
 
-def _pass(model: nn.Module, images: Tensor, mode: Any) -> _Pass:
-    """One pass without the dropout that is left out everywhere, and the gradients of a sum over its logits."""
+def _drawing(model: nn.Module, images: Tensor) -> set[nn.Module]:
+    """The modules in which the pass draws random numbers, dropout aside; buffers are left as they were."""
+    held = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    with torch.no_grad():
+        found = _pass(model, images, nullcontext()).chance
+        for buffer, before in held:
+            buffer.copy_(before)
+    modules = dict(model.named_modules())
+    return {modules[path] for path, _ in found}
+
+
+def _pass(model: nn.Module, images: Tensor, mode: Any, drawing: Container[nn.Module] = ()) -> _Pass:
+    """One pass without the dropout that is left out everywhere, and the gradients of a sum over its logits.
+
+    Chance in the modules that are `drawing` is left out, if it is all that they consist of.
+    """
     where: list[str] = []
     seen: list[_Seen] = []
     given: list[tuple[float, ...]] = []
@@ -156,7 +170,7 @@ def _pass(model: nn.Module, images: Tensor, mode: Any) -> _Pass:
     for path, module in model.named_modules():
         hooks += [module.register_forward_pre_hook(enter(path)), module.register_forward_hook(leave)]
     try:
-        with without_chance(model), chance, watch, mode:
+        with without_chance(model, drawing), chance, watch, mode:
             logits = logits_of(model(images.clone()))
             weights = torch.linspace(0.5, 1.5, logits.numel(), device=logits.device).view_as(logits)
         if logits.requires_grad:

@@ -100,6 +100,30 @@ class Branching(Plain):
         return super().head(2 * x if self.training else x)
 
 
+class Doubling(nn.Module):
+    """Something else while training, in a module without weights; with `chance`, for some samples alone."""
+
+    def __init__(self, chance: bool) -> None:
+        super().__init__()
+        self.chance = chance
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            return x
+        return x * (2 * x.new_empty(len(x), 1, 1, 1).bernoulli_(0.5) if self.chance else 2)
+
+
+class WithDoubling(Plain):
+    """The features, doubled by a module of their own."""
+
+    def __init__(self, chance: bool) -> None:
+        super().__init__()
+        self.twice = Doubling(chance)
+
+    def head(self, x: torch.Tensor) -> torch.Tensor:
+        return super().head(self.twice(x))
+
+
 def test_plain_model_has_nothing_to_say_and_stays_as_it_was() -> None:
     """Weights, statistics, gradients, flags, modes and the global generator are untouched."""
     model = Plain().train()
@@ -151,6 +175,7 @@ def noisy() -> nn.Module:
     [
         (HalfDetached, r"conv\.weight: its gradient is not that of the forward pass \(detach, .* in the model"),
         (Branching, "the model computes something else while training than in evaluation"),
+        (lambda: WithDoubling(chance=False), "twice computes something else while training than in evaluation"),
         (noisy, r"the model draws random numbers while training \(randn_like\)"),
     ],
 )
@@ -170,6 +195,7 @@ def test_dropout_by_a_function_is_left_out_as_modules_are() -> None:
     assert torch.equal(first, second)
     assert not torch.equal(model(images), model(images))
     assert probe(Chance(), IMAGE) == Probe()
+    assert probe(WithDoubling(chance=True), IMAGE) == Probe()
 
 
 def test_batch_norm_that_no_board_knows_is_named_before_training() -> None:
