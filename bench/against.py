@@ -2,10 +2,13 @@
 
     git worktree add ../before HEAD~1 && (cd ../before && python -m edge.libmest.build)
     python -m bench.against ../before [--schemes irregular block] [--batches 32 4 1] [--threads 1] [--rounds 8]
+    python -m bench.saved_network '["torchvision:mobilenet_v2", "irregular", 0.9, 96]' NETWORK
+    python -m bench.against ../before --network NETWORK
 
-Both train the same resnet32 at 90 %, each in a process of its own that stays; a round is a few steps of one and then of
-the other, so a machine that others use slows both. With one thread the figure is the processor's time, else the
-clock's: the quickest step of each round, of which the least and the median over all rounds are shown.
+Both train the same network, resnet32 at 90 % or one's own (an artifact's folder will do), each in a process of its own
+that stays; a round is a few steps of one and then of the other, so a machine that others use slows both. With one
+thread the figure is the processor's time, else the clock's: the quickest step of each round, of which the least and the
+median over all rounds are shown.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,19 +56,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("other", type=Path, help="another checkout, with its library built")
     parser.add_argument("--schemes", nargs="+", default=["irregular", "block"])
+    parser.add_argument("--network", type=Path, help="a folder with network.json; default: resnet32 in each scheme")
     parser.add_argument("--batches", nargs="+", type=int, default=[32, 4, 1])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=8)
     args = parser.parse_args()
-    print("| scheme | batch | threads | before ms, least (median) | now ms, least (median) | speed, least (median) |")
+    print("| network | batch | threads | before ms, least (median) | now ms, least (median) | speed, least (median) |")
     print("|---|---|---|---|---|---|")
-    for scheme in args.schemes:
-        with tempfile.TemporaryDirectory(prefix="mest-against-") as work:
-            folder = Path(work) / "network"
-            folder.mkdir()
-            write_network(residual_network(scheme, 0.9), folder)
+    with tempfile.TemporaryDirectory(prefix="mest-against-") as work:
+        for name, folder in [(args.network.name, args.network)] if args.network else examples(Path(work), args.schemes):
             for batch in args.batches:
-                print(row(scheme, batch, args.threads, in_turns(folder, args.other, batch, args.threads, args.rounds)))
+                taken = in_turns(folder.resolve(), args.other, batch, args.threads, args.rounds)
+                print(row(name, batch, args.threads, taken), flush=True)
+
+
+def examples(work: Path, schemes: Sequence[str]) -> list[tuple[str, Path]]:
+    """resnet32 at 90 % in every scheme, by name."""
+    for scheme in schemes:
+        (work / scheme).mkdir()
+        write_network(residual_network(scheme, 0.9), work / scheme)
+    return [(scheme, work / scheme) for scheme in schemes]
 
 
 def in_turns(network: Path, other: Path, batch: int, threads: int, rounds: int) -> np.ndarray:
@@ -80,12 +91,12 @@ def in_turns(network: Path, other: Path, batch: int, threads: int, rounds: int) 
             worker.communicate()
 
 
-def row(scheme: str, batch: int, threads: int, taken: np.ndarray) -> str:
+def row(name: str, batch: int, threads: int, taken: np.ndarray) -> str:
     """A line of the table."""
     least, median = taken.min(axis=0), np.median(taken, axis=0)
     before, now = (f"{a:.2f} ({b:.2f})" for a, b in zip(least, median, strict=True))
     gain = f"{least[0] / least[1]:.2f} ({median[0] / median[1]:.2f})"
-    return f"| {scheme} | {batch} | {threads} | {before} | {now} | {gain} |"
+    return f"| {name} | {batch} | {threads} | {before} | {now} | {gain} |"
 
 
 def _worker(tree: Path, network: Path, batch: int, threads: int) -> subprocess.Popen[str]:

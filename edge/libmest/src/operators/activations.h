@@ -10,12 +10,13 @@
 #include "context.h"
 #include "../kernels/functions.h"
 
-/* NaN stays NaN, so that a diverged run is seen in the loss. */
+/* NaN stays NaN, so that a diverged run is seen in the loss. No row branches on its number: of rows shorter than a vector
+ * every second jump would be guessed wrong. */
 #define MEST_FUSED(X, with)                                                                         \
     X(with, NONE, u, g)                                                                             \
-    X(with, RELU, u < 0 ? 0 : u, KEEP(u > 0.0f, g))                                                 \
-    X(with, RELU6, u < 0 ? 0 : u > 6 ? 6 : u, KEEP((u > 0.0f) & (u < 6.0f), g))                   \
-    X(with, HARD_SWISH, u < -3 ? 0 : u > 3 ? u : u * (u + 3) * (1.0f / 6),                          \
+    X(with, RELU, not_below(0, u), KEEP(u > 0.0f, g))                                               \
+    X(with, RELU6, not_above(6, not_below(0, u)), KEEP((u > 0.0f) & (u < 6.0f), g))                   \
+    X(with, HARD_SWISH, u * (not_above(6, not_below(0, u + 3)) * (1.0f / 6)),                        \
       KEEP((u > -3.0f) & (u < 3.0f), g * (u * (1.0f / 3) + 0.5f)) + KEEP(u >= 3.0f, g))
 
 #define MEST_FUNCTIONS(X, with)                                                                     \
@@ -58,7 +59,16 @@ MEST_FUNCTIONS(MEST_ACT_ORDER, )
 
 MEST_INLINE int fused(int act) { return act < MEST_FUSED_ACTS; }
 
-MEST_INLINE float keep_float(int condition, float x) { return condition ? x : 0; }
+/* One of two numbers by their bits: of a conditional expression compilers make a jump. */
+MEST_INLINE float choose_float(int condition, float x, float otherwise) {
+    union { float number; int32_t bits; } one = {x}, other = {otherwise};
+    one.bits = (one.bits & -condition) | (other.bits & (condition - 1));
+    return one.number;
+}
+
+MEST_INLINE float keep_float(int condition, float x) { return choose_float(condition, x, 0); }
+MEST_INLINE float not_below(float bound, float u) { return choose_float(bound > u, bound, u); }
+MEST_INLINE float not_above(float bound, float u) { return choose_float(bound < u, bound, u); }
 
 #if MEST_VL > 1
 MEST_INLINE vf keep_vector(truth condition, vf x) { return (vf)((truth)x & condition); }
