@@ -212,6 +212,16 @@ def test_one_that_is_too_large_says_what_it_takes(mest_run: Path, tmp_path: Path
     assert run(mest_run, "predict", enough, photo).returncode == 0
     less = plan_for(tmp_path / "less", *PREPARED["both sides"], room=needed - 1024)
     assert run(mest_run, "predict", less, photo).returncode == 3
+    small_one = tmp_path / "small.png"
+    small_one.write_bytes(encoded(Image.fromarray(scene(44, 30))))
+    done = run(mest_run, "predict", less, photo, small_one, "--json")  # the others are answered all the same
+    ours = json.loads(done.stdout)
+    assert done.returncode == 3
+    assert [one["image"] for one in ours["predictions"]] == [str(small_one)]
+    assert ours["unread"][0]["error"] in done.stderr
+    data = tmp_path / "collected.data"
+    done = run(mest_run, "collect", less, photo, small_one, "--data", data, "--label", 0, "--json")
+    assert (done.returncode, json.loads(done.stdout)["added"]) == (3, 1)
     small, large = (read_plan(one).head for one in (plan, enough))
     assert large.picture_bytes == needed
     assert large.planned_peak_bytes - small.planned_peak_bytes == needed - small.arena_bytes + DECODER_BYTES

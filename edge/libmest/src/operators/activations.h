@@ -14,9 +14,9 @@
  * every second jump would be guessed wrong. */
 #define MEST_FUSED(X, with)                                                                         \
     X(with, NONE, u, g)                                                                             \
-    X(with, RELU, not_below(0, u), KEEP(u > 0.0f, g))                                               \
-    X(with, RELU6, not_above(6, not_below(0, u)), KEEP((u > 0.0f) & (u < 6.0f), g))                   \
-    X(with, HARD_SWISH, u * (not_above(6, not_below(0, u + 3)) * (1.0f / 6)),                        \
+    X(with, RELU, floor_at(u, 0), KEEP(u > 0.0f, g))                                                \
+    X(with, RELU6, cap_at(floor_at(u, 0), 6), KEEP((u > 0.0f) & (u < 6.0f), g))                     \
+    X(with, HARD_SWISH, u * (cap_at(floor_at(u + 3, 0), 6) * (1.0f / 6)),                           \
       KEEP((u > -3.0f) & (u < 3.0f), g * (u * (1.0f / 3) + 0.5f)) + KEEP(u >= 3.0f, g))
 
 #define MEST_FUNCTIONS(X, with)                                                                     \
@@ -67,8 +67,8 @@ MEST_INLINE float choose_float(int condition, float x, float otherwise) {
 }
 
 MEST_INLINE float keep_float(int condition, float x) { return choose_float(condition, x, 0); }
-MEST_INLINE float not_below(float bound, float u) { return choose_float(bound > u, bound, u); }
-MEST_INLINE float not_above(float bound, float u) { return choose_float(bound < u, bound, u); }
+MEST_INLINE float floor_at(float u, float bound) { return choose_float(u < bound, bound, u); }
+MEST_INLINE float cap_at(float u, float bound) { return choose_float(u > bound, bound, u); }
 
 #if MEST_VL > 1
 MEST_INLINE vf keep_vector(truth condition, vf x) { return (vf)((truth)x & condition); }

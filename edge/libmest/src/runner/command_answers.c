@@ -94,20 +94,17 @@ static void answer_samples(const Options *o, LibmestModel *model, const LibmestF
     }
 }
 
-/* How many cannot be read: the first of the names, afterwards. */
-static int answer_pictures(const Options *o, LibmestModel *model, const LibmestFacts *f) {
+/* How many cannot be read, or are too large: the first of the names, afterwards. `*ends`: the code that the worst is worth. */
+static int answer_pictures(const Options *o, LibmestModel *model, const LibmestFacts *f, int *ends) {
     void *pixels = room_for_sample(model);
     float *scores = room_for_scores(model);
     const LibmestSamples one = {.bytes = sizeof one, .numbers = pixels, .kind = LIBMEST_UINT8, .count = 1};
     int unread = 0;
     for (int i = 0; i < o->picture_count; i++) {
-        const int wrong = libmest_read_picture_path(model, o->pictures[i], pixels);
-        if (wrong == BAD_INPUT) {
-            say("%s", libmest_message(model));
+        if (!picture_read(model, o->pictures[i], pixels, ends)) {
             o->pictures[unread++] = o->pictures[i];
             continue;
         }
-        must(model, wrong);
         must(model, libmest_predict(model, &one, scores));
         print_answer(o, model, f->classes, i == unread, o->pictures[i], scores);
     }
@@ -118,9 +115,9 @@ int command_predict(int count, char **words) {
     const Options o = options_read_pictures(count, words, takes_predict);
     LibmestModel *model = open_network(&o, ", or pictures");
     const LibmestFacts f = facts_of(model);
-    int unread = 0;
+    int unread = 0, ends = DONE;
     if (o.json) fputs("{\"predictions\": [", stdout);
-    if (o.picture_count) unread = answer_pictures(&o, model, &f);
+    if (o.picture_count) unread = answer_pictures(&o, model, &f, &ends);
     else answer_samples(&o, model, &f);
     if (o.json) {
         fputs("], \"unread\": [", stdout);
@@ -137,5 +134,5 @@ int command_predict(int count, char **words) {
         fputs("}\n", stdout);
     }
     libmest_close(model);
-    return limits_passed(f.budget_bytes) ? OVER_BUDGET : unread ? BAD_INPUT : DONE;
+    return limits_passed(f.budget_bytes) ? OVER_BUDGET : ends;
 }

@@ -18,7 +18,7 @@ static void refuse_picture(const char *raw, size_t nbytes) {
 
 typedef struct {
     int64_t added, in_all;
-    int unread;
+    int ends; /* the code that the worst picture is worth */
 } Collected;
 
 static void add(LibmestModel *model, const Options *o, const LibmestSamples *one, Collected *done) {
@@ -50,14 +50,7 @@ static void collect_pictures(LibmestModel *model, const Options *o, LibmestSampl
     void *pixels = room_for_sample(model);
     one->numbers = pixels;
     for (int i = 0; i < o->picture_count; i++) {
-        const int wrong = libmest_read_picture_path(model, o->pictures[i], pixels);
-        if (wrong == BAD_INPUT) {
-            say("%s", libmest_message(model));
-            done->unread++;
-            continue;
-        }
-        must(model, wrong);
-        add(model, o, one, done);
+        if (picture_read(model, o->pictures[i], pixels, &done->ends)) add(model, o, one, done);
     }
 }
 
@@ -79,5 +72,5 @@ int command_collect(int count, char **words) {
     } else {
         printf("added    %lld of class %d\nsamples  %lld\n", (long long)done.added, label, (long long)done.in_all);
     }
-    return done.unread ? BAD_INPUT : DONE;
+    return done.ends;
 }

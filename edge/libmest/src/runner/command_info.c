@@ -24,7 +24,7 @@ int command_info(int count, char **words) {
            f.budget_bytes ? mest_size_text(budget, f.budget_bytes) : "");
     printf("  arena        %s\n  tensors      %s\n", mest_size_text(arena, f.arena_bytes), mest_size_text(tensors, f.tensors_bytes));
     if (f.picture_bytes) printf("pictures       up to %s to decode one\n", mest_size_text(pictures, f.picture_bytes));
-    printf("batch          %d, in pieces of %d, %d threads\n", f.batch_size, f.piece, f.threads);
+    printf("batch          %d, in micro-batches of %d, %d threads\n", f.batch_size, f.piece, f.threads);
     printf("computes with  %s\n", f.instruction_set);
     printf("run            %d epochs, learning rate %g, seed %lld\n", f.epochs, f.learning_rate, (long long)f.seed);
     printf("sparsity       %.2f%%\n", 100 * f.sparsity);

@@ -37,6 +37,15 @@ float *room_for_scores(const LibmestModel *model) { return model->machine.logits
 
 void *room_for_sample(const LibmestModel *model) { return model->machine.raw; }
 
+int picture_read(LibmestModel *model, const char *path, void *pixels, int *ends) {
+    const int wrong = libmest_read_picture_path(model, path, pixels);
+    if (wrong != BAD_INPUT && wrong != OVER_BUDGET) must(model, wrong);
+    if (!wrong) return 1;
+    say("%s", libmest_message(model));
+    if (wrong > *ends) *ends = wrong; /* OVER_BUDGET is the greater one */
+    return 0;
+}
+
 static void print_part(FILE *out, const LibmestModel *model, int64_t at, int64_t nbytes) {
     char piece[1024];
     while (nbytes) {

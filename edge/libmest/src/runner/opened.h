@@ -18,6 +18,8 @@ LibmestFacts facts_of(const LibmestModel *model);
 float *room_for_scores(const LibmestModel *model);
 /* For the numbers of a sample, until the next one of a data file is read. */
 void *room_for_sample(const LibmestModel *model);
+/* False where a picture cannot be read or is too large, which is said, and `*ends` is the worst code of all so far. */
+int picture_read(LibmestModel *model, const char *path, void *pixels, int *ends);
 /* The number and name of every class, from the first to the last of `most`. */
 void print_classes(FILE *out, const LibmestModel *model, int32_t most);
 /* JSON of the plan, as it is: the choices that finetune prints, all facts, or the fields of a record. */
