@@ -7,6 +7,7 @@
 
 Every row is the two real programs on the same plan and data, each in a process of its own: whole batches of a size,
 with the blocks recomputed or not, what waits for the backward pass in floats or in bfloat16, one thread, one epoch.
+They run in turns, `--rounds` times; peaks are the largest of all rounds, the step is the median of the rounds' medians.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,7 @@ def main() -> None:
     parser.add_argument("--artifact", type=Path, help="default: resnet32 with random weights and masks")
     parser.add_argument("--data", help="default: random images")
     parser.add_argument("--mutate", choices=("none", "em", "ems"), default="ems")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--program", type=Path, help="mest-run for this machine; default: built now")
     parser.add_argument("--out", type=Path, help="a JSON file for the record")
     args = parser.parse_args()
@@ -52,17 +55,19 @@ def main() -> None:
         program = args.program or built(work / "mest-run")
         artifact, data = (args.artifact, args.data) if args.artifact else example(work)
         rows = [
-            row(work / f"row{number}", program, artifact, data, args.mutate, *which)
+            row(work / f"row{number}", program, artifact, data, args.mutate, *which, rounds=args.rounds)
             for number, which in enumerate(ROWS)
         ]
-    record = {"circumstances": circumstances(("numpy",)), "mutate": args.mutate, "rows": rows}
-    print("| batch | recomputed | saved | mest-run planned | measured | mest finetune planned | measured | of it |")
-    print("|---|---|---|---|---|---|---|---|")
+    record = {"circumstances": circumstances(("numpy",)), "mutate": args.mutate, "rounds": args.rounds, "rows": rows}
+    columns = ("batch", "recomputed", "saved", "mest-run planned", "measured", "mest finetune planned", "measured")
+    print(f"| {' | '.join((*columns, 'of it', 'step, mest-run', 'step, mest finetune'))} |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for one in rows:
         ours, python = one["mest-run"], one["mest finetune"]
         share = ours["measured_peak_bytes"] / python["measured_peak_bytes"]
         how = f"{one['batch_size']} | {one['recompute']} | {one['saved']}"
-        print(f"| {how} | {sizes(ours)} | {sizes(python)} | {share:.0%} |")
+        steps = " | ".join(f"{one['step_ms_median']:.1f} ms" for one in (ours, python))
+        print(f"| {how} | {sizes(ours)} | {sizes(python)} | {share:.0%} | {steps} |")
     if args.out:
         args.out.write_text(json.dumps(record, indent=1) + "\n")
 
@@ -97,7 +102,15 @@ def example(work: Path) -> tuple[Path, str]:
 
 
 def row(
-    work: Path, program: Path, artifact: Path, data: str, mutate: str, batch: int, recompute: str, saved: str
+    work: Path,
+    program: Path,
+    artifact: Path,
+    data: str,
+    mutate: str,
+    batch: int,
+    recompute: str,
+    saved: str,
+    rounds: int,
 ) -> dict[str, Any]:
     """Both programs on one plan; that their weights are the same is for the tests."""
     work.mkdir()
@@ -107,14 +120,24 @@ def row(
     plan, packed = work / "plan.mest", work / "samples.data"
     mest("compile", artifact, "--data", data, *pins, "--out", plan)
     mest("pack", data, "--for", plan, "--out", packed)
-    without = said(
-        [str(program), "train", str(plan), "--data", str(packed), "--state", str(work / "run.state"), "--json"]
-    )
-    python = mest("finetune", artifact, "--data", data, "--engine", "native", *pins, "--out", work / "state")
+    ours, python = [], []
+    for number in range(rounds):
+        state = str(work / f"{number}.state")
+        ours.append(said([str(program), "train", str(plan), "--data", str(packed), "--state", state, "--json"]))
+        python.append(
+            mest("finetune", artifact, "--data", data, "--engine", "native", *pins, "--out", work / f"{number}")
+        )
     shutil.rmtree(work)
-    for found in (without, python):
-        del found["state"]  # a path of this machine
-    return {"batch_size": batch, "recompute": recompute, "saved": saved, "mest-run": without, "mest finetune": python}
+    both = {"mest-run": of_rounds(ours), "mest finetune": of_rounds(python)}
+    return {"batch_size": batch, "recompute": recompute, "saved": saved, **both}
+
+
+def of_rounds(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the last round said, with the largest peak and the median step of all."""
+    one = {name: value for name, value in found[-1].items() if name != "state"}  # a path of this machine
+    one["measured_peak_bytes"] = max(each["measured_peak_bytes"] for each in found)
+    one["step_ms_median"] = median(each["step_ms_median"] for each in found)
+    return one
 
 
 def mest(*words: object) -> dict[str, Any]:
