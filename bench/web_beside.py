@@ -1,6 +1,6 @@
 """The module beside TensorFlow.js and Python: the time of a step in Node and in Chromium, and the demo's accuracy.
 
-    python -m bench.web_beside                          (installs TensorFlow.js, and runs mest demo: half an hour)
+    python -m bench.web_beside                          (installs TensorFlow.js, and runs mest demo: minutes)
     python -m bench.web_beside --tfjs DIR --demo DIR    (where npm put TensorFlow.js; what mest demo left)
 
 A step is forward, backward and update of one batch of random pixels by SGD with momentum, every weight trained; the
